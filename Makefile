@@ -1,0 +1,65 @@
+# Everything a fresh machine needs is Python >= 3.11 and make. Two commands matter: `make demo` and `make test`.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test test-dev test-all lint types docs bench wheel-test clean help
+
+help:
+	@echo "make demo       a slow load that survives and a hang that is caught (needs no model)"
+	@echo "make test       the tests, all that this machine can run in a few minutes"
+	@echo "make test-dev   the fast part: no process, no socket"
+	@echo "make test-all   everything, with the tests that take real minutes"
+	@echo "make lint       ruff and mypy     make docs   the pages made from the code     make bench   the benchmarks"
+
+demo: $(VENV)/.cli
+	@$(BIN)/python examples/demo.py
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest -m "not slow"
+
+test-dev: $(VENV)/.test
+	$(BIN)/python -m pytest -m "not slow and not real"
+
+test-all: $(VENV)/.test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.lint
+	$(BIN)/python -m mypy
+	$(BIN)/python -m mypy --platform win32 src
+	$(BIN)/python -m mypy --platform darwin src
+
+docs: $(VENV)/.cli
+	$(BIN)/python docs/make_time_contract.py
+
+bench: $(VENV)/.test
+	$(BIN)/python -m benchmarks
+
+wheel-test:
+	$(PYTHON) .ci/wheel_test.py
+
+clean:
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+
+$(VENV)/.pip:
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "hangtight needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "pip>=25.1"
+	@touch $@
+
+$(VENV)/.cli: pyproject.toml | $(VENV)/.pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[cli]"
+	@touch $@
+
+$(VENV)/.test: pyproject.toml $(VENV)/.cli
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[cli]" --group test
+	@touch $@
+
+$(VENV)/.lint: pyproject.toml $(VENV)/.test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group lint
+	@touch $@

@@ -1,0 +1,30 @@
+"""`hangtight run`: timeout(1) that tells work from silence."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from hangtight.cli.settings import Beat, FirstToken, Idle, Mode, Total, limits_of
+
+
+def run(
+    command: Annotated[list[str], typer.Argument(metavar="-- COMMAND...", help="The program and its arguments.")],
+    first_token: FirstToken = None,
+    idle: Idle = None,
+    total: Total = None,
+    mode: Mode = None,
+    heartbeat: Beat = None,
+) -> None:
+    """Run a model process: while it prints it lives, when it goes silent it is ended with all it started.
+
+    Exits with the command's own code, or 124 after a timeout. What the command writes to stderr before its first
+    output counts as load progress. SECONDS may be written 90, 90s, 20m, 1h, or none for no limit.
+
+    Example: hangtight run --idle 45 --total 20m -- llama-cli -m model.gguf -p 'Hello'
+    """
+    limits = limits_of(first_token=first_token, idle=idle, total=total, heartbeat=heartbeat)
+    from hangtight.cli.running import run_command
+
+    raise typer.Exit(run_command(command, mode, limits))

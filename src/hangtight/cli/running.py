@@ -1,0 +1,108 @@
+"""How `hangtight run` runs its command: bytes through, signals in, one exit code out."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from typing import Any
+
+from hangtight.cli.settings import USAGE, fail
+from hangtight.core.heartbeat import Heartbeat
+from hangtight.drivers.child import child
+from hangtight.errors import BackendError, GenerationTimeout, HangtightError, SettingsError
+
+TIMED_OUT = 124  # what timeout(1) exits with
+NOT_FOUND, NOT_EXECUTABLE = 127, 126
+SIGNALLED = 128
+READER_LEFT = SIGNALLED + 13  # SIGPIPE, which Windows has no name for
+CHANGE = "hangtight run --{flag} {value} -- ..."
+
+
+def run_command(command: list[str], mode: str | None, limits: dict[str, Any]) -> int:
+    """Run it to its end, whatever that is, and return the exit code for it."""
+    return asyncio.run(_run(command, mode, limits))
+
+
+async def _run(command: list[str], mode: str | None, limits: dict[str, Any]) -> int:
+    interrupted: list[int] = []
+    _on_signals(interrupted)
+    listens = limits.get("heartbeat") if "heartbeat" in limits else sys.stderr.isatty()
+    try:
+        output = child(
+            command,
+            text=False,
+            stdin=subprocess.DEVNULL if sys.stdin is None or sys.stdin.isatty() else None,
+            stderr=_to_stderr,
+            mode=mode,
+            on_heartbeat=_tell if listens else None,
+            change=CHANGE,
+            **limits,
+        )
+        async with output as pieces:
+            async for piece in pieces:
+                _to_stdout(piece)
+    except asyncio.CancelledError:
+        return SIGNALLED + (interrupted[0] if interrupted else signal.SIGINT)
+    except (HangtightError, OSError) as error:
+        return _end(error, command)
+    return 0
+
+
+def _end(error: HangtightError | OSError, command: list[str]) -> int:
+    """What the end was, in words on stderr and as an exit code."""
+    match error:
+        case GenerationTimeout():
+            sys.stderr.write(f"{type(error).__name__}: {error}\n")
+            return TIMED_OUT
+        case BackendError(returncode=int(code)):
+            sys.stderr.write(f"hangtight: {str(error).partition('; it said last')[0]}\n")
+            return SIGNALLED - code if code < 0 else code
+        case SettingsError():
+            fail(str(error), USAGE)
+        case BrokenPipeError():
+            return READER_LEFT
+        case FileNotFoundError():
+            fail(f"{command[0]}: command not found", NOT_FOUND)
+        case PermissionError():
+            fail(f"{command[0]}: not executable", NOT_EXECUTABLE)
+        case _:
+            pass
+    raise error
+
+
+def _to_stdout(piece: bytes) -> None:
+    """At once, and all of it: a token that waits in a buffer is a token that was not there."""
+    _write_all(1, piece)
+
+
+def _to_stderr(piece: bytes) -> None:
+    _write_all(2, piece)
+
+
+def _write_all(fd: int, piece: bytes) -> None:
+    view = memoryview(piece)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def _tell(heartbeat: Heartbeat) -> None:
+    sys.stderr.write(f"{heartbeat}\n")
+    sys.stderr.flush()
+
+
+def _on_signals(interrupted: list[int]) -> None:
+    """A signal to us ends the tree first: the process has a session of its own and does not hear it."""
+    task = asyncio.current_task()
+    assert task is not None, "a command runs in a task"
+    loop = asyncio.get_running_loop()
+
+    def stop(number: int) -> None:
+        interrupted.append(number)
+        task.cancel()
+
+    if sys.platform != "win32":
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, stop, int(number))

@@ -1,0 +1,62 @@
+"""What the commands share: how a limit is written on a command line, and how a bad one is refused."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+USAGE = 2
+UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def _limit_option(name: str, help_text: str) -> Any:
+    """An option like `--first-token 30`."""
+    return typer.Option(f"--{name.replace('_', '-')}", metavar="SECONDS", help=help_text, show_default=False)
+
+
+FirstToken = Annotated[str | None, _limit_option("first_token", "Silence before the first piece [45, +60 for a load].")]
+Idle = Annotated[str | None, _limit_option("idle", "Silence in the middle [45].")]
+Total = Annotated[str | None, _limit_option("total", "The whole call [600].")]
+Beat = Annotated[
+    str | None, _limit_option("heartbeat", "A sign of life on stderr; 0 = off [15 on a terminal, else off].")
+]
+Mode = Annotated[
+    str | None, typer.Option("--mode", metavar="MODE", help="fast (30 s), deep (120 s) or search (60 s) in all.")
+]
+
+
+def limits_of(**written: str | None) -> dict[str, Any]:
+    """The limits that were really written, with `90s`, `20m`, `1h` and `none` understood."""
+    from hangtight.errors import SettingsError
+
+    try:
+        return {name: _limit(name, text) for name, text in written.items() if text is not None}
+    except SettingsError as error:
+        fail(f"--{error.name.replace('_', '-')} {error.found} cannot be used: it must be {error.wanted}", USAGE)
+
+
+def _limit(name: str, text: str) -> float | None:
+    from hangtight.core.limits import checked
+    from hangtight.errors import SettingsError
+
+    word = text.strip().lower()
+    if word in ("none", "off"):
+        return None
+    unit = UNITS.get(word[-1:], 0.0)
+    try:
+        number = float(word[:-1]) * unit if unit else float(word)
+    except ValueError:
+        raise SettingsError(name, text, "a number of seconds (45, 90s, 20m, 1h), or none for no limit") from None
+    try:
+        checked(name, number)
+    except SettingsError as error:
+        raise SettingsError(name, text, error.wanted.replace("None", "none")) from None
+    return number
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """One message on stderr, and the exit."""
+    sys.stderr.write(f"hangtight: {message}\n")
+    raise typer.Exit(code)

@@ -1,0 +1,210 @@
+"""From what every layer said to the clocks of one call: one pure function for every room.
+
+Highest first: call > step > run > mode > model > environment > file > default. Then what was not given follows
+what was; a mode or a budget scales and cuts; and the allowances come on top, never past what a parent has left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
+from typing import Any
+
+from hangtight.core.limits import (
+    FIRST_TOKEN_IN_A_MODE,
+    IDLE_IN_A_MODE,
+    NAMES,
+    Limits,
+    length,
+)
+from hangtight.core.time import Seconds
+from hangtight.core.timers import Clocks, TotalFrom
+
+TOKENS_PER_SECOND_NEARBY = 50.0
+TOKENS_PER_SECOND_FAR = 500.0
+PREFILL_SHARE_OF_TOTAL = 0.5  # a prompt may lengthen first_token to at most half of total
+EXTENSION_OF_A_MODE = 2.0
+
+
+class Rank(IntEnum):
+    """Who wins."""
+
+    DEFAULT = 0
+    FILE = 1
+    ENVIRONMENT = 2
+    MODEL = 3
+    MODE = 4
+    RUN = 5
+    STEP = 6
+    CALL = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """What one place says about the limits."""
+
+    rank: Rank
+    source: str
+    """How people know the place: `the call`, `mode deep`, `hangtight.yaml:14`."""
+    values: Mapping[str, float | None] = field(default_factory=dict)
+    change: str = ""
+    """The line to change there, with `{name}` and `{value}`; without one, the line of the door is shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One resolved number, and who said it."""
+
+    value: float | None
+    rank: Rank
+    source: str
+    change: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """What is known about a call before it starts."""
+
+    remaining: float | None = None
+    """What a budget or another parent has left."""
+    parent: str = "the budget"
+    prompt_tokens: int = 0
+    nearby: bool = True
+    """The server stands at a loopback or private address."""
+    pace: float | None = None
+    """Prompt tokens per second that this model is known for."""
+    warm: bool | None = None
+    """In memory, or not, or not to be known."""
+    reasons: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """The limits as they were meant, where each came from, and the clocks that they become."""
+
+    limits: Limits
+    values: Mapping[str, Value]
+    clocks: Clocks
+    absent: bool = False
+    """The model is known not to be in memory: the call starts in `load`."""
+
+
+MODES: Mapping[str, float] = {"fast": 30.0, "deep": 120.0, "search": 60.0}
+
+
+def mode_layer(name: str) -> Layer:
+    """The layer of a mode as shipped. Raises KeyError for a name that is none."""
+    total = MODES[name]
+    return Layer(Rank.MODE, f"mode {name}", {"total": total, "extend_to": EXTENSION_OF_A_MODE * total})
+
+
+def resolve(layers: Iterable[Layer], situation: Situation | None = None) -> Resolved:
+    situation = situation or Situation()
+    ordered = sorted(layers, key=lambda layer: layer.rank, reverse=True)
+    values = {name: _highest(name, ordered) for name in NAMES}
+    scaled = situation.remaining is not None or any(layer.rank is Rank.MODE for layer in ordered)
+    if scaled:
+        _use_defaults_of_modes(values)
+    _follow(values)
+    if scaled:
+        _scale(values, situation)
+    limits = Limits(**{name: value.value for name, value in values.items()})
+    return Resolved(limits, values, _clocks(limits, values, situation), absent=situation.warm is False)
+
+
+def _highest(name: str, ordered: Iterable[Layer]) -> Value:
+    for layer in ordered:
+        if name in layer.values:
+            return Value(layer.values[name], layer.rank, layer.source, layer.change)
+    return Value(getattr(Limits(), name), Rank.DEFAULT, "default")
+
+
+def _use_defaults_of_modes(values: dict[str, Value]) -> None:
+    for name, number in (("first_token", FIRST_TOKEN_IN_A_MODE), ("idle", IDLE_IN_A_MODE)):
+        if values[name].rank is Rank.DEFAULT:
+            values[name] = replace(values[name], value=number)
+
+
+def _follow(values: dict[str, Value]) -> None:
+    """`first_token` is at least `idle`, `extend_to` at least `total`, unless said in the same or a higher place."""
+    for follower, leader in (("first_token", "idle"), ("extend_to", "total")):
+        own, led = values[follower], values[leader]
+        if own.rank >= led.rank and not (own.rank is led.rank is Rank.DEFAULT):
+            continue
+        in_person = follower == "extend_to" and led.rank is Rank.CALL
+        if in_person or length(own.value) < length(led.value):
+            source = f"follows {leader}={_said(led.value)} ({led.source})"
+            values[follower] = Value(led.value, led.rank, source, led.change)
+
+
+def _scale(values: dict[str, Value], situation: Situation) -> None:
+    """The rule of modes and budgets. What the call itself gave is cut by a budget only, not by a mode."""
+    remaining = situation.remaining
+    alone = _scaled(values, _numbers(values))
+    for name in ("first_token", "idle"):
+        if values[name].rank is not Rank.CALL and alone[name] != values[name].value:
+            values[name] = replace(values[name], value=alone[name], source=values["total"].source)
+    if remaining is None:
+        return
+    inside = Limits(**_numbers(values)).within(remaining)
+    for name, value in values.items():
+        number = getattr(inside, name)
+        if number != value.value:
+            values[name] = Value(number, Rank.CALL, f"{situation.parent}: {_said(remaining)}s remain")
+
+
+def _scaled(values: Mapping[str, Value], numbers: Mapping[str, Any]) -> dict[str, float | None]:
+    scaled = Limits(**numbers).scaled_to(values["total"].value)
+    return {"first_token": scaled.first_token, "idle": scaled.idle}
+
+
+def _numbers(values: Mapping[str, Value]) -> dict[str, float | None]:
+    return {name: value.value for name, value in values.items()}
+
+
+def _clocks(limits: Limits, values: Mapping[str, Value], situation: Situation) -> Clocks:
+    cold = _cold(limits, situation)
+    first = length(limits.first_token)
+    cold_first = Seconds(0.0)
+    if _may_wait_longer(values["first_token"]):
+        first = _with_prefill(first, length(limits.total), situation)
+        cold_first = cold
+    total_from = TotalFrom.CALL
+    if values["total"].rank is not Rank.CALL:
+        total_from = TotalFrom.READY if situation.warm is False else TotalFrom.FIRST_PROGRESS if cold else total_from
+    return Clocks(
+        total=length(limits.total),
+        total_from=total_from,
+        ceiling=length(situation.remaining),
+        cold=cold_first,
+        first_token=Seconds(first + cold_first),
+        reasons=situation.reasons,
+        idle=length(limits.idle),
+        thinking=length(limits.thinking),
+        queue=length(limits.queue),
+        load=length(limits.load),
+        unstreamed=length(limits.unstreamed),
+        cancel=length(limits.cancel),
+        heartbeat=length(limits.heartbeat),
+    )
+
+
+def _cold(limits: Limits, situation: Situation) -> Seconds:
+    """The allowance for a load that nobody can see; `cold=None` switches it off, like a model known to be warm."""
+    return Seconds(limits.cold or 0.0) if situation.warm is None else Seconds(0.0)
+
+
+def _may_wait_longer(first: Value) -> bool:
+    """A number that somebody gave in person is meant; one that only follows another is not."""
+    return first.rank is not Rank.CALL or first.source.startswith("follows ")
+
+
+def _with_prefill(first: Seconds, total: Seconds, situation: Situation) -> Seconds:
+    usual = TOKENS_PER_SECOND_NEARBY if situation.nearby else TOKENS_PER_SECOND_FAR
+    reading = situation.prompt_tokens / (situation.pace or usual)
+    return Seconds(max(first, min(first + reading, PREFILL_SHARE_OF_TOTAL * total)))
+
+
+def _said(value: float | None) -> str:
+    return "none" if value is None else f"{value:g}"

@@ -1,0 +1,99 @@
+"""The three lines of a timeout: what happened; which number, from where; the exact line to change."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hangtight.core.limits import Limit
+from hangtight.core.phases import Phase
+from hangtight.core.time import spoken
+from hangtight.errors import (
+    FirstTokenTimeout,
+    GenerationTimeout,
+    IdleTimeout,
+    LoadTimeout,
+    QueueTimeout,
+    TotalTimeout,
+)
+
+if TYPE_CHECKING:
+    from hangtight.core.generation import Generation
+    from hangtight.core.orders import Broken
+    from hangtight.core.resolve import Resolved, Value
+
+LONGER = 2  # the line to change is shown with a number twice as long
+
+
+def timeout_error(
+    broken: Broken, generation: Generation, resolved: Resolved, *, elapsed: float, change: str
+) -> GenerationTimeout:
+    """The error for a broken limit; the driver adds what only it knows (`partial`, `left_running`).
+
+    `change` is the line to change at the door the call came through, with `{name}`, `{flag}` and `{value}`.
+    """
+    value = resolved.values[broken.limit.value]
+    so_far = _so_far(generation.tokens, elapsed)
+    lines = (
+        f"{generation.model} {_what_happened(broken)} ({so_far})",
+        f"{broken.limit.value} = {_number(value.value)} comes from {value.source}{_allowed(broken, value)}",
+        f"to wait longer:  {_longer(value.change or change, broken.limit, value.value)}",
+    )
+    error = _kind(broken.limit, generation)("\n".join(lines))
+    error.limit, error.model, error.source = broken.limit.value, generation.model, value.source
+    error.waited, error.elapsed, error.tokens = broken.waited, elapsed, generation.tokens
+    return error
+
+
+def _kind(limit: Limit, generation: Generation) -> type[GenerationTimeout]:
+    match limit:
+        case Limit.QUEUE:
+            return QueueTimeout
+        case Limit.LOAD:
+            return LoadTimeout
+        case Limit.FIRST_TOKEN:
+            return FirstTokenTimeout
+        case Limit.THINKING:
+            return IdleTimeout if generation.tokens else FirstTokenTimeout
+        case Limit.IDLE | Limit.CANCEL:
+            return IdleTimeout
+        case Limit.TOTAL | Limit.UNSTREAMED:
+            return TotalTimeout
+
+
+def _what_happened(broken: Broken) -> str:
+    waited = spoken(broken.waited)
+    match broken.limit:
+        case Limit.TOTAL | Limit.UNSTREAMED:
+            return f"request timed out ({waited} {broken.limit.value})"
+        case Limit.LOAD:
+            return f"stuck - not loaded, and no load progress for {waited}"
+        case Limit.QUEUE:
+            return f"timed out in the queue - no slot for {waited}"
+        case _:
+            return f"stuck - no output for {waited}"
+
+
+def _so_far(tokens: int, elapsed: float) -> str:
+    if not tokens:
+        return f"{spoken(elapsed)} elapsed, nothing received"
+    return f"{tokens} tokens in {spoken(elapsed)} so far, kept in .partial"
+
+
+def _allowed(broken: Broken, value: Value) -> str:
+    if broken.limit is not Limit.FIRST_TOKEN or value.value is None or broken.waited <= value.value:
+        return ""
+    return f", + {spoken(broken.waited - value.value)} allowed for a load or a long prompt"
+
+
+def _longer(change: str, limit: Limit, value: float | None) -> str:
+    number = _number(None if value is None else LONGER * value)
+    return change.format(name=limit.value, flag=limit.value.replace("_", "-"), value=number)
+
+
+def _number(value: float | None) -> str:
+    return "None" if value is None else f"{value:g}"
+
+
+def describe(phase: Phase) -> str:
+    """A phase in the words of the live line."""
+    return {Phase.WAITING: "waiting for the first token", Phase.LOADING: "loading the model"}.get(phase, phase.value)

@@ -1,0 +1,31 @@
+"""Two kinds of number that must never be mixed up: a point on the clock, and a length.
+
+>>> Instant(10.0) + Seconds(5.0)        # a deadline
+15.0
+"""
+
+from math import inf
+from typing import NewType
+
+Instant = NewType("Instant", float)
+"""A point on one process's monotonic clock. It means nothing in another process."""
+
+Seconds = NewType("Seconds", float)
+"""A length of time."""
+
+NEVER = Instant(inf)
+FOREVER = Seconds(inf)
+
+
+def after(start: Instant, length: Seconds) -> Instant:
+    return Instant(start + length)
+
+
+def between(start: Instant, end: Instant) -> Seconds:
+    """How long it is from `start` to `end`; an end that lies before the start is no time at all."""
+    return Seconds(max(0.0, end - start))
+
+
+def spoken(length: float) -> str:
+    """A length for people, as short as it can be said: `45s`, `0.4s`, `78.2s`."""
+    return f"{length:.0f}s" if length == round(length) else f"{round(length, 1):g}s"

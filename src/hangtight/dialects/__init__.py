@@ -1,0 +1,1 @@
+"""What the pieces of each API mean: content, reasoning, contact, the end."""

@@ -1,0 +1,165 @@
+"""The synchronous driver. The caller's own thread reads what it can; a watchdog wakes it when an alarm rings.
+
+Three ways to read, the cheapest that can be woken: an SDK's stream over a socket that can be shut down and a
+source that can break itself off are read in the caller's thread; anything else in a helper thread that can be
+left behind.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from hangtight.core.facts import Asked, Broke, Cancelled, Left
+from hangtight.drivers.helper import Helper, Rang
+from hangtight.drivers.sources import Origin, shut, socket_read_by
+from hangtight.drivers.watchdog import COURIERS, WATCHDOGS, Ticket
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from types import TracebackType
+    from typing import Self
+
+    from hangtight.drivers.session import Session
+
+
+@runtime_checkable
+class BreaksOff(Protocol):
+    """A source of ours that can be woken from another thread."""
+
+    def break_off(self) -> None: ...
+
+
+class Life:
+    """From the first clock to the closed source: who reads it, how that read is broken off, what its end was."""
+
+    __slots__ = ("helper", "origin", "session", "source", "thread", "ticket")
+
+    def __init__(self, session: Session, source: Any) -> None:
+        self.session = session
+        self.source = source
+        self.origin: Origin | None = None
+        self.helper: Helper | None = None
+        self.thread = threading.get_ident()
+        self.ticket = Ticket(session, self.break_off)
+
+    def __enter__(self) -> Self:
+        WATCHDOGS.add(self.ticket)
+        if self.session.on_heartbeat is not None:
+            COURIERS.hire()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        """True where the end is for `verdict` to judge: the source's own end, or one that we made."""
+        try:
+            return self._judge(error)
+        finally:
+            WATCHDOGS.remove(self.ticket)
+            if self.session.on_heartbeat is not None:
+                COURIERS.dismiss()
+            self.close()
+
+    def _judge(self, error: BaseException | None) -> bool:
+        match error:
+            case None | StopIteration() | End() | Rang():
+                return True
+            case GeneratorExit():
+                self.session.note(Left())
+                return False
+            case KeyboardInterrupt():
+                self.session.note(Cancelled())
+                return False
+            case _:
+                if self.session.rang is None:
+                    self.session.note(Broke())
+                return self.session.rang is not None
+
+    def open(self, opening: Callable[[], Any] | None) -> Callable[[], Any]:
+        """Open the source if it is not, and return what reads its next chunk."""
+        if opening is not None:
+            self.helper = Helper()
+            self.source = self.helper.call(opening)
+        if hasattr(self.source, "__aiter__") and not hasattr(self.source, "__iter__"):
+            kind = type(self.source).__qualname__
+            raise TypeError(f"a synchronous loop cannot read the asynchronous {kind}: use `async for`")
+        step: Callable[[], Any] = iter(self.source).__next__
+        self.origin = self.session.opened(self.source)
+        if self.origin.reads_a_socket or isinstance(self.source, BreaksOff):
+            self.release()
+            return step
+        helper = self.helper = self.helper or Helper()
+        return lambda: helper.call(lambda: _next(step))
+
+    def release(self) -> None:
+        """The helper has opened the stream and is not needed to read it."""
+        if self.helper is not None:
+            self.helper.end()
+            self.helper = None
+
+    def break_off(self) -> None:
+        """Called by the watchdog."""
+        if self.helper is not None:
+            self.helper.call_back()
+        elif isinstance(self.source, BreaksOff):
+            self.source.break_off()
+        else:
+            found = self.origin.socket if self.origin else None
+            found = found or socket_read_by(self.thread)
+            if found is not None:
+                shut(found)
+
+    def close(self) -> None:
+        """End the thread, close the source, and with that the generation."""
+        if self.helper is not None:
+            self.session.left_running = not self.helper.end()
+        try:
+            close = getattr(self.source, "close", None)
+            if close is not None and not self.session.left_running:
+                close()
+        finally:
+            self.session.close()
+
+
+class End(Exception):
+    """StopIteration may not travel through a thread's answer into a generator."""
+
+
+def _next(step: Callable[[], Any]) -> Any:
+    try:
+        return step()
+    except StopIteration:
+        raise End from None
+
+
+def flow(opening: Callable[[], Any] | None, source: Any, session: Session) -> Generator[Any]:
+    """Hand on each chunk when it is there, and keep the clocks; the source is closed at any end."""
+    machine, now, keep = session.machine, session.clock, session.parts.append
+    with Life(session, source) as reading:
+        step, reader = reading.open(opening), session.reader
+        while True:
+            chunk = step()
+            if reader is not None and reader.type is type(chunk):
+                kind, text, finished = reader.read(chunk)
+            else:
+                kind, text, finished = session.kind_of(chunk)
+                reader = session.reader
+            if kind is machine.lane and kind is not None and not finished:
+                machine.since = now()
+                machine.waiting = False
+                machine.tokens += 1
+                keep(text)
+            else:
+                session.receive(kind, text, finished)
+            yield chunk
+            if kind is machine.lane and kind is not None:
+                machine.since = now()
+                machine.waiting = True
+            elif session.rang is not None:
+                break
+            else:
+                reading.thread = threading.get_ident()
+                session.note(Asked())
+    if (error := session.verdict()) is not None:
+        raise error

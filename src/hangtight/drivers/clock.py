@@ -1,0 +1,31 @@
+"""The one file that reads a clock or spends time."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+    from collections.abc import Callable
+
+    from hangtight.core.time import Instant
+
+now = cast("Callable[[], Instant]", time.monotonic)
+"""The monotonic clock itself, not a wrapper: it is read twice for each token."""
+
+sleep = time.sleep
+
+
+def clock_of(loop: AbstractEventLoop) -> Callable[[], Instant]:
+    """The clock to read under this loop: the loop's own where time is virtual, else the monotonic one.
+
+    Not always `loop.time()`: uvloop caches it for a whole turn of the loop, in which a blocked callback
+    may have spent a minute that nobody would see.
+    """
+    return cast("Callable[[], Instant]", loop.time) if getattr(loop, "virtual", False) else now
+
+
+def place_of(loop: AbstractEventLoop) -> object:
+    """Whose instants this loop's are: a virtual loop's mean nothing elsewhere."""
+    return loop if getattr(loop, "virtual", False) else None

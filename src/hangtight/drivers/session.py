@@ -1,0 +1,207 @@
+"""One watched generation between its machine and the world: what both the async and the sync driver need."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from hangtight.core.facts import Asked, Closed, Contact, End, Fact, Finished, Handed, PrefillProgress
+from hangtight.core.generation import Generation
+from hangtight.core.orders import Cancel, Excused, Order
+from hangtight.core.phases import Outcome, Phase
+from hangtight.core.resolve import Layer, Resolved, Situation, resolve
+from hangtight.core.telling import timeout_error
+from hangtight.core.time import FOREVER
+from hangtight.dialects.pieces import Kind, Reader, model_of, reader_for
+from hangtight.drivers import warmth
+from hangtight.drivers.sources import Origin
+from hangtight.drivers.tap import Tapped, tap
+from hangtight.errors import BackendError, GenerationTimeout, Truncated
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hangtight.core.heartbeat import Heartbeat
+    from hangtight.core.time import Instant
+
+UNKNOWN = "the model"
+
+
+class Terms:
+    """What a caller asked for, and the line by which to ask for more. May be shared by many generations."""
+
+    __slots__ = ("_resolved", "change", "layers", "situation")
+
+    def __init__(self, layers: tuple[Layer, ...], *, change: str, situation: Situation | None = None) -> None:
+        self.layers = layers
+        self.change = change
+        self.situation = situation
+        self._resolved: dict[tuple[bool | None, bool], Resolved] = {}
+
+    def resolved(self, warm: bool | None, heard: bool) -> Resolved:
+        """The limits and clocks for a model in this state. Without a listener there is no heartbeat to wake for."""
+        key = (warm, heard)
+        if key not in self._resolved:
+            resolved = resolve(self.layers, self.situation or Situation(warm=warm))
+            if not heard:
+                resolved = replace(resolved, clocks=replace(resolved.clocks, heartbeat=FOREVER))
+            self._resolved[key] = resolved
+        return self._resolved[key]
+
+
+class Session:
+    """One generation under way. The machine is made when the clocks start, not before."""
+
+    __slots__ = (
+        "clock",
+        "excused",
+        "host",
+        "left_running",
+        "lock",
+        "machine",
+        "model",
+        "on_heartbeat",
+        "parts",
+        "place",
+        "rang",
+        "reader",
+        "resolved",
+        "tapped",
+        "terms",
+    )
+
+    def __init__(
+        self,
+        terms: Terms,
+        clock: Callable[[], Instant],
+        *,
+        model: str | None = None,
+        on_heartbeat: Callable[[Heartbeat], object] | None = None,
+        phase: Phase = Phase.WAITING,
+        place: object = None,
+    ) -> None:
+        self.terms = terms
+        self.clock = clock
+        self.on_heartbeat = on_heartbeat
+        self.place = place
+        """Whose clock it is: instants of a virtual loop mean nothing elsewhere."""
+        self.model = model
+        self.host = ""
+        self.parts: list[str] = []
+        self.reader: Reader | None = None
+        self.tapped: Tapped | None = None
+        self.rang: Cancel | None = None
+        self.left_running = False
+        self.excused = 0.0
+        self.lock = Lock()
+        now = clock()
+        warm = True if model and warmth.is_warm(self._key(), now) else None
+        self.resolved = terms.resolved(warm, on_heartbeat is not None)
+        phase = Phase.LOADING if self.resolved.absent else phase
+        self.machine = Generation(self.resolved.clocks, now, phase=phase, model=model or UNKNOWN)
+        self.note(Asked())
+
+    def _key(self) -> tuple[object, ...]:
+        return (self.place, self.host, self.model)
+
+    # -- facts ------------------------------------------------------------------------------------------------
+
+    def note(self, fact: Fact) -> tuple[Order, ...]:
+        """Record a fact now. What it orders has already been seen to, except what only a driver can do."""
+        with self.lock:
+            if self.machine.phase is Phase.ENDED:
+                return ()
+            orders = self.machine.record(fact, self.clock())
+        for order in orders:
+            if isinstance(order, Excused):
+                self.excused += order.late
+        return orders
+
+    def opened(self, source: object) -> Origin:
+        """The stream is open: learn from it what can be learnt."""
+        if (attach := getattr(source, "attach", None)) is not None:
+            attach(self.note)
+        origin = Origin(source)
+        self._is(origin.model)
+        self.host = self.host or origin.host
+        if origin.response is not None:
+            self.tapped = tap(origin.response, self._contact)
+        return origin
+
+    def _contact(self) -> None:
+        """Bytes went by beneath. Written past `record`, like the fast lane: it decides nothing."""
+        self.machine.contact_at = self.clock()
+
+    def _is(self, model: str | None) -> None:
+        if model and not self.model:
+            self.model = self.machine.model = model
+
+    def kind_of(self, chunk: Any) -> tuple[Kind, str, bool]:
+        """Read a chunk whose type the current reader is not made for (the first, or a change of type)."""
+        known = self.reader
+        if known is None or known.type is not type(chunk):
+            known = self.reader = reader_for(chunk)
+            self._is(model_of(chunk))
+        return known.read(chunk)
+
+    def receive(self, kind: Kind, text: str, finished: bool) -> None:
+        """A chunk came that the fast lane does not take."""
+        if kind is None:
+            self.note(Contact())
+        else:
+            self.note(kind())
+        if kind is None or kind is PrefillProgress:
+            self.note(Handed())
+        if text:
+            self.parts.append(text)
+        if finished:
+            self.note(Finished())
+
+    # -- ends -------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """The source is closed, however it came to that."""
+        self.note(Closed(self._end()))
+        machine = self.machine
+        if machine.tokens and self.model and machine.ended_at is not None:
+            warmth.saw(self._key(), machine.ended_at)
+
+    def _end(self) -> End:
+        """What the end of this source says by itself. Where a mark cannot be seen, we do not claim that it lacks."""
+        if self.reader is None or not self.reader.says_finish:
+            return End.WHOLE
+        if self.reader.shows_mark:
+            return End.CUT
+        return End.CUT if self.tapped is not None and not self.tapped.mark_seen else End.MARKED
+
+    def verdict(self) -> GenerationTimeout | BackendError | None:
+        """The error that the end of this generation is for its caller, if it is one."""
+        machine = self.machine
+        if machine.broken is not None:
+            return self.timeout()
+        if machine.outcome is Outcome.TRUNCATED:
+            error = Truncated(
+                f"{machine.model}: the stream ended after {machine.tokens} tokens without a finish reason "
+                "and without its end mark; what came is in .partial"
+            )
+            error.elapsed, error.partial = self.elapsed, self.partial
+            return error
+        return None
+
+    def timeout(self) -> GenerationTimeout:
+        broken = self.machine.broken
+        assert broken is not None, "only a broken limit makes a timeout"
+        error = timeout_error(broken, self.machine, self.resolved, elapsed=self.elapsed, change=self.terms.change)
+        error.partial, error.left_running = self.partial, self.left_running
+        if self.left_running:
+            error.add_note("its source could not be stopped: a thread of it is left running (.left_running)")
+        return error
+
+    @property
+    def elapsed(self) -> float:
+        return (self.machine.ended_at or self.clock()) - self.machine.born
+
+    @property
+    def partial(self) -> str:
+        return "".join(self.parts)

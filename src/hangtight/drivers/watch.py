@@ -1,0 +1,319 @@
+"""`hangtight.watch`: put the time contract around a stream. Iterator, context manager and report in one."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+)
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar, overload
+
+from hangtight.core.facts import Paused, Resumed
+from hangtight.core.limits import NAMES, Limits, checked
+from hangtight.core.phases import Phase
+from hangtight.core.resolve import MODES, Layer, Rank, mode_layer
+from hangtight.drivers import blocking, clock
+from hangtight.drivers.session import Session, Terms
+from hangtight.errors import SettingsError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self, Unpack
+
+    from hangtight.core.heartbeat import Heartbeat, Snapshot
+    from hangtight.core.phases import Outcome
+
+T = TypeVar("T")
+
+CHANGE = "hangtight.watch(..., {name}={value})"
+
+
+class LimitArgs(TypedDict, total=False):
+    """What may be given for one call, in seconds; `None` is no limit."""
+
+    first_token: float | None
+    idle: float | None
+    total: float | None
+    extend_to: float | None
+    heartbeat: float | None
+    queue: float | None
+    load: float | None
+    thinking: float | None
+    unstreamed: float | None
+    cancel: float | None
+    cold: float | None
+
+
+def call_terms(mode: str | None, change: str, limits: dict[str, Any]) -> Terms:
+    """The terms of a call that gave these limits and this mode. Refuses what cannot be meant."""
+    values = tuple((name, _known(name, value)) for name, value in limits.items())
+    return _terms(values, mode, change)
+
+
+def _known(name: str, value: Any) -> float | None:
+    if name not in NAMES:
+        near = difflib.get_close_matches(name, NAMES, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise SettingsError(name, value, f"one of the limits {', '.join(NAMES)}{hint}")
+    return checked(name, value)
+
+
+@lru_cache(maxsize=256, typed=True)
+def _terms(values: tuple[tuple[str, float | None], ...], mode: str | None, change: str) -> Terms:
+    layers = [Layer(Rank.CALL, "the call", dict(values))]
+    if mode is not None:
+        if mode not in MODES:
+            raise SettingsError("mode", mode, f"one of {', '.join(MODES)}")
+        layers.append(mode_layer(mode))
+    return Terms(tuple(layers), change=change)
+
+
+class Watch(Generic[T]):
+    """A generation under the time contract.
+
+    Iterate over it with `for` or `async for`; the clocks start then, and the source is closed at any end. Used
+    as a context manager it is closed at the end of the block. Before, during and after it reports: `.outcome`,
+    `.tokens`, `.elapsed`, `.limits`, `.partial`.
+    """
+
+    def __init__(
+        self,
+        source: Any,
+        terms: Terms,
+        *,
+        model: str | None = None,
+        on_heartbeat: Callable[[Heartbeat], object] | None = None,
+    ) -> None:
+        self._source = source
+        self._terms = terms
+        self._model = model
+        self._on_heartbeat = on_heartbeat
+        self._session: Session | None = None
+        self._flow: Any = None
+        self._entered = False
+
+    # -- reading ----------------------------------------------------------------------------------------------
+
+    def __iter__(self) -> Iterator[T]:
+        if getattr(self._source, "bridged", False):
+            from hangtight.drivers import portal
+
+            bridged: Iterator[T] = self._held(portal.flow(self._async_flow))
+            return bridged
+        session = self._begin(clock.now)
+        flowing: Iterator[T] = self._held(blocking.flow(self._opening(), self._source, session))
+        return flowing
+
+    def __next__(self) -> T:
+        if self._flow is None:
+            self._flow = iter(self)
+        chunk: T = next(self._flow)
+        return chunk
+
+    def __aiter__(self) -> AsyncIterator[T]:
+        flowing: AsyncIterator[T] = self._held(self._async_flow())
+        return flowing
+
+    def _async_flow(self) -> AsyncGenerator[T]:
+        from hangtight.drivers import aio
+
+        loop = aio.running_loop()
+        session = self._begin(clock.clock_of(loop), place=clock.place_of(loop))
+        return aio.flow(self._opening() or (lambda: self._source), session, loop)
+
+    async def __anext__(self) -> T:
+        if self._flow is None:
+            self._flow = aiter(self)
+        chunk: T = await anext(self._flow)
+        return chunk
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        """The whole answer of an unstreamed call."""
+        from hangtight.drivers import aio
+
+        loop = aio.running_loop()
+        session = self._begin(clock.clock_of(loop), phase=Phase.UNSTREAMED, place=clock.place_of(loop))
+        return aio.whole(self._opening() or (lambda: self._source), session, loop).__await__()
+
+    def _held(self, flowing: Any) -> Any:
+        """Inside a `with` the block's end closes the flow. Outside nobody may keep it: a `break` must close it."""
+        if self._entered:
+            self._flow = flowing
+        return flowing
+
+    def _opening(self) -> Callable[[], Any] | None:
+        """What opens the source, if it is not open yet."""
+        source = self._source
+        if isinstance(source, Iterable | AsyncIterable):
+            return None
+        if inspect.isawaitable(source):
+            return lambda: source
+        if callable(source):
+            opening: Callable[[], Any] = source
+            return opening
+        kind = type(source).__qualname__
+        raise TypeError(
+            f"hangtight.watch cannot read a {kind}: it takes a stream, an awaitable, or a function that opens one"
+        )
+
+    def _begin(self, now: Callable[[], Any], *, phase: Phase = Phase.WAITING, place: object = None) -> Session:
+        if self._session is not None:
+            raise RuntimeError("this generation has been read already: call hangtight.watch once for each")
+        self._session = Session(
+            self._terms, now, model=self._model, on_heartbeat=self._on_heartbeat, phase=phase, place=place
+        )
+        return self._session
+
+    # -- the block --------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        self._entered = True
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        self._entered = True
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def close(self) -> None:
+        """Close the source, if it is still open. Reading on afterwards ends at once."""
+        for closing in (self._flow, self._source if self._session is None else None):
+            if (close := getattr(closing, "close", None)) is not None:
+                close()
+
+    async def aclose(self) -> None:
+        """Close the source, if it is still open. Reading on afterwards ends at once."""
+        if self._flow is not None:
+            await self._flow.aclose()
+        elif self._session is None:
+            from hangtight.drivers.aio import close
+
+            await close(self._source)
+
+    # -- the report -------------------------------------------------------------------------------------------
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """How it ended (`"finished"`, `"timeout"`, `"left"`, ...); None while it runs."""
+        return self._session.machine.outcome if self._session else None
+
+    @property
+    def tokens(self) -> int:
+        """Pieces with content so far. Most servers send one token in each."""
+        return self._session.machine.tokens if self._session else 0
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the clocks started."""
+        return self._session.elapsed if self._session else 0.0
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of this call, without allowances."""
+        return self._terms.resolved(None, heard=False).limits
+
+    @property
+    def partial(self) -> str:
+        """The text so far."""
+        return self._session.partial if self._session else ""
+
+    @property
+    def excused(self) -> float:
+        """Seconds by which our own alarms came late, charged to no limit on silence."""
+        return self._session.excused if self._session else 0.0
+
+    def snapshot(self) -> Snapshot:
+        """How it stands now: phase, silence, time to the nearest alarm. For people to look at."""
+        if self._session is None:
+            raise RuntimeError("the clocks have not started: iterate first")
+        return self._session.machine.snapshot(self._session.clock())
+
+    @contextmanager
+    def paused(self, owner: str) -> Iterator[None]:
+        """While the block runs its silence is not the model's: the caller waits on a `tool`, a `child`, a `person`.
+
+        A person also stops `total`.
+        """
+        if self._session is None:
+            raise RuntimeError("the clocks have not started: there is nothing to pause")
+        self._session.note(Paused(owner))
+        try:
+            yield
+        finally:
+            self._session.note(Resumed(owner))
+
+
+@overload
+def watch(
+    source: AsyncIterable[T] | Iterable[T],
+    *,
+    mode: str | None = None,
+    model: str | None = None,
+    on_heartbeat: Callable[[Heartbeat], object] | None = None,
+    **limits: Unpack[LimitArgs],
+) -> Watch[T]: ...
+@overload
+def watch(
+    source: Awaitable[AsyncIterable[T]],
+    *,
+    mode: str | None = None,
+    model: str | None = None,
+    on_heartbeat: Callable[[Heartbeat], object] | None = None,
+    **limits: Unpack[LimitArgs],
+) -> Watch[T]: ...
+@overload
+def watch(
+    source: Callable[[], Iterable[T] | AsyncIterable[T] | Awaitable[AsyncIterable[T]]],
+    *,
+    mode: str | None = None,
+    model: str | None = None,
+    on_heartbeat: Callable[[Heartbeat], object] | None = None,
+    **limits: Unpack[LimitArgs],
+) -> Watch[T]: ...
+@overload
+def watch(
+    source: Awaitable[Any] | Callable[[], Any],
+    *,
+    mode: str | None = None,
+    model: str | None = None,
+    on_heartbeat: Callable[[Heartbeat], object] | None = None,
+    **limits: Unpack[LimitArgs],
+) -> Watch[Any]: ...
+def watch(
+    source: Any,
+    *,
+    mode: str | None = None,
+    model: str | None = None,
+    on_heartbeat: Callable[[Heartbeat], object] | None = None,
+    **limits: Unpack[LimitArgs],
+) -> Watch[Any]:
+    """Put the time contract around a stream: what produces tokens goes on, what went silent is ended.
+
+    `source` is an open stream, sync or async, an awaitable or a function that opens one. The limits are seconds;
+    what is left out has its default (first_token 45 and 60 for a cold model, idle 45, total 600).
+
+    >>> for chunk in watch(["def ", "main"]):
+    ...     print(chunk)
+    def
+    main
+    """
+    return Watch(source, call_terms(mode, CHANGE, dict(limits)), model=model, on_heartbeat=on_heartbeat)

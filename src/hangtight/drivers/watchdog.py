@@ -1,0 +1,175 @@
+"""The one thread that rings for synchronous streams: it sleeps to the nearest alarm and breaks the read.
+
+There is one per process, made when the first synchronous stream is watched. It never runs the caller's code:
+heartbeats go through a courier thread that lives only while somebody listens, so that a listener that blocks
+cannot stop the clocks of others.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+from hangtight.core.facts import Slept
+from hangtight.core.heartbeat import Heartbeat
+from hangtight.core.orders import Cancel, CancelAgain
+from hangtight.core.time import NEVER, Instant
+from hangtight.drivers import clock
+
+if TYPE_CHECKING:
+    from hangtight.core.orders import Order
+    from hangtight.drivers.session import Session
+
+PATIENCE = 0.05  # an alarm later than this says that we slept; and how long we then look once more
+RETRY = 0.05  # how soon to try again to wake a reader that did not wake
+LONGEST_NAP = 3600.0
+WATCHDOG = "hangtight-watchdog"
+COURIER = "hangtight-heartbeat"
+
+
+class Ticket:
+    """One synchronous generation in the care of the watchdog."""
+
+    __slots__ = ("break_off", "due", "session")
+
+    def __init__(self, session: Session, break_off: Callable[[], None]) -> None:
+        self.session = session
+        self.break_off = break_off
+        """Wakes the reader, from any thread; called again and again until it has woken."""
+        self.due = Instant(0.0)
+
+    def arm(self, now: Instant, soonest: float = 0.001) -> None:
+        machine = self.session.machine
+        if self.session.rang is not None and machine.waiting:
+            self.due = Instant(now + RETRY)
+            return
+        self.due = Instant(min(max(machine.armed_until(now), now + soonest), now + LONGEST_NAP))
+
+    def ring(self, now: Instant) -> None:
+        session = self.session
+        if session.rang is not None and session.machine.waiting:
+            self.break_off()
+        elif (late := now - self.due) > PATIENCE:
+            session.note(Slept(late))
+            self.arm(now, soonest=PATIENCE)
+            return
+        with session.lock:
+            orders = session.machine.wake(now)
+        for order in orders:
+            self.obey(order)
+        self.arm(now)
+
+    def obey(self, order: Order) -> None:
+        match order:
+            case Cancel():
+                self.session.rang = order
+                if self.session.machine.waiting:
+                    self.break_off()
+            case Heartbeat():
+                listener = self.session.on_heartbeat
+                if listener is not None:
+                    COURIERS.send(listener, order)
+            case CancelAgain() | _:
+                pass
+
+
+class Watchdog:
+    """Tickets by their due instants. A scan, not a heap: a process has few threads that read streams."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Also after a fork: the child has neither our thread nor our tickets."""
+        self._tickets: set[Ticket] = set()
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._next = NEVER
+
+    def add(self, ticket: Ticket) -> None:
+        ticket.arm(clock.now())
+        with self._changed:
+            self._tickets.add(ticket)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name=WATCHDOG, daemon=True)
+                self._thread.start()
+            if ticket.due < self._next:
+                self._changed.notify()
+
+    def remove(self, ticket: Ticket) -> None:
+        with self._changed:
+            self._tickets.discard(ticket)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._next = min((ticket.due for ticket in self._tickets), default=NEVER)
+                nap = self._next - clock.now()
+                if nap > 0:
+                    self._changed.wait(min(nap, LONGEST_NAP))
+                now = clock.now()
+                ringing = [ticket for ticket in self._tickets if ticket.due <= now]
+            for ticket in ringing:
+                ticket.ring(now)
+
+
+class Couriers:
+    """Brings heartbeats to listeners, in order, from a thread that ends when nobody listens any more."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self._lock = threading.Lock()
+        self._listening = 0
+        self._post: SimpleQueue[tuple[Callable[[Heartbeat], object], Heartbeat] | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def hire(self) -> None:
+        with self._lock:
+            self._listening += 1
+            if self._thread is None:
+                self._post = SimpleQueue()
+                self._thread = threading.Thread(target=self._run, args=(self._post,), name=COURIER, daemon=True)
+                self._thread.start()
+
+    def dismiss(self) -> None:
+        """The last one out ends the thread, and waits for a listener that is just being told, but not for ever."""
+        with self._lock:
+            self._listening -= 1
+            if self._listening or self._thread is None:
+                return
+            thread, self._thread = self._thread, None
+            self._post.put(None)
+        if thread is not threading.current_thread():
+            thread.join(PATIENCE)
+
+    def send(self, listener: Callable[[Heartbeat], object], heartbeat: Heartbeat) -> None:
+        self._post.put((listener, heartbeat))
+
+    @staticmethod
+    def _run(post: SimpleQueue[tuple[Callable[[Heartbeat], object], Heartbeat] | None]) -> None:
+        while (item := post.get()) is not None:
+            listener, heartbeat = item
+            try:
+                listener(heartbeat)
+            except Exception:  # noqa: BLE001 - whatever it is, it is not the generation's
+                _complain()
+
+
+def _complain() -> None:
+    """A listener's error is shown as a thread's would be, and stops nothing."""
+    import sys
+
+    threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
+
+
+WATCHDOGS = Watchdog()
+COURIERS = Couriers()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=WATCHDOGS.reset)
+    os.register_at_fork(after_in_child=COURIERS.reset)

@@ -1,0 +1,106 @@
+"""Everything hangtight raises.
+
+HangtightError
+├── GenerationTimeout (also a TimeoutError)     a limit was broken; says which, how long, from where
+│   ├── QueueTimeout                            queue: no slot in time
+│   ├── LoadTimeout                             load: the model did not load, and showed no progress
+│   ├── FirstTokenTimeout                       first_token, or thinking before the first delta
+│   ├── IdleTimeout                             idle, or thinking after the first delta
+│   └── TotalTimeout                            total, or unstreamed
+├── BackendError                                the model's side broke, not the clock
+│   └── Truncated                               a stream ended without saying that it was the end
+└── SettingsError (also a ValueError)           a setting that cannot be meant
+
+All of them pickle. `str()` of a timeout is three lines, and never shows `.partial`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+LONGEST_VALUE_SHOWN = 80
+
+
+class HangtightError(Exception):
+    """The root: catches all that hangtight raises and nothing else."""
+
+
+class SettingsError(HangtightError, ValueError):
+    """A setting that cannot be meant. Says its name, what was found, and what would be right."""
+
+    def __init__(self, name: str, found: object, wanted: str) -> None:
+        shown = repr(found)
+        if len(shown) > LONGEST_VALUE_SHOWN:
+            shown = shown[:LONGEST_VALUE_SHOWN] + "..."
+        super().__init__(f"{name} = {shown} cannot be used: it must be {wanted}")
+        self.name, self.found, self.wanted = name, found, wanted
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.name, self.found, self.wanted)
+
+
+class _Told(HangtightError):
+    """An error with named facts beside its text; what a pickle must carry is exactly `__dict__`."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _revive, (type(self), self.args, self.__dict__)
+
+
+class GenerationTimeout(_Told, TimeoutError):
+    """A limit was broken. The text so far is in `.partial`; the number and its source are in the message."""
+
+    limit: str = ""
+    """The row of the time contract that was broken: `idle`, `total`, `thinking`, ..."""
+    model: str = ""
+    waited: float = 0.0
+    """Seconds of the broken limit, its allowances included."""
+    elapsed: float = 0.0
+    """Seconds since the call started."""
+    tokens: int = 0
+    partial: str = ""
+    source: str = ""
+    """Where the number came from: `the call`, `default`, `hangtight.yaml:14`."""
+    attempts: tuple[object, ...] = ()
+    left_running: bool = False
+    """True where a synchronous source could not be stopped and its thread is still in it."""
+
+
+class QueueTimeout(GenerationTimeout):
+    """No slot was given in time."""
+
+
+class LoadTimeout(GenerationTimeout):
+    """The model did not load, and showed no progress."""
+
+
+class FirstTokenTimeout(GenerationTimeout):
+    """Nothing at all came from the model."""
+
+
+class IdleTimeout(GenerationTimeout):
+    """The model went silent in the middle."""
+
+
+class TotalTimeout(GenerationTimeout):
+    """The whole call took too long."""
+
+
+class BackendError(_Told):
+    """The model's side broke: its process died, its server refused, its answer made no sense."""
+
+    elapsed: float = 0.0
+    partial: str = ""
+    returncode: int | None = None
+    """Of a process that died: its exit code, or minus the number of the signal that ended it."""
+    stderr: str = ""
+    """The last lines of what a dead process said."""
+
+
+class Truncated(BackendError):
+    """A stream ended without a finish reason and without its end mark: what came is in `.partial`."""
+
+
+def _revive(kind: type[_Told], args: tuple[Any, ...], told: dict[str, Any]) -> _Told:
+    error = kind(*args)
+    error.__dict__.update(told)
+    return error
