@@ -19,34 +19,31 @@ from __future__ import annotations
 from typing import Any
 
 LONGEST_VALUE_SHOWN = 80
+PLAIN = (str, bytes, int, float, type(None))
 
 
 class HangtightError(Exception):
     """The root: catches all that hangtight raises and nothing else."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Named facts stand beside the text, notes among them: all of `__dict__` travels."""
+        return _revive, (type(self), self.args, self.__dict__)
 
 
 class SettingsError(HangtightError, ValueError):
     """A setting that cannot be meant. Says its name, what was found, and what would be right."""
 
     def __init__(self, name: str, found: object, wanted: str) -> None:
-        shown = repr(found)
-        if len(shown) > LONGEST_VALUE_SHOWN:
-            shown = shown[:LONGEST_VALUE_SHOWN] + "..."
-        super().__init__(f"{name} = {shown} cannot be used: it must be {wanted}")
+        super().__init__(f"{name} = {_shown(found)} cannot be used: it must be {wanted}")
         self.name, self.found, self.wanted = name, found, wanted
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.name, self.found, self.wanted)
+        """What was found may be anything; what does not surely pickle travels as it was shown."""
+        found = self.found if isinstance(self.found, PLAIN) else _shown(self.found)
+        return _revive, (type(self), self.args, self.__dict__ | {"found": found})
 
 
-class _Told(HangtightError):
-    """An error with named facts beside its text; what a pickle must carry is exactly `__dict__`."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _revive, (type(self), self.args, self.__dict__)
-
-
-class GenerationTimeout(_Told, TimeoutError):
+class GenerationTimeout(HangtightError, TimeoutError):
     """A limit was broken. The text so far is in `.partial`; the number and its source are in the message."""
 
     limit: str = ""
@@ -85,7 +82,7 @@ class TotalTimeout(GenerationTimeout):
     """The whole call took too long."""
 
 
-class BackendError(_Told):
+class BackendError(HangtightError):
     """The model's side broke: its process died, its server refused, its answer made no sense."""
 
     elapsed: float = 0.0
@@ -100,7 +97,15 @@ class Truncated(BackendError):
     """A stream ended without a finish reason and without its end mark: what came is in `.partial`."""
 
 
-def _revive(kind: type[_Told], args: tuple[Any, ...], told: dict[str, Any]) -> _Told:
-    error = kind(*args)
+def _revive(kind: type[HangtightError], args: tuple[Any, ...], told: dict[str, Any]) -> HangtightError:
+    error = kind.__new__(kind, *args)
     error.__dict__.update(told)
     return error
+
+
+def _shown(found: object) -> str:
+    try:
+        shown = repr(found)
+    except Exception:  # noqa: BLE001 - a strange value must not hide that it is one (Python writes no number of 5,000 digits)
+        return f"<{type(found).__name__}>"
+    return shown if len(shown) <= LONGEST_VALUE_SHOWN else shown[:LONGEST_VALUE_SHOWN] + "..."

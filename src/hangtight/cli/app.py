@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 import hangtight
-from hangtight.cli import run
+from hangtight.cli import lab, run
 
 app = typer.Typer(
     name="hangtight",
@@ -34,3 +34,4 @@ def _root(
 
 
 app.command(name="run", context_settings={"allow_interspersed_args": False})(run.run)
+app.add_typer(lab.app, name="lab")

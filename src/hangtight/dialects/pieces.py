@@ -23,7 +23,7 @@ CONTACT: Piece = (None, "", False)
 class Reader:
     """How the chunks of one stream are read, and what its dialect promises about its end."""
 
-    __slots__ = ("says_finish", "shows_mark", "read", "type")  # noqa: RUF023 - in the order of the story
+    __slots__ = ("marked", "read", "says_finish", "shows_mark", "type")
 
     def __init__(self, chunk_type: type, read: Read, *, says_finish: bool = False, shows_mark: bool = False) -> None:
         self.type = chunk_type
@@ -32,6 +32,8 @@ class Reader:
         """A healthy stream of this dialect gives a finish reason."""
         self.shows_mark = shows_mark
         """The end mark is one of the chunks; where it is not, only the bytes beneath can tell."""
+        self.marked = False
+        """The end mark was one of the chunks read."""
 
 
 def reader_for(chunk: object) -> Reader:
@@ -44,7 +46,7 @@ def reader_for(chunk: object) -> Reader:
     if "choices" in shape:
         return Reader(type(chunk), openai_chat(), says_finish=True)
     if "done" in shape and ("message" in shape or "response" in shape):
-        return Reader(type(chunk), read_ollama, says_finish=True, shows_mark=True)
+        return OllamaReader(type(chunk))
     return Reader(type(chunk), read_anything)
 
 
@@ -134,14 +136,24 @@ def _prefill(chunk: Any) -> Piece:
     return (PrefillProgress, "", False) if progress else CONTACT
 
 
-def read_ollama(chunk: Any) -> Piece:
-    """Ollama's chat and generate: the line that says `done` is the finish reason and the end mark in one."""
-    fields = _inside(chunk)
-    inner = _inside(fields.get("message")) or fields
-    text = inner.get("content") or fields.get("response") or ""
-    done = bool(fields.get("done"))
-    if text or inner.get("tool_calls"):
-        return Content, text, done
-    if inner.get("thinking"):
-        return Reasoning, "", done
-    return None, "", done
+class OllamaReader(Reader):
+    """Ollama's chat and generate: the line that says `done` is the end mark, its `done_reason` the finish reason."""
+
+    __slots__ = ()
+
+    def __init__(self, chunk_type: type) -> None:
+        super().__init__(chunk_type, self._read, says_finish=True, shows_mark=True)
+
+    def _read(self, chunk: Any) -> Piece:
+        fields = _inside(chunk)
+        inner = _inside(fields.get("message")) or fields
+        text = inner.get("content") or fields.get("response") or ""
+        finished = False
+        if fields.get("done"):
+            self.marked = True
+            finished = bool(fields.get("done_reason"))
+        if text or inner.get("tool_calls"):
+            return Content, text, finished
+        if inner.get("thinking"):
+            return Reasoning, "", finished
+        return None, "", finished

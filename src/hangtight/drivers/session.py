@@ -172,7 +172,7 @@ class Session:
         if self.reader is None or not self.reader.says_finish:
             return End.WHOLE
         if self.reader.shows_mark:
-            return End.CUT
+            return End.MARKED if self.reader.marked else End.CUT
         return End.CUT if self.tapped is not None and not self.tapped.mark_seen else End.MARKED
 
     def verdict(self) -> GenerationTimeout | BackendError | None:

@@ -1,0 +1,204 @@
+"""The lab's server: routes, connections, and what is the same for all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+from hangtight.testing.lab import wire_ollama, wire_openai
+from hangtight.testing.lab.counts import Books, Entry
+from hangtight.testing.lab.http import HttpError, Reader, Reply, Request, read_request, reset
+from hangtight.testing.lab.play import Player, Stage, attend
+from hangtight.testing.lab.residency import Residency
+from hangtight.testing.lab.script import Script, ScriptError
+from hangtight.testing.lab.wire import LOADING, Ask, AskError, Wire, compact
+
+MODELS = ("qwen3-coder", "qwen3:1.7b")
+"""What the lab lists before anybody asked for anything: two healthy models."""
+
+REQUEST_MODEL = "?"
+
+
+@dataclass(frozen=True)
+class Api:
+    """One way to ask for a generation: how its requests are read and its answers written."""
+
+    read: Callable[[bytes], Ask]
+    wire: Callable[[Ask], Wire]
+
+
+APIS = {
+    "/v1/chat/completions": Api(wire_openai.ask_of, wire_openai.OpenAIChat),
+    "/api/chat": Api(wire_ollama.ask_of, wire_ollama.OllamaChat),
+}
+
+
+class Connection:
+    """One client's connection, and the request on it that is being served."""
+
+    def __init__(self, reader: Reader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+        self.entry: Entry | None = None
+
+    def reset(self) -> None:
+        """Cut it off; that is not the client's doing, so it does not count as cancelled."""
+        if self.entry is not None:
+            self.entry.spoiled()
+        reset(self.writer)
+
+
+class Server:
+    """Serves scripts. All of it runs on one loop; only the books may be read from elsewhere."""
+
+    def __init__(self, models: tuple[str, ...] = MODELS) -> None:
+        self.books = Books()
+        self.failure: BaseException | None = None
+        self._models = models
+        self._residency = Residency()
+        self._connections: dict[asyncio.Task[None], Connection] = {}
+        self._listener: asyncio.Server | None = None
+        self._address = ("127.0.0.1", 0)
+
+    async def start(self, host: str, port: int) -> str:
+        """Listen; returns the URL, with the port that the system chose where 0 was asked for."""
+        loop = asyncio.get_running_loop()
+        self._listener = await loop.create_server(self._protocol, host, port)
+        self._address = self._listener.sockets[0].getsockname()[:2]
+        bound, port = self._address
+        return f"http://[{bound}]:{port}" if ":" in bound else f"http://{bound}:{port}"
+
+    async def stop(self) -> None:
+        """End everything; afterwards there is no task, connection or listener left."""
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.close()
+        await self._end_connections(None)
+        self._residency.forget()
+        if listener is not None:
+            await listener.wait_closed()
+
+    async def reset(self) -> None:
+        """As if just started: nothing counted, loaded, connected or running; a dead server listens again."""
+        await self._end_connections(asyncio.current_task())
+        self._residency.forget()
+        self.books.reset()
+        if self._listener is None:
+            await self.start(*self._address)
+
+    def die(self) -> None:
+        """What a killed process leaves: nobody listens, and every connection is reset."""
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+        for connection in self._connections.values():
+            connection.reset()
+
+    async def _end_connections(self, keep: asyncio.Task[None] | None) -> None:
+        others = {task: connection for task, connection in self._connections.items() if task is not keep}
+        for task, connection in others.items():
+            connection.reset()
+            task.cancel()
+        if others:
+            await asyncio.wait(others)
+
+    def _protocol(self) -> asyncio.StreamReaderProtocol:
+        reader = Reader()
+
+        def connected(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            connection = Connection(reader, writer)
+            task = asyncio.create_task(self._converse(connection))
+            self._connections[task] = connection
+            task.add_done_callback(self._hung_up)
+
+        return asyncio.StreamReaderProtocol(reader, connected)
+
+    def _hung_up(self, task: asyncio.Task[None]) -> None:
+        del self._connections[task]
+        if not task.cancelled() and self.failure is None:
+            self.failure = task.exception()
+
+    async def _converse(self, connection: Connection) -> None:
+        # with no room for unsent bytes, what was written was sent: a reset after N tokens comes after N tokens
+        connection.writer.transport.set_write_buffer_limits(high=0)
+        try:
+            keep = True
+            while keep:
+                keep = await self._exchange(connection)
+        except ConnectionError:
+            pass
+        finally:
+            connection.writer.close()
+
+    async def _exchange(self, connection: Connection) -> bool:
+        """Read one request and answer it; True where another may follow."""
+        try:
+            request = await read_request(connection.reader, connection.writer)
+        except HttpError as wrong:
+            await Reply(connection.writer, keep=False).whole(wrong.status, _complaint(str(wrong)))
+            return False
+        if request is None:
+            return False
+        reply = Reply(connection.writer, chunks=request.chunks, keep=request.keep)
+        if request.method == "POST" and request.path in APIS:
+            await self._generate(APIS[request.path], request, reply, connection)
+        else:
+            await reply.whole(*await self._look_up(request))
+        return reply.keep and not connection.writer.is_closing()
+
+    async def _generate(self, api: Api, request: Request, reply: Reply, connection: Connection) -> None:
+        try:
+            ask = api.read(request.body)
+            script = Script.read(ask.model)
+        except (AskError, ScriptError) as wrong:
+            wire = api.wire(Ask(model=REQUEST_MODEL, stream=False))
+            await reply.whole(400, wire.refusal(400, str(wrong)))
+            return
+        entry = connection.entry = self.books.entry(ask.model, streamed=ask.stream)
+        gone = connection.reader.gone
+        stage = Stage(reply=reply, entry=entry, residency=self._residency, gone=gone, die=self.die)
+        try:
+            player = Player(script, ask, api.wire(ask), stage)
+            await attend(player.play(), gone, entry.left, script.ending.ignores_cancel)
+        finally:
+            connection.entry = None
+            entry.close()
+
+    async def _look_up(self, request: Request) -> tuple[int, bytes]:
+        match request.method, request.path:
+            case "GET", "/v1/models":
+                return 200, wire_openai.models(self._known())
+            case "GET", "/api/tags":
+                return 200, wire_ollama.tags(self._known())
+            case "GET", "/api/ps":
+                return 200, wire_ollama.resident(self._residency.resident())
+            case "GET", "/api/version":
+                return 200, wire_ollama.version()
+            case "GET", "/health":
+                return self._health()
+            case "GET", "/lab/counts":
+                return 200, json.dumps(
+                    {model: asdict(counts) for model, counts in self.books.models().items()}
+                ).encode()
+            case "POST", "/lab/reset":
+                await self.reset()
+                return 200, compact({"reset": True})
+            case _:
+                return 404, _complaint(f"there is no {request.method} {request.path} here")
+
+    def _health(self) -> tuple[int, bytes]:
+        """llama.cpp's: not healthy while a model that would say so is loading."""
+        for model in self.books.models():
+            if self._residency.is_loading(model) and Script.read(model).start.unavailable:
+                wire = wire_openai.OpenAIChat(Ask(model=model, stream=False))
+                return 503, wire.refusal(503, LOADING)
+        return 200, compact({"status": "ok"})
+
+    def _known(self) -> list[str]:
+        return list(dict.fromkeys([*self._models, *self.books.models()]))
+
+
+def _complaint(message: str) -> bytes:
+    return compact({"error": {"message": message, "type": "invalid_request_error", "param": None, "code": None}})
