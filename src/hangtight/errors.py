@@ -89,6 +89,8 @@ class BackendError(HangtightError):
     partial: str = ""
     returncode: int | None = None
     """Of a process that died: its exit code, or minus the number of the signal that ended it."""
+    status: int | None = None
+    """Of a server that refused: its HTTP status."""
     stderr: str = ""
     """The last lines of what a dead process said."""
 

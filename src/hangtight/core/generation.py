@@ -10,8 +10,6 @@ while thinking), a driver may write `since, waiting, tokens` itself instead of r
 
 from __future__ import annotations
 
-from typing import assert_never
-
 from hangtight.core.facts import (
     Absent,
     Admitted,
@@ -44,8 +42,8 @@ from hangtight.core.phases import LEGAL, IllegalFact, Outcome, Phase
 from hangtight.core.time import NEVER, Instant, Seconds, after, between
 from hangtight.core.timers import Clocks, Timer, TotalFrom
 
-LIVE_AFTER_START = (Phase.LOADING, Phase.WAITING)
 NOTHING: tuple[Order, ...] = ()
+TOTAL, SILENCE, CANCEL, HEARTBEAT = Timer
 
 
 class Generation:
@@ -59,9 +57,11 @@ class Generation:
         "cancels",
         "clocks",
         "contact_at",
+        "counted_from",
         "ended_at",
         "first_at",
-        "handed_at",
+        "given_back",
+        "halted_at",
         "lane",
         "model",
         "outcome",
@@ -80,22 +80,25 @@ class Generation:
         self.born = now
         self.lane: type[Content] | type[Reasoning] | None = None
         self.since = now
-        """Silence counts from here."""
+        """Silence counts from here. What was no silence is taken out by moving it."""
         self.waiting = False
         self.tokens = 0
-        self.handed_at = now
-        """When a piece without content last went to the reader, who holds it until the next Asked."""
+        self.halted_at = self.counted_from = now
+        """From when to when silence last did not count: the reader had a piece without content, or a pause was open."""
         self.contact_at: Instant | None = None
         self.first_at: Instant | None = None
         self.ended_at: Instant | None = None
         """The instant of the verdict; the source may take a little longer to close."""
         self.pauses = Pauses()
+        self.given_back = Seconds(0.0)
+        """How long persons have stopped `total`."""
         self.outcome: Outcome | None = None
         self.broken: Broken | None = None
         self.cancels = 0
         self.cancel_at: Instant = NEVER
         self.beat_at = after(now, clocks.heartbeat)
         self.total_at = self._first_total()
+        """When `total` ends, on a clock that stands while a person is waited for."""
 
     # -- facts ------------------------------------------------------------------------------------------------
 
@@ -113,21 +116,29 @@ class Generation:
     def _effect(self, fact: Fact, before: Phase, now: Instant) -> tuple[Order, ...]:
         match fact:
             case Content() | Reasoning():
-                self._progress(before, now)
+                self._progress(now)
             case Asked():
-                self._ask(now)
+                if not self.waiting:
+                    self.waiting = True
+                    self._count_on(now)
             case Contact():
                 self.contact_at = now
             case Handed():
-                self.waiting, self.handed_at = False, now
+                self._halt(now)
+                self.waiting = False
             case Absent() | Queued() | Admitted() | PrefillProgress() | LoadProgress() | Ready() | Resident():
                 self._server_said(fact, before, now)
             case Finished():
-                self.since = now
+                if before is not Phase.CLOSING:
+                    self.since = now
+                    self._loaded(now)
             case Paused(owner):
+                self._halt(now)
                 self.pauses.begin(owner, now)
             case Resumed(owner):
-                self._resume(owner, now)
+                self.given_back = Seconds(self.given_back + self.pauses.end(owner, now))
+                if self.waiting:
+                    self._count_on(now)
             case Slept(late):
                 return self._excuse(Seconds(late), now)
             case Closed(end):
@@ -136,73 +147,119 @@ class Generation:
                 self._end(Outcome.FAILED, now)
             case Left():
                 self._stop(Outcome.FINISHED if before is Phase.CLOSING else Outcome.LEFT, now)
-            case Cancelled():
+            case Cancelled():  # pragma: no branch - mypy holds that there is no other
                 self._stop(Outcome.CANCELLED, now)
-            case _:
-                assert_never(fact)
         return NOTHING
 
-    def _progress(self, before: Phase, now: Instant) -> None:
+    def _progress(self, now: Instant) -> None:
         self.since, self.waiting = now, False
         self.tokens += 1
         if self.first_at is None:
             self.first_at = now
-            if before not in (Phase.CANCELLING, Phase.CLOSING):
-                self._start_total(now)
-
-    def _ask(self, now: Instant) -> None:
-        """The time in which nobody waited was no silence: it is taken out."""
-        if not self.waiting:
-            held_from = max(self.since, self.handed_at)
-            self.since = Instant(self.since + (now - held_from))
-            self.waiting = True
+            self._loaded(now)
 
     def _server_said(self, fact: Fact, before: Phase, now: Instant) -> None:
-        """Signs from the server itself: they restart a silence of its own phase, and nothing else."""
+        """Signs from the server itself. One that it merely repeats is contact: asking often keeps nothing alive."""
         self.contact_at = now
-        if before in (Phase.QUEUED, *LIVE_AFTER_START) and not isinstance(fact, Resident):
+        working = isinstance(fact, LoadProgress | PrefillProgress) and before in (Phase.LOADING, Phase.WAITING)
+        if working or self.phase is not before:
             self.since = now
-        if self.phase is Phase.LOADING and before is not Phase.LOADING:
-            self._await_load()
-        elif before is Phase.LOADING and self.phase is Phase.WAITING:
-            self.since = now
-            self._start_total(now)
-        if isinstance(fact, Resident | Ready):
-            self._drop_cold()
-
-    def _drop_cold(self) -> None:
-        """The model is known to be in memory: there is no load left to allow for."""
-        if self.clocks.cold and self.first_at is None:
-            self.clocks = self.clocks.warmed()
-            self.total_at = min(self.total_at, self._capped(self.born))
+        match fact:
+            case Absent() if self.phase is Phase.LOADING:
+                self._await_load()
+            case Ready():
+                if before is Phase.WAITING and self.clocks.cold:
+                    self.since = now
+                self._loaded(now)
+            case Resident() if self.clocks.total_from is not TotalFrom.READY:
+                self._forget_the_load(now)
+            case Resident():
+                self._loaded(now)
+            case _ if before is Phase.LOADING and self.phase is Phase.WAITING:
+                self._loaded(now)
+            case _:
+                pass
 
     def _await_load(self) -> None:
-        """A `total` that nobody asked for in person starts when the model is loaded."""
-        if self.clocks.total_from is not TotalFrom.CALL:
-            self.clocks = self.clocks.loading()
+        """A load that can be seen needs no allowance; a `total` that nobody gave in person starts after it."""
+        self.clocks = self.clocks.loading()
+        if self.clocks.total_from is TotalFrom.READY:
             self.total_at = after(self.born, self.clocks.ceiling)
 
-    def _resume(self, owner: str, now: Instant) -> None:
-        """A pause that is over was no silence; one that a person owned was not time of the call either."""
-        ended = self.pauses.end(owner, now)
-        self.since = Instant(min(now, self.since + ended.paused))
-        self.handed_at = Instant(min(now, self.handed_at + ended.paused))
-        self.total_at = Instant(self.total_at + ended.by_person)
+    def _loaded(self, now: Instant) -> None:
+        """The model is in memory, or answers, which shows it. A `total` that waited for this starts."""
+        if self.clocks.total_from is TotalFrom.FIRST_PROGRESS:
+            self.total_at = self._capped(min(self._stood_still(now), after(self.born, self.clocks.late)))
+        elif self.clocks.total_from is TotalFrom.READY:
+            self.total_at = self._capped(self._stood_still(now))
+        self.clocks = self.clocks.warmed()
+
+    def _forget_the_load(self, now: Instant) -> None:
+        """The model is in memory, so nothing has to be allowed for a load.
+
+        News that come only after the limit itself do not show that the silence before them was not a load.
+        """
+        allowed, self.clocks = self.clocks, self.clocks.warmed()
+        quiet = self._quiet_until(now) - self.since
+        if self.phase is Phase.WAITING and not allowed.reasons and quiet >= self.clocks.first_token:
+            self.since = Instant(self.since + min(quiet, allowed.cold))
+        at = self._capped(self.born)
+        if allowed.total_from is TotalFrom.FIRST_PROGRESS and at > self._stood_still(now):
+            self.total_at = at
+
+    # -- silence ----------------------------------------------------------------------------------------------
+
+    def _counts(self) -> bool:
+        return self.waiting and not self.pauses
+
+    def _halt(self, now: Instant) -> None:
+        if self._counts():
+            self.halted_at = now
+
+    def _count_on(self, now: Instant) -> None:
+        """The time in which nobody waited for the model was no silence: it is taken out, once."""
+        if self.pauses:
+            return
+        if self.halted_at <= self.since:
+            self.since = now
+        else:
+            self.since = Instant(self.since + (now - self.halted_at))
+            self.counted_from = now
+
+    def _quiet_until(self, now: Instant) -> Instant:
+        """Silence has been counted from `since` until then."""
+        return now if self._counts() else max(self.since, self.halted_at)
 
     def _excuse(self, late: Seconds, now: Instant) -> tuple[Order, ...]:
-        if self.waiting:
-            self.since = Instant(min(now, self.since + late))
+        """What was counted as silence while we slept is taken out; what was not counted is not taken out again."""
+        until = self._quiet_until(now)
+        slept_from = now - late
+        uncounted = between(max(self.halted_at, Instant(slept_from)), self.counted_from)
+        excused = max(0.0, until - slept_from - uncounted)
+        self.since = Instant(min(until, self.since + excused))
         return (Excused(late),)
 
     # -- time -------------------------------------------------------------------------------------------------
 
     def next_wakeup(self) -> Instant:
         """The instant at which `wake` has something to say, if nothing happens before."""
-        return min(self.due(timer) for timer in Timer)
+        return min(self.due(TOTAL), self.due(SILENCE), self.due(CANCEL), self.due(HEARTBEAT))
 
     def armed_until(self, now: Instant) -> Instant:
         """Where to put the alarm so that no later fact can ever ask for an earlier one."""
-        return min(self.next_wakeup(), after(now, self.clocks.shortest_silence))
+        if self.outcome is not None:
+            return self.next_wakeup()
+        return min(self.next_wakeup(), after(now, self.clocks.shortest), self._uncovered(now))
+
+    def _uncovered(self, now: Instant) -> Instant:
+        """The first alarm that one fact could uncover: clocks that stand still now, or run on an allowance."""
+        stood = Seconds(self.given_back + self.pauses.by_person_until(now))
+        since = Instant(self.since + (now - self._quiet_until(now)))
+        rings = after(since, self.clocks.patience(self.phase))
+        allowed = [Instant(rings - self.clocks.allowed(self.phase))]
+        if self.clocks.total_from is TotalFrom.FIRST_PROGRESS:
+            allowed.append(after(self._capped(self.born), stood))
+        return min(after(self.total_at, stood), rings, *(at for at in allowed if at > now))
 
     def due(self, timer: Timer) -> Instant:
         if self.phase is Phase.ENDED:
@@ -211,12 +268,12 @@ class Generation:
             return self.cancel_at if timer is Timer.CANCEL else NEVER
         match timer:
             case Timer.TOTAL:
-                return NEVER if self.pauses.by_person else self.total_at
+                return NEVER if self.pauses.by_person else after(self.total_at, self.given_back)
             case Timer.SILENCE:
                 return self._silence_at()
             case Timer.HEARTBEAT:
                 return self.beat_at
-            case Timer.CANCEL:
+            case Timer.CANCEL:  # pragma: no branch - mypy holds that there is no other
                 return NEVER
 
     def wake(self, now: Instant) -> tuple[Order, ...]:
@@ -238,7 +295,7 @@ class Generation:
                 following = after(self.beat_at, self.clocks.heartbeat)
                 self.beat_at = following if following > now else after(now, self.clocks.heartbeat)
                 return (Heartbeat(self.snapshot(now), self.model),)
-            case Timer.CANCEL:
+            case Timer.CANCEL:  # pragma: no branch - mypy holds that there is no other
                 self.cancels += 1
                 self.cancel_at = after(now, self.clocks.cancel)
                 return (CancelAgain(self.cancels),)
@@ -262,8 +319,9 @@ class Generation:
 
     def _end(self, outcome: Outcome, now: Instant) -> None:
         self.outcome = self.outcome or outcome
-        self.phase, self.waiting = Phase.ENDED, False
         self.ended_at = now if self.ended_at is None else self.ended_at
+        self._halt(self.ended_at)
+        self.phase, self.waiting = Phase.ENDED, False
 
     def _outcome_of(self, end: End, before: Phase) -> Outcome:
         if before is Phase.CLOSING or end is End.WHOLE:
@@ -285,32 +343,24 @@ class Generation:
             case TotalFrom.CALL:
                 return self._capped(self.born)
             case TotalFrom.FIRST_PROGRESS:
-                return self._capped(after(self.born, self.clocks.cold))
-            case TotalFrom.READY:
+                return self._capped(after(self.born, self.clocks.late))
+            case TotalFrom.READY:  # pragma: no branch - mypy holds that there is no other
                 return after(self.born, self.clocks.ceiling)
 
-    def _start_total(self, now: Instant) -> None:
-        match self.clocks.total_from:
-            case TotalFrom.CALL:
-                return
-            case TotalFrom.FIRST_PROGRESS:
-                self.total_at = self._capped(Instant(min(now, self.born + self.clocks.cold)))
-            case TotalFrom.READY:
-                self.total_at = self._capped(now)
-        self.clocks = self.clocks.started()
+    def _stood_still(self, now: Instant) -> Instant:
+        """`now` on the clock of `total`, which stands while a person is waited for."""
+        return Instant(now - self.given_back - self.pauses.by_person_until(now))
 
     def _capped(self, start: Instant) -> Instant:
         """`total` from this start, never past what a parent has left."""
         return min(after(start, self.clocks.total), after(self.born, self.clocks.ceiling))
 
     def _broken_total(self) -> Broken:
-        return Broken(Limit.TOTAL, min(self.clocks.total, self.clocks.ceiling))
+        of_parent = self.total_at >= after(self.born, self.clocks.ceiling)
+        return Broken(Limit.TOTAL, self.clocks.ceiling if of_parent else self.clocks.total)
 
     def _silence_at(self) -> Instant:
-        silence = self.clocks.silence(self.phase)
-        if silence is None or not self.waiting or self.pauses:
-            return NEVER
-        return after(self.since, silence[1])
+        return after(self.since, self.clocks.patience(self.phase)) if self._counts() else NEVER
 
     # -- for people -------------------------------------------------------------------------------------------
 
@@ -321,9 +371,9 @@ class Generation:
         limit = silence[0] if nearest is Timer.SILENCE and silence else Limit.TOTAL
         return Snapshot(
             phase=self.phase,
-            elapsed=between(self.born, self.ended_at or now),
+            elapsed=between(self.born, now if self.ended_at is None else self.ended_at),
             tokens=self.tokens,
-            silence=between(self.since, now) if self.waiting else 0.0,
+            silence=between(self.since, self._quiet_until(now if self.ended_at is None else self.ended_at)),
             in_contact=self.contact_at is not None and self.contact_at > self.since,
             first_token=None if self.first_at is None else between(self.born, self.first_at),
             nearest=None if at == NEVER else limit,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hangtight.core.time import spoken
+from hangtight.core.time import counted, spoken
 
 if TYPE_CHECKING:
     from hangtight.core.limits import Limit
@@ -44,7 +44,7 @@ class Heartbeat:
     def __str__(self) -> str:
         line = f"Still waiting on {self.model}... {self.elapsed:.0f}s elapsed"
         if self.now.tokens:
-            line += f", {self.now.tokens} tokens"
+            line += f", {counted(self.now.tokens)}"
         if self.now.in_contact:
             line += f" (pings, no content for {spoken(self.now.silence)})"
         return line

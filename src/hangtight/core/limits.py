@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from enum import Enum, StrEnum
 from math import isfinite
-from typing import Any
+from typing import Any, cast
 
 from hangtight.core.time import FOREVER, Seconds
 from hangtight.errors import SettingsError
@@ -42,7 +42,6 @@ class Unset(Enum):
 
 
 UNSET = Unset.UNSET
-Given = float | None | Unset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +55,8 @@ class Limits:
     first_token: float | None = 45
     idle: float | None = 45
     total: float | None = 600
-    extend_to: float | None = None
+    extend_to: float | None = cast("float | None", UNSET)
+    """Follows `total` where it is not given."""
     heartbeat: float | None = 15
     queue: float | None = 300
     load: float | None = 300
@@ -67,14 +67,17 @@ class Limits:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value = checked(field.name, getattr(self, field.name))
+            value = getattr(self, field.name)
+            value = self.total if value is UNSET else checked(field.name, value)
             object.__setattr__(self, field.name, value)
-        if self.extend_to is None and self.total is not None:
-            object.__setattr__(self, "extend_to", self.total)
 
-    def within(self, remaining: float) -> Limits:
-        """These limits inside a parent that has `remaining` seconds left: they only ever get shorter."""
-        checked("remaining", remaining)
+    def within(self, remaining: float | None) -> Limits:
+        """These limits inside a parent that has `remaining` seconds left (None: that has no limit).
+
+        They only ever get shorter.
+        """
+        if checked("remaining", remaining) is None or remaining is None:
+            return self
         return self.scaled_to(_least(self.total, remaining)).cut_to(remaining)
 
     def scaled_to(self, effective: float | None) -> Limits:
@@ -86,7 +89,7 @@ class Limits:
             first_token=_least(self.first_token, FIRST_TOKEN_SHARE * effective),
             idle=_least(self.idle, IDLE_SHARE * effective),
             total=effective,
-            extend_to=max(effective, self.extend_to or effective),
+            extend_to=None if self.extend_to is None else max(effective, self.extend_to),
         )
 
     def cut_to(self, remaining: float) -> Limits:
@@ -113,16 +116,18 @@ def checked(name: str, value: Any) -> float | None:
         raise SettingsError(name, value, "a number of seconds, or None for no limit")
     if name == "heartbeat" and value == 0:
         return None
-    if not isfinite(value):
+    if not _is_finite(value):
         raise SettingsError(name, value, "a finite number of seconds; None is how to say no limit")
     if value <= 0:
         raise SettingsError(name, value, "more than 0 seconds, or None for no limit")
     return value
 
 
-def given(**values: Given) -> dict[str, float | None]:
-    """What a caller really gave, checked, without what it left out."""
-    return {name: checked(name, value) for name, value in values.items() if not isinstance(value, Unset)}
+def _is_finite(value: float) -> bool:
+    try:
+        return isfinite(value)
+    except OverflowError:  # a whole number that no clock can count to
+        return False
 
 
 def length(value: float | None) -> Seconds:

@@ -70,17 +70,27 @@ def _live(phase: Phase) -> Row:
 _ANSWERING: Row = {Content: Phase.STREAMING, Reasoning: Phase.THINKING, Finished: Phase.CLOSING}
 
 
+_ABOUT_THE_LOAD: tuple[type[Fact], ...] = (LoadProgress, PrefillProgress, Resident, Absent, Ready)
+"""The server is asked for some of this beside the request: the answer may come when it moves nothing any more."""
+
+
 def _flowing(phase: Phase) -> Row:
     """Content flows. A server that still talks about its load or its prompt is merely in contact."""
-    late: tuple[type[Fact], ...] = (LoadProgress, PrefillProgress, Resident, Absent, Ready)
-    return _live(phase) | dict.fromkeys(late, phase) | _ANSWERING
+    return _live(phase) | dict.fromkeys(_ABOUT_THE_LOAD, phase) | _ANSWERING
 
 
 LEGAL: dict[Phase, Row] = {
-    Phase.QUEUED: _live(Phase.QUEUED) | {Queued: Phase.QUEUED, Admitted: Phase.WAITING, Absent: Phase.LOADING},
+    Phase.QUEUED: _live(Phase.QUEUED)
+    | {
+        Queued: Phase.QUEUED,
+        Resident: Phase.QUEUED,
+        Admitted: Phase.WAITING,
+        Absent: Phase.LOADING,
+    },
     Phase.LOADING: _live(Phase.LOADING)
     | _ANSWERING
     | {
+        Admitted: Phase.LOADING,
         Absent: Phase.LOADING,
         LoadProgress: Phase.LOADING,
         PrefillProgress: Phase.WAITING,
@@ -97,14 +107,16 @@ LEGAL: dict[Phase, Row] = {
         Ready: Phase.WAITING,
         Resident: Phase.WAITING,
     },
-    Phase.UNSTREAMED: _live(Phase.UNSTREAMED) | {Finished: Phase.CLOSING, Resident: Phase.UNSTREAMED},
+    Phase.UNSTREAMED: _live(Phase.UNSTREAMED)
+    | dict.fromkeys(_ABOUT_THE_LOAD, Phase.UNSTREAMED)
+    | {Finished: Phase.CLOSING},
     Phase.THINKING: _flowing(Phase.THINKING),
     Phase.STREAMING: _flowing(Phase.STREAMING),
     # After the finish reason only usage and the end mark are due; but a second choice may still be streaming.
     Phase.CLOSING: _flowing(Phase.CLOSING),
     # What was already on its way when we asked the source to stop still counts as received.
     Phase.CANCELLING: _flowing(Phase.CANCELLING)
-    | {Content: Phase.CANCELLING, Reasoning: Phase.CANCELLING, Finished: Phase.CANCELLING},
+    | dict.fromkeys((Content, Reasoning, Finished, Queued, Admitted), Phase.CANCELLING),
     Phase.ENDED: {},
 }
 

@@ -6,7 +6,7 @@ what was; a mode or a budget scales and cuts; and the allowances come on top, ne
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Any
@@ -18,7 +18,7 @@ from hangtight.core.limits import (
     Limits,
     length,
 )
-from hangtight.core.time import Seconds
+from hangtight.core.time import Seconds, plain
 from hangtight.core.timers import Clocks, TotalFrom
 
 TOKENS_PER_SECOND_NEARBY = 50.0
@@ -60,6 +60,10 @@ class Value:
     rank: Rank
     source: str
     change: str = ""
+    above: int = 0
+    """How many places stand above the one that said it: two at one rank are not the same place."""
+    follows: bool = False
+    """Nobody said it: it is what another number asks for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +109,7 @@ def resolve(layers: Iterable[Layer], situation: Situation | None = None) -> Reso
     values = {name: _highest(name, ordered) for name in NAMES}
     scaled = situation.remaining is not None or any(layer.rank is Rank.MODE for layer in ordered)
     if scaled:
-        _use_defaults_of_modes(values)
+        _use_defaults_of_modes(values, next((layer.source for layer in ordered if layer.rank is Rank.MODE), None))
     _follow(values)
     if scaled:
         _scale(values, situation)
@@ -113,29 +117,29 @@ def resolve(layers: Iterable[Layer], situation: Situation | None = None) -> Reso
     return Resolved(limits, values, _clocks(limits, values, situation), absent=situation.warm is False)
 
 
-def _highest(name: str, ordered: Iterable[Layer]) -> Value:
-    for layer in ordered:
+def _highest(name: str, ordered: Sequence[Layer]) -> Value:
+    for above, layer in enumerate(ordered):
         if name in layer.values:
-            return Value(layer.values[name], layer.rank, layer.source, layer.change)
-    return Value(getattr(Limits(), name), Rank.DEFAULT, "default")
+            return Value(layer.values[name], layer.rank, layer.source, layer.change, above)
+    return Value(getattr(Limits(), name), Rank.DEFAULT, "default", above=len(ordered))
 
 
-def _use_defaults_of_modes(values: dict[str, Value]) -> None:
+def _use_defaults_of_modes(values: dict[str, Value], mode: str | None) -> None:
     for name, number in (("first_token", FIRST_TOKEN_IN_A_MODE), ("idle", IDLE_IN_A_MODE)):
         if values[name].rank is Rank.DEFAULT:
-            values[name] = replace(values[name], value=number)
+            values[name] = replace(values[name], value=number, source=mode or values[name].source)
 
 
 def _follow(values: dict[str, Value]) -> None:
     """`first_token` is at least `idle`, `extend_to` at least `total`, unless said in the same or a higher place."""
     for follower, leader in (("first_token", "idle"), ("extend_to", "total")):
         own, led = values[follower], values[leader]
-        if own.rank >= led.rank and not (own.rank is led.rank is Rank.DEFAULT):
+        if own.above <= led.above:
             continue
         in_person = follower == "extend_to" and led.rank is Rank.CALL
         if in_person or length(own.value) < length(led.value):
             source = f"follows {leader}={_said(led.value)} ({led.source})"
-            values[follower] = Value(led.value, led.rank, source, led.change)
+            values[follower] = Value(led.value, led.rank, source, led.change, led.above, follows=True)
 
 
 def _scale(values: dict[str, Value], situation: Situation) -> None:
@@ -172,12 +176,16 @@ def _clocks(limits: Limits, values: Mapping[str, Value], situation: Situation) -
         cold_first = cold
     total_from = TotalFrom.CALL
     if values["total"].rank is not Rank.CALL:
-        total_from = TotalFrom.READY if situation.warm is False else TotalFrom.FIRST_PROGRESS if cold else total_from
+        if situation.warm is False:
+            total_from = TotalFrom.READY
+        elif cold:
+            total_from = TotalFrom.FIRST_PROGRESS
     return Clocks(
         total=length(limits.total),
         total_from=total_from,
         ceiling=length(situation.remaining),
         cold=cold_first,
+        late=cold,
         first_token=Seconds(first + cold_first),
         reasons=situation.reasons,
         idle=length(limits.idle),
@@ -192,12 +200,12 @@ def _clocks(limits: Limits, values: Mapping[str, Value], situation: Situation) -
 
 def _cold(limits: Limits, situation: Situation) -> Seconds:
     """The allowance for a load that nobody can see; `cold=None` switches it off, like a model known to be warm."""
-    return Seconds(limits.cold or 0.0) if situation.warm is None else Seconds(0.0)
+    return Seconds(float(limits.cold or 0)) if situation.warm is None else Seconds(0.0)
 
 
 def _may_wait_longer(first: Value) -> bool:
     """A number that somebody gave in person is meant; one that only follows another is not."""
-    return first.rank is not Rank.CALL or first.source.startswith("follows ")
+    return first.rank is not Rank.CALL or first.follows
 
 
 def _with_prefill(first: Seconds, total: Seconds, situation: Situation) -> Seconds:
@@ -207,4 +215,4 @@ def _with_prefill(first: Seconds, total: Seconds, situation: Situation) -> Secon
 
 
 def _said(value: float | None) -> str:
-    return "none" if value is None else f"{value:g}"
+    return "none" if value is None else plain(value)

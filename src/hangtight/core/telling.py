@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from hangtight.core.limits import Limit
 from hangtight.core.phases import Phase
-from hangtight.core.time import spoken
+from hangtight.core.time import counted, plain, spoken
 from hangtight.errors import (
     FirstTokenTimeout,
     GenerationTimeout,
@@ -35,8 +35,8 @@ def timeout_error(
     so_far = _so_far(generation.tokens, elapsed)
     lines = (
         f"{generation.model} {_what_happened(broken)} ({so_far})",
-        f"{broken.limit.value} = {_number(value.value)} comes from {value.source}{_allowed(broken, value)}",
-        f"to wait longer:  {_longer(value.change or change, broken.limit, value.value)}",
+        f"{broken.limit.value} = {_number(value.value)} {_origin(value)}{_allowed(broken, value)}",
+        f"to wait longer:  {_longer(value.change or change, broken)}",
     )
     error = _kind(broken.limit, generation)("\n".join(lines))
     error.limit, error.model, error.source = broken.limit.value, generation.model, value.source
@@ -56,7 +56,7 @@ def _kind(limit: Limit, generation: Generation) -> type[GenerationTimeout]:
             return IdleTimeout if generation.tokens else FirstTokenTimeout
         case Limit.IDLE | Limit.CANCEL:
             return IdleTimeout
-        case Limit.TOTAL | Limit.UNSTREAMED:
+        case Limit.TOTAL | Limit.UNSTREAMED:  # pragma: no branch - mypy holds that there is no other
             return TotalTimeout
 
 
@@ -76,22 +76,27 @@ def _what_happened(broken: Broken) -> str:
 def _so_far(tokens: int, elapsed: float) -> str:
     if not tokens:
         return f"{spoken(elapsed)} elapsed, nothing received"
-    return f"{tokens} tokens in {spoken(elapsed)} so far, kept in .partial"
+    return f"{counted(tokens)} in {spoken(elapsed)} so far, kept in .partial"
+
+
+def _origin(value: Value) -> str:
+    return value.source if value.follows else f"comes from {value.source}"
 
 
 def _allowed(broken: Broken, value: Value) -> str:
-    if broken.limit is not Limit.FIRST_TOKEN or value.value is None or broken.waited <= value.value:
+    if value.value is None or broken.waited <= value.value:
         return ""
     return f", + {spoken(broken.waited - value.value)} allowed for a load or a long prompt"
 
 
-def _longer(change: str, limit: Limit, value: float | None) -> str:
-    number = _number(None if value is None else LONGER * value)
-    return change.format(name=limit.value, flag=limit.value.replace("_", "-"), value=number)
+def _longer(change: str, broken: Broken) -> str:
+    """The line to change. Its number is twice what was waited, since a number given in person gets no allowance."""
+    number = plain(LONGER * broken.waited)
+    return change.format(name=broken.limit.value, flag=broken.limit.value.replace("_", "-"), value=number)
 
 
 def _number(value: float | None) -> str:
-    return "None" if value is None else f"{value:g}"
+    return "None" if value is None else plain(value)
 
 
 def describe(phase: Phase) -> str:

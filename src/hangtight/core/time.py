@@ -13,6 +13,7 @@ Instant = NewType("Instant", float)
 Seconds = NewType("Seconds", float)
 """A length of time."""
 
+SHORT = 0.1  # below this, tenths of a second say nothing
 NEVER = Instant(inf)
 FOREVER = Seconds(inf)
 
@@ -27,5 +28,14 @@ def between(start: Instant, end: Instant) -> Seconds:
 
 
 def spoken(length: float) -> str:
-    """A length for people, as short as it can be said: `45s`, `0.4s`, `78.2s`."""
-    return f"{length:.0f}s" if length == round(length) else f"{round(length, 1):g}s"
+    """A length for people, as short as it can be said: `45s`, `0.4s`, `78.2s`, `0.02s`."""
+    return f"{plain(round(length, 1) if length >= SHORT else float(f'{length:.1g}'))}s"
+
+
+def plain(number: float) -> str:
+    """A number as people write it: no exponent for a month, no digits that only arithmetic left over."""
+    return f"{number:.10g}"
+
+
+def counted(tokens: int) -> str:
+    return "1 token" if tokens == 1 else f"{tokens} tokens"

@@ -37,6 +37,8 @@ class Clocks:
     """What a parent has left: no allowance reaches past it."""
     cold: Seconds = Seconds(0.0)
     """How much of `first_token` is there because the model may have to load."""
+    late: Seconds = Seconds(0.0)
+    """How late `total` may start for the same reason."""
     first_token: Seconds = Seconds(45.0)
     reasons: bool = False
     """The request asks for reasoning: `thinking` stands in for `first_token`."""
@@ -65,25 +67,39 @@ class Clocks:
                 return Limit.THINKING, self.thinking
             case Phase.STREAMING | Phase.CLOSING:
                 return Limit.IDLE, self.idle
-            case Phase.CANCELLING | Phase.ENDED:
+            case Phase.CANCELLING | Phase.ENDED:  # pragma: no branch - mypy holds that there is no other
                 return None
 
+    def patience(self, phase: Phase) -> Seconds:
+        """How long a silence may last in this phase."""
+        silence = self.silence(phase)
+        return FOREVER if silence is None else silence[1]
+
+    def allowed(self, phase: Phase) -> Seconds:
+        """How much of that is there because the model may have to load."""
+        return self.cold if phase is Phase.WAITING and not self.reasons else Seconds(0.0)
+
     @property
-    def shortest_silence(self) -> Seconds:
-        """No fact can start a silence that rings sooner than this."""
-        return min(self.queue, self.load, self.first_token, self.unstreamed, self.thinking, self.idle)
+    def shortest(self) -> Seconds:
+        """No fact can start a clock that rings sooner than this, as long as the generation is to go on.
+
+        `cancel` is left out: who ends a generation closes its source then and there.
+        """
+        plain = Seconds(self.first_token - self.cold)
+        silences = (self.queue, self.load, plain, self.unstreamed, self.thinking, self.idle)
+        return min(*silences, self.total if self.total_from is not TotalFrom.CALL else FOREVER)
 
     def warmed(self) -> Clocks:
-        """The same without what was allowed for a load that is not needed."""
+        """The same for a model that is in memory: nothing is allowed for a load, and `total` runs."""
+        if not self.cold and not self.late and self.total_from is TotalFrom.CALL:
+            return self
         return replace(self._without_cold(), total_from=TotalFrom.CALL)
 
     def loading(self) -> Clocks:
-        """The same while the model is known to load: `load` counts now, and `total` starts after it."""
-        return replace(self._without_cold(), total_from=TotalFrom.READY)
-
-    def started(self) -> Clocks:
-        """The same once `total` runs."""
-        return replace(self, total_from=TotalFrom.CALL)
+        """The same while the model is known to load: `load` counts now, and a `total` that has not begun waits."""
+        begun = self.total_from is TotalFrom.CALL
+        return replace(self._without_cold(), total_from=TotalFrom.CALL if begun else TotalFrom.READY)
 
     def _without_cold(self) -> Clocks:
-        return replace(self, first_token=Seconds(self.first_token - self.cold), cold=Seconds(0.0))
+        plain = Seconds(self.first_token - self.cold)
+        return replace(self, first_token=plain, cold=Seconds(0.0), late=Seconds(0.0))
