@@ -87,7 +87,7 @@ def test_a_cold_model_that_never_answers_is_stuck_too_after_its_allowance() -> N
 
 
 def test_a_model_that_only_pings_is_as_silent_as_one_that_does_not() -> None:
-    played = ended(Tokens(10), Pings(100, every=0.9))
+    played = ended(Tokens(10), Pings(100, every=0.7))
     assert (played.outcome, played.at) == ("timeout", 55)
 
 

@@ -7,7 +7,7 @@ import inspect
 import sys
 from typing import TYPE_CHECKING, Any
 
-from hangtight.core.facts import Asked, Broke, Cancelled, Finished, Left, Slept
+from hangtight.core.facts import Asked, Cancelled, Finished, Left, Slept
 from hangtight.core.heartbeat import Heartbeat
 from hangtight.core.orders import Cancel, CancelAgain, Excused
 from hangtight.core.time import Instant
@@ -68,8 +68,11 @@ class Alarm:
         now = self.clock()
         if (late := now - self.due) > PATIENCE:
             self.session.note(Slept(late))
-            self.arm(now, soonest=PATIENCE)
-        elif self.session.machine.next_wakeup() <= now:
+            # Due even so: it was silent long enough while we were awake, also on a loop that is always late.
+            if self.session.machine.next_wakeup() > now - SOONEST:
+                self.arm(now, soonest=PATIENCE)
+                return
+        if self.session.machine.next_wakeup() <= now:
             self.look_again(HOPS)
         else:
             self.arm(now)
@@ -139,6 +142,7 @@ class Alarm:
         self.loop.call_exception_handler({"message": "on_heartbeat of hangtight raised", "exception": error})
 
     def stop(self) -> None:
+        self.task = None  # its frames lead back to us
         if self.handle is not None:
             self.handle.cancel()
         for telling in self.tellings:
@@ -181,7 +185,7 @@ class Life:
                 return ours
             case _:
                 if self.session.rang is None:
-                    self.session.note(Broke())
+                    self.session.broke(error)
                 return self.session.rang is not None
 
     async def _close(self) -> None:
@@ -230,8 +234,7 @@ async def flow(opening: Callable[[], Any], session: Session, loop: asyncio.Abstr
                 break
             else:
                 session.note(Asked())
-    if (error := session.verdict()) is not None:
-        raise error
+    session.settle()
 
 
 async def whole(opening: Callable[[], Any], session: Session, loop: asyncio.AbstractEventLoop) -> Any:
@@ -244,8 +247,7 @@ async def whole(opening: Callable[[], Any], session: Session, loop: asyncio.Abst
             life.source = answer
             raise TypeError("this call opened a stream: iterate over `hangtight.watch(...)` itself, without `await`")
         session.note(Finished())
-    if (error := session.verdict()) is not None:
-        raise error
+    session.settle()
     return answer
 
 

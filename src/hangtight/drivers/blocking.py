@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from hangtight.core.facts import Asked, Broke, Cancelled, Left
+from hangtight.core.facts import Asked, Cancelled, Left
 from hangtight.drivers.helper import Helper, Rang
 from hangtight.drivers.sources import Origin, shut, socket_read_by
 from hangtight.drivers.watchdog import COURIERS, WATCHDOGS, Ticket
@@ -73,7 +73,7 @@ class Life:
                 return False
             case _:
                 if self.session.rang is None:
-                    self.session.note(Broke())
+                    self.session.broke(error)
                 return self.session.rang is not None
 
     def open(self, opening: Callable[[], Any] | None) -> Callable[[], Any]:
@@ -161,5 +161,4 @@ def flow(opening: Callable[[], Any] | None, source: Any, session: Session) -> Ge
             else:
                 reading.thread = threading.get_ident()
                 session.note(Asked())
-    if (error := session.verdict()) is not None:
-        raise error
+    session.settle()

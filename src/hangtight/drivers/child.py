@@ -97,6 +97,8 @@ class ChildOutput:
 
     bridged = True
     """A synchronous loop reads it too, through an event loop in a thread."""
+    loads_anew = True
+    """That this program spoke a minute ago does not make it warm."""
 
     def __init__(
         self,

@@ -6,7 +6,18 @@ from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from hangtight.core.facts import Asked, Closed, Contact, End, Fact, Finished, Handed, PrefillProgress
+from hangtight.core.facts import (
+    Asked,
+    Broke,
+    Closed,
+    Contact,
+    End,
+    Fact,
+    Finished,
+    Handed,
+    PrefillProgress,
+    Resident,
+)
 from hangtight.core.generation import Generation
 from hangtight.core.orders import Cancel, Excused, Order
 from hangtight.core.phases import Outcome, Phase
@@ -43,7 +54,10 @@ class Terms:
         """The limits and clocks for a model in this state. Without a listener there is no heartbeat to wake for."""
         key = (warm, heard)
         if key not in self._resolved:
-            resolved = resolve(self.layers, self.situation or Situation(warm=warm))
+            situation = self.situation or Situation()
+            if situation.warm is None:
+                situation = replace(situation, warm=warm)
+            resolved = resolve(self.layers, situation)
             if not heard:
                 resolved = replace(resolved, clocks=replace(resolved.clocks, heartbeat=FOREVER))
             self._resolved[key] = resolved
@@ -55,6 +69,7 @@ class Session:
 
     __slots__ = (
         "clock",
+        "end_of_source",
         "excused",
         "host",
         "left_running",
@@ -66,6 +81,7 @@ class Session:
         "place",
         "rang",
         "reader",
+        "remembers",
         "resolved",
         "tapped",
         "terms",
@@ -80,30 +96,34 @@ class Session:
         on_heartbeat: Callable[[Heartbeat], object] | None = None,
         phase: Phase = Phase.WAITING,
         place: object = None,
+        remembers: bool = True,
     ) -> None:
         self.terms = terms
         self.clock = clock
         self.on_heartbeat = on_heartbeat
         self.place = place
         """Whose clock it is: instants of a virtual loop mean nothing elsewhere."""
+        self.remembers = remembers
+        """What gave tokens lately is in memory now; not so for a process, which loads anew each time."""
         self.model = model
         self.host = ""
         self.parts: list[str] = []
         self.reader: Reader | None = None
         self.tapped: Tapped | None = None
+        self.end_of_source: Callable[[], End] | None = None
         self.rang: Cancel | None = None
         self.left_running = False
         self.excused = 0.0
         self.lock = Lock()
         now = clock()
-        warm = True if model and warmth.is_warm(self._key(), now) else None
+        warm = True if self._is_warm(now) else None
         self.resolved = terms.resolved(warm, on_heartbeat is not None)
         phase = Phase.LOADING if self.resolved.absent else phase
         self.machine = Generation(self.resolved.clocks, now, phase=phase, model=model or UNKNOWN)
         self.note(Asked())
 
-    def _key(self) -> tuple[object, ...]:
-        return (self.place, self.host, self.model)
+    def _is_warm(self, now: Instant) -> bool:
+        return self.remembers and bool(self.model) and warmth.is_warm((self.place, self.model or ""), self.host, now)
 
     # -- facts ------------------------------------------------------------------------------------------------
 
@@ -122,9 +142,12 @@ class Session:
         """The stream is open: learn from it what can be learnt."""
         if (attach := getattr(source, "attach", None)) is not None:
             attach(self.note)
+            self.end_of_source = getattr(source, "end", None)
         origin = Origin(source)
         self._is(origin.model)
         self.host = self.host or origin.host
+        if self._is_warm(self.clock()):
+            self.note(Resident())
         if origin.response is not None:
             self.tapped = tap(origin.response, self._contact)
         return origin
@@ -158,25 +181,42 @@ class Session:
         if finished:
             self.note(Finished())
 
+    def broke(self, error: BaseException) -> None:
+        """The source raised an error that is not ours. One that we made ourselves is given the text so far."""
+        self.note(Broke())
+        if isinstance(error, BackendError) and not error.partial:
+            error.partial = self.partial
+
     # -- ends -------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
         """The source is closed, however it came to that."""
         self.note(Closed(self._end()))
+        self.tapped = self.end_of_source = None  # both lead back to us
         machine = self.machine
         if machine.tokens and self.model and machine.ended_at is not None:
-            warmth.saw(self._key(), machine.ended_at)
+            warmth.saw((self.place, self.model), self.host, machine.ended_at)
 
     def _end(self) -> End:
         """What the end of this source says by itself. Where a mark cannot be seen, we do not claim that it lacks."""
+        if self.end_of_source is not None:
+            return self.end_of_source()
         if self.reader is None or not self.reader.says_finish:
             return End.WHOLE
         if self.reader.shows_mark:
             return End.MARKED if self.reader.marked else End.CUT
         return End.CUT if self.tapped is not None and not self.tapped.mark_seen else End.MARKED
 
-    def verdict(self) -> GenerationTimeout | BackendError | None:
-        """The error that the end of this generation is for its caller, if it is one."""
+    def settle(self) -> None:
+        """Raise the error that the end of this generation is for its caller, if it is one."""
+        error = self._verdict()
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error  # a frame that keeps its own error is a cycle, and there may be thousands
+
+    def _verdict(self) -> GenerationTimeout | BackendError | None:
         machine = self.machine
         if machine.broken is not None:
             return self.timeout()
@@ -195,7 +235,7 @@ class Session:
         error = timeout_error(broken, self.machine, self.resolved, elapsed=self.elapsed, change=self.terms.change)
         error.partial, error.left_running = self.partial, self.left_running
         if self.left_running:
-            error.add_note("its source could not be stopped: a thread of it is left running (.left_running)")
+            error.add_note("its source could not be stopped and is left running (.left_running)")
         return error
 
     @property

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from hangtight.core.time import Instant
+from hangtight.core.time import Instant
 
 STAYS_WARM = 300.0  # Ollama's keep-alive, the shortest among the usual servers
 REMEMBERED = 1000
 
-_seen: dict[tuple[object, ...], Instant] = {}
+Model = tuple[object, str]
+"""Whose clock the instants are on, and the name of the model."""
+
+_seen: dict[Model, dict[str, Instant]] = {}
 
 
-def saw(key: tuple[object, ...], at: Instant) -> None:
+def saw(model: Model, host: str, at: Instant) -> None:
     """Progress came from this model at this instant."""
-    _seen.pop(key, None)
-    _seen[key] = at
+    hosts = _seen.pop(model, {})
+    hosts[host] = at
+    _seen[model] = hosts
     while len(_seen) > REMEMBERED:
         _seen.pop(next(iter(_seen)), None)
 
 
-def is_warm(key: tuple[object, ...], at: Instant) -> bool:
-    seen = _seen.get(key)
+def is_warm(model: Model, host: str, at: Instant) -> bool:
+    """Whether it is known to be in memory there. Before its host is known, one that has only ever had one counts."""
+    hosts = _seen.get(model, {})
+    if not host and len(hosts) == 1:
+        host = next(iter(hosts))
+    seen = hosts.get(host)
     return seen is not None and 0 <= at - seen < STAYS_WARM
 
 

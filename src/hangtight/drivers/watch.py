@@ -19,7 +19,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar, overload
 
 from hangtight.core.facts import Paused, Resumed
-from hangtight.core.limits import NAMES, Limits, checked
+from hangtight.core.limits import Limits, checked
 from hangtight.core.phases import Phase
 from hangtight.core.resolve import MODES, Layer, Rank, mode_layer
 from hangtight.drivers import blocking, clock
@@ -44,9 +44,7 @@ class LimitArgs(TypedDict, total=False):
     first_token: float | None
     idle: float | None
     total: float | None
-    extend_to: float | None
     heartbeat: float | None
-    queue: float | None
     load: float | None
     thinking: float | None
     unstreamed: float | None
@@ -61,10 +59,11 @@ def call_terms(mode: str | None, change: str, limits: dict[str, Any]) -> Terms:
 
 
 def _known(name: str, value: Any) -> float | None:
-    if name not in NAMES:
-        near = difflib.get_close_matches(name, NAMES, n=1)
+    names = list(LimitArgs.__annotations__)
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        raise SettingsError(name, value, f"one of the limits {', '.join(NAMES)}{hint}")
+        raise SettingsError(name, value, f"one of the limits {', '.join(names)}{hint}")
     return checked(name, value)
 
 
@@ -170,7 +169,13 @@ class Watch(Generic[T]):
         if self._session is not None:
             raise RuntimeError("this generation has been read already: call hangtight.watch once for each")
         self._session = Session(
-            self._terms, now, model=self._model, on_heartbeat=self._on_heartbeat, phase=phase, place=place
+            self._terms,
+            now,
+            model=self._model,
+            on_heartbeat=self._on_heartbeat,
+            phase=phase,
+            place=place,
+            remembers=not getattr(self._source, "loads_anew", False),
         )
         return self._session
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 PATIENCE = 0.05  # an alarm later than this says that we slept; and how long we then look once more
 RETRY = 0.05  # how soon to try again to wake a reader that did not wake
 LONGEST_NAP = 3600.0
+SOONEST = 0.001
 WATCHDOG = "hangtight-watchdog"
 COURIER = "hangtight-heartbeat"
 
@@ -41,7 +42,7 @@ class Ticket:
         """Wakes the reader, from any thread; called again and again until it has woken."""
         self.due = Instant(0.0)
 
-    def arm(self, now: Instant, soonest: float = 0.001) -> None:
+    def arm(self, now: Instant, soonest: float = SOONEST) -> None:
         machine = self.session.machine
         if self.session.rang is not None and machine.waiting:
             self.due = Instant(now + RETRY)
@@ -54,8 +55,10 @@ class Ticket:
             self.break_off()
         elif (late := now - self.due) > PATIENCE:
             session.note(Slept(late))
-            self.arm(now, soonest=PATIENCE)
-            return
+            # Due even so: it was silent long enough while we were awake, also on a machine that is always late.
+            if session.machine.next_wakeup() > now - SOONEST:
+                self.arm(now, soonest=PATIENCE)
+                return
         with session.lock:
             orders = session.machine.wake(now)
         for order in orders:
