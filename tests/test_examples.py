@@ -1,0 +1,78 @@
+"""Each example runs as its first lines say, and shows what it is there to show."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.real
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+SAID = "island mirror letter stone desert"
+
+
+def shown_by(name: str, *words: str) -> str:
+    """What the example printed; it has to end well."""
+    ended = subprocess.run(
+        [sys.executable, str(EXAMPLES / name), *words], capture_output=True, text=True, check=False, env=os.environ
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "Traceback" not in ended.stderr
+    return ended.stdout
+
+
+def test_every_example_is_run_here() -> None:
+    here = Path(__file__).read_text(encoding="utf-8")
+    assert [path.name for path in EXAMPLES.glob("*.py") if f'"{path.name}"' not in here] == []
+
+
+@pytest.mark.parametrize("name", ["watch_openai.py", "watch_ollama.py"])
+def test_a_stream_that_goes_silent_is_ended_with_its_text_kept(name: str) -> None:
+    shown = shown_by(name)
+    assert SAID in shown
+    assert "IdleTimeout: " in shown
+    assert "stuck" in shown
+    assert "idle = 1 comes from the call" in shown
+    assert "12 tokens" in shown.splitlines()[-1]
+
+
+def test_heartbeats_come_during_the_load_and_during_the_hang() -> None:
+    shown = shown_by("watch_openai.py")
+    before, after = shown.split(SAID)
+    assert "Still waiting on mistral-7b" in before
+    assert "Still waiting on mistral-7b" in after
+
+
+def test_a_process_is_waited_for_read_to_its_death_and_ended_when_it_hangs() -> None:
+    shown = shown_by("child_process.py")
+    assert "finished: 12 words" in shown
+    assert "BackendError: " in shown
+    assert "exit code 3" in shown
+    assert "out of memory" in shown
+    assert "IdleTimeout: " in shown
+
+
+def test_a_process_of_ones_own_is_watched_too() -> None:
+    assert "finished: 2 words" in shown_by("child_process.py", sys.executable, "-c", "print('hello there')")
+
+
+def test_a_tool_and_a_person_are_not_silence() -> None:
+    shown = shown_by("agent_pause.py")
+    assert shown.count(SAID) == 2
+    assert "the tool took" in shown
+    assert "the person took" in shown
+    assert shown.splitlines()[-1].startswith("finished: ")
+
+
+def test_the_demo_shows_a_load_that_survives_and_a_hang_that_is_caught() -> None:
+    shown = shown_by("demo.py")
+    assert "it was loading" in shown
+    assert "exit code 0: 16 words" in shown
+    assert "exit code 124" in shown
+    assert "10 words kept" in shown
+    assert "IdleTimeout: " in shown
+    assert "\033[" not in shown, "colours are for terminals"
