@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 import hangtight
-from hangtight.cli import lab, run
+from hangtight.cli import ask, lab, run
 
 app = typer.Typer(
     name="hangtight",
@@ -34,4 +34,5 @@ def _root(
 
 
 app.command(name="run", context_settings={"allow_interspersed_args": False})(run.run)
+app.command(name="ask")(ask.ask)
 app.add_typer(lab.app, name="lab")

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import subprocess
 import sys
 from typing import Any
 
+from hangtight.cli.process import (
+    READER_LEFT,
+    SIGNALLED,
+    STDERR,
+    STDOUT,
+    TIMED_OUT,
+    code_for_signal,
+    stop_on_signals,
+    write_all,
+)
 from hangtight.cli.settings import USAGE, fail
 from hangtight.core.heartbeat import Heartbeat
 from hangtight.drivers.child import child
 from hangtight.errors import BackendError, GenerationTimeout, HangtightError, SettingsError
 
-TIMED_OUT = 124  # what timeout(1) exits with
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
-SIGNALLED = 128
-READER_LEFT = SIGNALLED + 13  # SIGPIPE, which Windows has no name for
 CHANGE = "hangtight run --{flag} {value} -- ..."
 
 
@@ -28,7 +33,7 @@ def run_command(command: list[str], mode: str | None, limits: dict[str, Any]) ->
 
 async def _run(command: list[str], mode: str | None, limits: dict[str, Any]) -> int:
     interrupted: list[int] = []
-    _on_signals(interrupted)
+    stop_on_signals(interrupted)
     listens = limits.get("heartbeat") if "heartbeat" in limits else sys.stderr.isatty()
     try:
         output = child(
@@ -45,7 +50,7 @@ async def _run(command: list[str], mode: str | None, limits: dict[str, Any]) -> 
             async for piece in pieces:
                 _to_stdout(piece)
     except asyncio.CancelledError:
-        return SIGNALLED + (interrupted[0] if interrupted else signal.SIGINT)
+        return code_for_signal(interrupted)
     except (HangtightError, OSError) as error:
         return _end(error, command)
     return 0
@@ -74,35 +79,13 @@ def _end(error: HangtightError | OSError, command: list[str]) -> int:
 
 
 def _to_stdout(piece: bytes) -> None:
-    """At once, and all of it: a token that waits in a buffer is a token that was not there."""
-    _write_all(1, piece)
+    write_all(STDOUT, piece)
 
 
 def _to_stderr(piece: bytes) -> None:
-    _write_all(2, piece)
-
-
-def _write_all(fd: int, piece: bytes) -> None:
-    view = memoryview(piece)
-    while view:
-        view = view[os.write(fd, view) :]
+    write_all(STDERR, piece)
 
 
 def _tell(heartbeat: Heartbeat) -> None:
     sys.stderr.write(f"{heartbeat}\n")
     sys.stderr.flush()
-
-
-def _on_signals(interrupted: list[int]) -> None:
-    """A signal to us ends the tree first: the process has a session of its own and does not hear it."""
-    task = asyncio.current_task()
-    assert task is not None, "a command runs in a task"
-    loop = asyncio.get_running_loop()
-
-    def stop(number: int) -> None:
-        interrupted.append(number)
-        task.cancel()
-
-    if sys.platform != "win32":
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, stop, int(number))

@@ -1,0 +1,46 @@
+"""`hangtight ask`: one question, with the clocks in sight."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from hangtight.cli.settings import FirstToken, Idle, Mode, Total, limits_of
+
+Beat = Annotated[
+    str | None,
+    typer.Option(
+        "--heartbeat", metavar="SECONDS", help="A sign of life on stderr, in a pipe [off].", show_default=False
+    ),
+]
+
+
+def ask(
+    prompt: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[PROMPT]", help="The question; `-`, or a pipe and no question, reads it from stdin."),
+    ] = None,
+    model: Annotated[str | None, typer.Option("--model", "-m", metavar="NAME", help="[the one that is loaded]")] = None,
+    url: Annotated[str | None, typer.Option("--url", metavar="URL", help="[a server found on this machine]")] = None,
+    mode: Mode = None,
+    first_token: FirstToken = None,
+    idle: Idle = None,
+    total: Total = None,
+    heartbeat: Beat = None,
+    think: Annotated[bool, typer.Option("--think", help="Ask for reasoning, and allow its time.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, at the end.")] = False,
+) -> None:
+    """Ask a model one question: the answer as it comes, and on a terminal how its time stands.
+
+    The server is the one at --url, $OLLAMA_HOST or $OPENAI_BASE_URL, else the first on the usual ports of this
+    machine. Exits with 0, with 124 after a timeout, with 1 if the server fails. SECONDS may be written 90, 90s, 20m,
+    1h, or none for no limit.
+
+    Example: hangtight ask "Why is the sky blue?"
+    """
+    limits = limits_of(first_token=first_token, idle=idle, total=total, heartbeat=heartbeat)
+    from hangtight.cli.asking import Wish, ask_command
+
+    wish = Wish(prompt or [], model=model, url=url, mode=mode, think=think, as_json=as_json, limits=limits)
+    raise typer.Exit(ask_command(wish))

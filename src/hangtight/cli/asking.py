@@ -1,0 +1,145 @@
+"""How `hangtight ask` asks: find the server, read the answer under the clocks, one exit code out."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from hangtight.cli.faces import Face, face_for
+from hangtight.cli.process import FAILED, OK, READER_LEFT, SIGNALLED, TIMED_OUT, code_for_signal, stop_on_signals
+from hangtight.cli.settings import USAGE, fail
+from hangtight.core.heartbeat import Heartbeat
+from hangtight.drivers.asking import Asking, watched
+from hangtight.drivers.servers import Server, choose_model, find_server, listed
+from hangtight.errors import BackendError, GenerationTimeout, HangtightError, SettingsError, Truncated
+
+CHANGE = "hangtight ask --{flag} {value} ..."
+STDIN = "-"
+TICK = 0.1  # the line below is drawn ten times a second at most
+UNKNOWN_MODEL = (400, 404)
+NO_KEY = (401, 403)
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What was written on the command line."""
+
+    words: list[str]
+    model: str | None
+    url: str | None
+    mode: str | None
+    think: bool
+    as_json: bool
+    limits: dict[str, Any]
+
+
+def ask_command(wish: Wish) -> int:
+    """Ask, whatever comes of it, and return the exit code for that."""
+    try:
+        prompt = _prompt(wish.words)
+    except KeyboardInterrupt:
+        return SIGNALLED + signal.SIGINT
+    if not prompt.strip():
+        fail('ask needs a question:  hangtight ask "Why is the sky blue?"', USAGE)
+    return asyncio.run(_run(wish, prompt))
+
+
+def _prompt(words: list[str]) -> str:
+    """The words of the question, with stdin in place of a `-`; without any, a pipe's text."""
+    if not words and sys.stdin is not None and not sys.stdin.isatty():
+        words = [STDIN]
+    if STDIN not in words:
+        return " ".join(words)
+    piped = sys.stdin.buffer.read().decode("utf-8", "replace")
+    return "\n\n".join(piped if word == STDIN else word for word in words)
+
+
+async def _run(wish: Wish, prompt: str) -> int:
+    interrupted: list[int] = []
+    stop_on_signals(interrupted)
+    face = face_for(as_json=wish.as_json)
+    try:
+        return await _ask(wish, prompt, face)
+    except asyncio.CancelledError:
+        face.end(BackendError("interrupted"))
+        return code_for_signal(interrupted)
+    except BrokenPipeError:
+        return READER_LEFT
+    except OSError as error:
+        fail(f"the answer cannot be written: {error.strerror or error}", FAILED)
+
+
+async def _ask(wish: Wish, prompt: str, face: Face) -> int:
+    server = None
+    try:
+        server = await find_server(wish.url, os.environ)
+        model = await choose_model(server, wish.model)
+        asking = Asking(server, model, prompt, think=wish.think)
+        listener = _tell if wish.limits.get("heartbeat") and not face.is_live else None
+        reading = watched(asking, mode=wish.mode, on_heartbeat=listener, change=CHANGE, **wish.limits)
+        face.begin(asking, reading, chosen=not wish.model)
+        async with reading as chunks, _ticking(face):
+            async for _ in chunks:
+                face.show()
+    except HangtightError as error:
+        face.end(error)
+        return _end(error, server)
+    face.end()
+    return OK
+
+
+@asynccontextmanager
+async def _ticking(face: Face) -> AsyncIterator[None]:
+    """While the block runs, time is seen to pass."""
+    ticking = asyncio.create_task(_tick(face)) if face.is_live else None
+    try:
+        yield
+    finally:
+        if ticking is not None:
+            ticking.cancel()
+            await asyncio.wait({ticking})
+
+
+async def _tick(face: Face) -> None:
+    with suppress(OSError):  # a terminal that is gone is noticed where the answer is written
+        while True:
+            await asyncio.sleep(TICK)
+            face.tick()
+
+
+def _end(error: HangtightError, server: Server | None) -> int:
+    """What the end was, in words on stderr and as an exit code."""
+    match error:
+        case GenerationTimeout():
+            sys.stderr.write(f"{type(error).__name__}: {error}\n")
+            return TIMED_OUT
+        case SettingsError():
+            sys.stderr.write(f"hangtight: {error}\n")
+            return USAGE
+        case _:
+            sys.stderr.write(f"hangtight: {error}{_advice(error, server)}\n")
+            return FAILED
+
+
+def _advice(error: HangtightError, server: Server | None) -> str:
+    """One more line: what to do about it, where that can be said."""
+    match error:
+        case Truncated():
+            return "\nthe server, or something between, broke it off: its log says why"
+        case BackendError(status=int(status)) if status in UNKNOWN_MODEL and server and "model" in str(error):
+            return listed(server)
+        case BackendError(status=int(status)) if status in NO_KEY:
+            return "\nto send a key:  OPENAI_API_KEY=... hangtight ask --url URL ..."
+        case _:
+            return ""
+
+
+def _tell(heartbeat: Heartbeat) -> None:
+    sys.stderr.write(f"{heartbeat}\n")
+    sys.stderr.flush()
