@@ -36,7 +36,7 @@ from hangtight.core.resolve import MODES, Layer, Rank, Resolved, Situation, mode
 from hangtight.core.telling import timeout_error
 from hangtight.core.time import Instant
 from hangtight.drivers.warmth import STAYS_WARM
-from hangtight.drivers.watch import CHANGE
+from hangtight.drivers.watch import DOOR
 
 PAGE = Path(__file__).with_name("time-contract.md")
 PROSE = Path(__file__).with_name("time-contract.md.in")
@@ -101,7 +101,7 @@ ROWS: dict[str, Row] = {
     ),
     "queue": Row(
         starts="the request is accepted",
-        restarts="the server shows that it still stands in line",
+        restarts="never",
         stops="a slot is given",
         about="Waiting for a slot.",
         fed_by=("Queued",),
@@ -254,7 +254,7 @@ def lived(story: Story, model: str = "mistral-7b") -> tuple[Generation, Broken, 
 def an_error(story: Story) -> str:
     """The three lines that this story ends with, as a program prints them."""
     generation, broken, at = lived(story)
-    error = timeout_error(broken, generation, terms_of(story), elapsed=at, change=CHANGE)
+    error = timeout_error(broken, generation, terms_of(story), elapsed=at, door=DOOR)
     return f"```text\n{type(error).__name__}: {error}\n```"
 
 

@@ -18,11 +18,11 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_process_that_goes_silent_is_ended_with_the_text_so_far_passed_on() -> None:
-    ended = run("--idle", "0.3", "--", "sh", "-c", "echo hello; sleep 600")
+    ended = run("--idle", "0.3", "--model", "mistral-7b", "--", "sh", "-c", "echo hello; sleep 600")
     assert ended.returncode == 124
     assert ended.stdout == "hello\n"
     what, source, change = ended.stderr.splitlines()
-    assert what.startswith("IdleTimeout: sh stuck - no output for 0.3s")
+    assert what.startswith("IdleTimeout: mistral-7b stuck - no output for 0.3s")
     assert source == "idle = 0.3 comes from the call"
     assert change == "to wait longer:  hangtight run --idle 0.6 -- ..."
 

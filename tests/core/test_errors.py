@@ -16,7 +16,7 @@ from hangtight.core.limits import Limit
 from hangtight.core.orders import Broken
 from hangtight.core.phases import IllegalFact, Phase
 from hangtight.core.resolve import Layer, Rank, Resolved, Situation, mode_layer, resolve
-from hangtight.core.telling import describe, timeout_error
+from hangtight.core.telling import Door, describe, timeout_error
 from hangtight.core.time import Instant, Seconds
 from hangtight.errors import (
     BackendError,
@@ -47,13 +47,13 @@ def told(
     while generation.broken is None:
         now = generation.next_wakeup()
         generation.wake(now)
-    return timeout_error(generation.broken, generation, resolved, elapsed=now, change=change)
+    return timeout_error(generation.broken, generation, resolved, elapsed=now, door=Door(change))
 
 
 def by_hand(limit: Limit, waited: float, resolved: Resolved = DEFAULTS, *, tokens: int = 0) -> GenerationTimeout:
     generation = Generation(resolved.clocks, Instant(0.0), model="mistral-7b")
     generation.tokens = tokens
-    return timeout_error(Broken(limit, Seconds(waited)), generation, resolved, elapsed=waited, change=CHANGE)
+    return timeout_error(Broken(limit, Seconds(waited)), generation, resolved, elapsed=waited, door=Door(CHANGE))
 
 
 # -- what they say --------------------------------------------------------------------------------------------

@@ -15,11 +15,12 @@ from hangtight.cli.faces import Face, face_for
 from hangtight.cli.process import FAILED, OK, READER_LEFT, SIGNALLED, TIMED_OUT, code_for_signal, stop_on_signals
 from hangtight.cli.settings import USAGE, fail
 from hangtight.core.heartbeat import Heartbeat
+from hangtight.core.telling import Door
 from hangtight.drivers.asking import Asking, watched
 from hangtight.drivers.servers import Server, choose_model, find_server, listed
 from hangtight.errors import BackendError, GenerationTimeout, HangtightError, SettingsError, Truncated
 
-CHANGE = "hangtight ask --{flag} {value} ..."
+DOOR = Door("hangtight ask --{flag} {value} ...", kept="")
 STDIN = "-"
 TICK = 0.1  # the line below is drawn ten times a second at most
 UNKNOWN_MODEL = (400, 404)
@@ -82,7 +83,7 @@ async def _ask(wish: Wish, prompt: str, face: Face) -> int:
         model = await choose_model(server, wish.model)
         asking = Asking(server, model, prompt, think=wish.think)
         listener = _tell if wish.limits.get("heartbeat") and not face.is_live else None
-        reading = watched(asking, mode=wish.mode, on_heartbeat=listener, change=CHANGE, **wish.limits)
+        reading = watched(asking, mode=wish.mode, on_heartbeat=listener, door=DOOR, **wish.limits)
         face.begin(asking, reading, chosen=not wish.model)
         async with reading as chunks, _ticking(face):
             async for _ in chunks:

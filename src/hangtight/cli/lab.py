@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-
-from hangtight.testing.lab import child as model
-from hangtight.testing.lab.items import EXAMPLES, ITEMS
-from hangtight.testing.lab.lab import is_loopback
-from hangtight.testing.lab.lab import serve as serve_lab
-from hangtight.testing.lab.script import RATE, TOKENS
+from typer.core import TyperCommand
 
 PORT = 8399
+# As hangtight.testing.lab.script has them (a test holds that): importing it would cost each --help 0.1 s.
+TOKENS = 20
+RATE = 50.0
 
 app = typer.Typer(help="Model servers and processes that misbehave on request.", no_args_is_help=True)
 
-GRAMMAR = "\n\n".join(f"{name}{EXAMPLES[item.kind]}  {item.help}" for name, item in ITEMS.items())
+
+class WithGrammar(TyperCommand):
+    """Ends its help with the items of a script."""
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        from hangtight.testing.lab.items import EXAMPLES, ITEMS
+
+        with formatter.section("The items of a script"):
+            formatter.write_dl([(f"{name}{EXAMPLES[item.kind]}", item.help) for name, item in ITEMS.items()])
 
 
-@app.command(epilog=f"The items of a script:\n\n{GRAMMAR}")
+@app.command(cls=WithGrammar)
 def serve(
     *,
     host: Annotated[str, typer.Option(help="A loopback address.")] = "127.0.0.1",
@@ -30,6 +35,11 @@ def serve(
 
     Example: hangtight lab serve, then ask it for the model mistral-7b,load=3,tokens=20,mute=5
     """
+    import asyncio
+
+    from hangtight.testing.lab.lab import is_loopback
+    from hangtight.testing.lab.lab import serve as serve_lab
+
     if not is_loopback(host):
         raise typer.BadParameter(f"the lab listens on loopback only, and {host} is not: 127.0.0.1, ::1 or localhost")
     try:
@@ -60,6 +70,8 @@ def child(
 
     Example: hangtight run --idle 2 -- hangtight lab child --load 1 --mute-after 5
     """
+    from hangtight.testing.lab import child as model
+
     if mute_after is not None and (die_after is not None or signal or exit_code):
         raise typer.BadParameter("--mute-after hangs: it excludes --die-after, --exit-code and --signal")
     after = die_after if mute_after is None else mute_after

@@ -15,6 +15,7 @@ def run(
     idle: Idle = None,
     total: Total = None,
     mode: Mode = None,
+    model: Annotated[str | None, typer.Option(metavar="NAME", help="What messages call it [the program].")] = None,
     heartbeat: Beat = None,
 ) -> None:
     """Run a model process: while it prints it lives, when it goes silent it is ended with all it started.
@@ -27,4 +28,4 @@ def run(
     limits = limits_of(first_token=first_token, idle=idle, total=total, heartbeat=heartbeat)
     from hangtight.cli.running import run_command
 
-    raise typer.Exit(run_command(command, mode, limits))
+    raise typer.Exit(run_command(command, model, mode, limits))

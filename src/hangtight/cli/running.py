@@ -19,20 +19,37 @@ from hangtight.cli.process import (
 )
 from hangtight.cli.settings import USAGE, fail
 from hangtight.core.heartbeat import Heartbeat
+from hangtight.core.telling import Door
 from hangtight.drivers.child import child
 from hangtight.errors import BackendError, GenerationTimeout, HangtightError, SettingsError
 
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
-CHANGE = "hangtight run --{flag} {value} -- ..."
+DOOR = Door("hangtight run --{flag} {value} -- ...", kept="")
 
 
-def run_command(command: list[str], mode: str | None, limits: dict[str, Any]) -> int:
+def run_command(command: list[str], model: str | None, mode: str | None, limits: dict[str, Any]) -> int:
     """Run it to its end, whatever that is, and return the exit code for it."""
-    return asyncio.run(_run(command, mode, limits))
+    return asyncio.run(_run(command, model, mode, limits))
 
 
-async def _run(command: list[str], mode: str | None, limits: dict[str, Any]) -> int:
+class Said:
+    """What went to stdout, as far as a message on the same terminal must know: whether its line has ended."""
+
+    def __init__(self) -> None:
+        self.mid_line = False
+
+    def __call__(self, piece: bytes) -> None:
+        self.mid_line = not piece.endswith(b"\n")
+        write_all(STDOUT, piece)
+
+    def end_line(self) -> None:
+        if self.mid_line and sys.stdout.isatty() and sys.stderr.isatty():
+            sys.stderr.write("\n")
+
+
+async def _run(command: list[str], model: str | None, mode: str | None, limits: dict[str, Any]) -> int:
     interrupted: list[int] = []
+    said = Said()
     stop_on_signals(interrupted)
     listens = limits.get("heartbeat") if "heartbeat" in limits else sys.stderr.isatty()
     try:
@@ -41,17 +58,19 @@ async def _run(command: list[str], mode: str | None, limits: dict[str, Any]) -> 
             text=False,
             stdin=subprocess.DEVNULL if sys.stdin is None or sys.stdin.isatty() else None,
             stderr=_to_stderr,
+            model=model,
             mode=mode,
             on_heartbeat=_tell if listens else None,
-            change=CHANGE,
+            door=DOOR,
             **limits,
         )
         async with output as pieces:
             async for piece in pieces:
-                _to_stdout(piece)
+                said(piece)
     except asyncio.CancelledError:
         return code_for_signal(interrupted)
     except (HangtightError, OSError) as error:
+        said.end_line()
         return _end(error, command)
     return 0
 
@@ -76,10 +95,6 @@ def _end(error: HangtightError | OSError, command: list[str]) -> int:
         case _:
             pass
     raise error
-
-
-def _to_stdout(piece: bytes) -> None:
-    write_all(STDOUT, piece)
 
 
 def _to_stderr(piece: bytes) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hangtight.core.limits import Limit
 from hangtight.core.phases import Phase
@@ -21,22 +21,28 @@ if TYPE_CHECKING:
     from hangtight.core.orders import Broken
     from hangtight.core.resolve import Resolved, Value
 
+
+class Door(NamedTuple):
+    """The way by which a call came in: what must be changed there, and where the text so far is."""
+
+    change: str
+    """The line to change, with `{name}`, `{flag}` and `{value}`."""
+    kept: str = ", kept in .partial"
+
+
 LONGER = 2  # the line to change is shown with a number twice as long
 
 
 def timeout_error(
-    broken: Broken, generation: Generation, resolved: Resolved, *, elapsed: float, change: str
+    broken: Broken, generation: Generation, resolved: Resolved, *, elapsed: float, door: Door
 ) -> GenerationTimeout:
-    """The error for a broken limit; the driver adds what only it knows (`partial`, `left_running`).
-
-    `change` is the line to change at the door the call came through, with `{name}`, `{flag}` and `{value}`.
-    """
+    """The error for a broken limit; the driver adds what only it knows (`partial`, `left_running`)."""
     value = resolved.values[broken.limit.value]
-    so_far = _so_far(generation.tokens, elapsed)
+    so_far = _so_far(generation.tokens, elapsed, door.kept)
     lines = (
         f"{generation.model} {_what_happened(broken)} ({so_far})",
         f"{broken.limit.value} = {_number(value.value)} {_origin(value)}{_allowed(broken, value)}",
-        f"to wait longer:  {_longer(value.change or change, broken)}",
+        f"to wait longer:  {_longer(value.change or door.change, broken)}",
     )
     error = _kind(broken.limit, generation)("\n".join(lines))
     error.limit, error.model, error.source = broken.limit.value, generation.model, value.source
@@ -73,10 +79,10 @@ def _what_happened(broken: Broken) -> str:
             return f"stuck - no output for {waited}"
 
 
-def _so_far(tokens: int, elapsed: float) -> str:
+def _so_far(tokens: int, elapsed: float, kept: str) -> str:
     if not tokens:
         return f"{spoken(elapsed)} elapsed, nothing received"
-    return f"{counted(tokens)} in {spoken(elapsed)} so far, kept in .partial"
+    return f"{counted(tokens)} in {spoken(elapsed)} so far{kept}"
 
 
 def _origin(value: Value) -> str:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 0.05  # an alarm later than this says that we slept; and how long we then look once more
 HOPS = 2  # turns of the loop in which a token that arrived with the alarm may still win
-LONGEST_NAP = 3600.0
+LONGEST_NAP = 5.0  # so that no more than this of a sleep of ours can pass unseen between two alarms
 SOONEST = 0.001
 
 

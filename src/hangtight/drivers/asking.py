@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from hangtight.core.facts import Absent, Contact, End, Fact, Ready
 from hangtight.core.resolve import Situation
+from hangtight.core.telling import Door
 from hangtight.dialects.chat import (
     EXTRAS,
     RETURN_PROGRESS,
@@ -50,7 +51,7 @@ SHOWN = 60  # characters of each end of what makes no sense
 END_MARK = "[DONE]"
 ELSEWHERE = ("-cloud", ":cloud")  # Ollama's names for models that it only passes on: they are never in its memory
 
-CHANGE = "watched(..., {name}={value})"
+DOOR = Door("watched(..., {name}={value})")
 
 
 class Asking:
@@ -246,7 +247,7 @@ def watched(
     *,
     mode: str | None = None,
     on_heartbeat: Callable[[Heartbeat], object] | None = None,
-    change: str = CHANGE,
+    door: Door = DOOR,
     **limits: Unpack[LimitArgs],
 ) -> Watch[Chunk]:
     """The question under the time contract, with the allowances that are due to its prompt and its server."""
@@ -255,7 +256,7 @@ def watched(
         nearby=asking.server.is_nearby,
         reasons=asking.think,
     )
-    terms = Terms(call_terms(mode, change, dict(limits)).layers, change=change, situation=situation)
+    terms = Terms(call_terms(mode, door, dict(limits)).layers, door=door, situation=situation)
     return Watch(asking, terms, model=asking.model or None, on_heartbeat=on_heartbeat)
 
 

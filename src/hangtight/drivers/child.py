@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from hangtight.core.facts import Contact, Fact, LoadProgress
+from hangtight.core.telling import Door
 from hangtight.core.time import spoken
 from hangtight.drivers import clock
 from hangtight.drivers.tree import SPAWN, Tree
@@ -31,7 +32,7 @@ LOOK = 0.02
 HIGH_WATER = 1 << 20
 STDOUT, STDERR = 1, 2
 
-CHANGE = "hangtight.child([...], {name}={value})"
+DOOR = Door("hangtight.child([...], {name}={value})")
 
 
 class Pipes(asyncio.SubprocessProtocol):
@@ -243,7 +244,7 @@ def child(
     mode: str | None = None,
     model: str | None = None,
     on_heartbeat: Callable[[Heartbeat], object] | None = None,
-    change: str = CHANGE,
+    door: Door = DOOR,
     **limits: Unpack[LimitArgs],
 ) -> Watch[Any]:
     """Run a model process under the time contract and read its output as it comes.
@@ -256,7 +257,7 @@ def child(
     """
     output = ChildOutput(command, text=text, env=env, cwd=cwd, stdin=stdin, stderr=stderr)
     name = model or os.path.basename(output.command[0])
-    return Watch(output, call_terms(mode, change, dict(limits)), model=name, on_heartbeat=on_heartbeat)
+    return Watch(output, call_terms(mode, door, dict(limits)), model=name, on_heartbeat=on_heartbeat)
 
 
 achild = child

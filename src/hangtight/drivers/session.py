@@ -22,7 +22,7 @@ from hangtight.core.generation import Generation
 from hangtight.core.orders import Cancel, Excused, Order
 from hangtight.core.phases import Outcome, Phase
 from hangtight.core.resolve import Layer, Resolved, Situation, resolve
-from hangtight.core.telling import timeout_error
+from hangtight.core.telling import Door, timeout_error
 from hangtight.core.time import FOREVER
 from hangtight.dialects.pieces import Kind, Reader, model_of, reader_for
 from hangtight.drivers import warmth
@@ -42,11 +42,11 @@ UNKNOWN = "the model"
 class Terms:
     """What a caller asked for, and the line by which to ask for more. May be shared by many generations."""
 
-    __slots__ = ("_resolved", "change", "layers", "situation")
+    __slots__ = ("_resolved", "door", "layers", "situation")
 
-    def __init__(self, layers: tuple[Layer, ...], *, change: str, situation: Situation | None = None) -> None:
+    def __init__(self, layers: tuple[Layer, ...], *, door: Door, situation: Situation | None = None) -> None:
         self.layers = layers
-        self.change = change
+        self.door = door
         self.situation = situation
         self._resolved: dict[tuple[bool | None, bool], Resolved] = {}
 
@@ -232,7 +232,8 @@ class Session:
     def timeout(self) -> GenerationTimeout:
         broken = self.machine.broken
         assert broken is not None, "only a broken limit makes a timeout"
-        error = timeout_error(broken, self.machine, self.resolved, elapsed=self.elapsed, change=self.terms.change)
+        door = self.terms.door if self.partial else self.terms.door._replace(kept="")
+        error = timeout_error(broken, self.machine, self.resolved, elapsed=self.elapsed, door=door)
         error.partial, error.left_running = self.partial, self.left_running
         if self.left_running:
             error.add_note("its source could not be stopped and is left running (.left_running)")

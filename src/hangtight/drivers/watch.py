@@ -22,6 +22,7 @@ from hangtight.core.facts import Paused, Resumed
 from hangtight.core.limits import Limits, checked
 from hangtight.core.phases import Phase
 from hangtight.core.resolve import MODES, Layer, Rank, mode_layer
+from hangtight.core.telling import Door
 from hangtight.drivers import blocking, clock
 from hangtight.drivers.session import Session, Terms
 from hangtight.errors import SettingsError
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-CHANGE = "hangtight.watch(..., {name}={value})"
+DOOR = Door("hangtight.watch(..., {name}={value})")
 
 
 class LimitArgs(TypedDict, total=False):
@@ -52,10 +53,10 @@ class LimitArgs(TypedDict, total=False):
     cold: float | None
 
 
-def call_terms(mode: str | None, change: str, limits: dict[str, Any]) -> Terms:
+def call_terms(mode: str | None, door: Door, limits: dict[str, Any]) -> Terms:
     """The terms of a call that gave these limits and this mode. Refuses what cannot be meant."""
     values = tuple((name, _known(name, value)) for name, value in limits.items())
-    return _terms(values, mode, change)
+    return _terms(values, mode, door)
 
 
 def _known(name: str, value: Any) -> float | None:
@@ -68,13 +69,13 @@ def _known(name: str, value: Any) -> float | None:
 
 
 @lru_cache(maxsize=256, typed=True)
-def _terms(values: tuple[tuple[str, float | None], ...], mode: str | None, change: str) -> Terms:
+def _terms(values: tuple[tuple[str, float | None], ...], mode: str | None, door: Door) -> Terms:
     layers = [Layer(Rank.CALL, "the call", dict(values))]
     if mode is not None:
         if mode not in MODES:
             raise SettingsError("mode", mode, f"one of {', '.join(MODES)}")
         layers.append(mode_layer(mode))
-    return Terms(tuple(layers), change=change)
+    return Terms(tuple(layers), door=door)
 
 
 class Watch(Generic[T]):
@@ -321,4 +322,4 @@ def watch(
     def
     main
     """
-    return Watch(source, call_terms(mode, CHANGE, dict(limits)), model=model, on_heartbeat=on_heartbeat)
+    return Watch(source, call_terms(mode, DOOR, dict(limits)), model=model, on_heartbeat=on_heartbeat)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 0.05  # an alarm later than this says that we slept; and how long we then look once more
 RETRY = 0.05  # how soon to try again to wake a reader that did not wake
-LONGEST_NAP = 3600.0
+LONGEST_NAP = 5.0  # so that no more than this of a sleep of ours can pass unseen between two alarms
 SOONEST = 0.001
 WATCHDOG = "hangtight-watchdog"
 COURIER = "hangtight-heartbeat"
@@ -112,7 +112,7 @@ class Watchdog:
                 self._next = min((ticket.due for ticket in self._tickets), default=NEVER)
                 nap = self._next - clock.now()
                 if nap > 0:
-                    self._changed.wait(min(nap, LONGEST_NAP))
+                    self._changed.wait(None if nap == NEVER else nap)
                 now = clock.now()
                 ringing = [ticket for ticket in self._tickets if ticket.due <= now]
             for ticket in ringing:
