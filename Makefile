@@ -4,14 +4,15 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-dev test-all lint types docs bench wheel-test clean help
+.PHONY: demo test test-dev test-all coverage lint types docs bench wheel-test clean help
 
 help:
 	@echo "make demo       a slow load that survives and a hang that is caught (needs no model)"
 	@echo "make test       the tests, all that this machine can run in a few minutes"
 	@echo "make test-dev   the fast part: no process, no socket"
 	@echo "make test-all   everything, with the tests that take real minutes"
-	@echo "make lint       ruff and mypy     make docs   the pages made from the code     make bench   the benchmarks"
+	@echo "make coverage   every branch of the core is taken by its own tests"
+	@echo "make lint       ruff     make types   mypy     make docs   the pages made from the code     make bench   the benchmarks"
 
 demo: $(VENV)/.cli
 	@$(BIN)/python examples/demo.py
@@ -33,6 +34,10 @@ types: $(VENV)/.lint
 	$(BIN)/python -m mypy
 	$(BIN)/python -m mypy --platform win32 src
 	$(BIN)/python -m mypy --platform darwin src
+
+coverage: $(VENV)/.test
+	$(BIN)/python -m coverage run --source=src/hangtight/core -m pytest tests/core -q
+	$(BIN)/python -m coverage report --show-missing --fail-under=100
 
 docs: $(VENV)/.cli
 	$(BIN)/python docs/make_time_contract.py

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -117,6 +119,26 @@ def test_the_front_door_lists_every_name_once_and_each_opens() -> None:
     for name in hangtight.__all__:
         assert getattr(hangtight, name) is not None
     assert set(hangtight.__all__) <= set(dir(hangtight))
+
+
+def test_importing_hangtight_loads_nothing_else() -> None:
+    script = "import sys; before = set(sys.modules); import hangtight; print(*sorted(set(sys.modules) - before))"
+    added = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
+    assert added.split() == ["hangtight"]
+
+
+def test_watching_loads_no_third_party_module() -> None:
+    script = "import sys, hangtight; list(hangtight.watch(['a'])); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
+    rooms = {name.partition(".")[0] for name in loaded.split()}
+    assert rooms - sys.stdlib_module_names - {"hangtight", "__main__"} <= injected_at_start()
+
+
+def injected_at_start() -> set[str]:
+    """What the installation itself loads before any program runs (a `.pth` file of an editable install)."""
+    script = "import sys; print(*sys.modules)"
+    bare = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    return {name.partition(".")[0] for name in bare.stdout.split()}
 
 
 def test_a_name_that_is_not_there_is_refused_as_python_does() -> None:

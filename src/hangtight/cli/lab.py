@@ -12,7 +12,9 @@ PORT = 8399
 TOKENS = 20
 RATE = 50.0
 
-app = typer.Typer(help="Model servers and processes that misbehave on request.", no_args_is_help=True)
+app = typer.Typer(
+    help="Model servers and processes that misbehave on request.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 class WithGrammar(TyperCommand):
