@@ -261,3 +261,17 @@ def test_a_fault_behind_an_asynchronous_client(client: str, fault: Fault, lab: L
 @pytest.mark.parametrize(("client", "fault"), CASES)
 def test_a_fault_behind_an_asynchronous_client_on_uvloop(client: str, fault: Fault, lab: Lab) -> None:
     check(uvloop.run(read_async(client, lab.url, fault)), fault, lab)
+
+
+@pytest.mark.parametrize("script", ["silent", "mute=0"])
+def test_a_client_that_would_try_twice_more_asks_once(script: str, lab: Lab) -> None:
+    with openai.OpenAI(api_key="none", base_url=f"{lab.url}/v1") as api:
+        assert api.max_retries == 2
+        with pytest.raises(hangtight.FirstTokenTimeout) as caught:
+            list(
+                hangtight.watch(
+                    lambda: api.chat.completions.create(model=script, messages=MESSAGES, stream=True), first_token=0.3
+                )
+            )
+        assert not caught.value.left_running
+        assert lab.when(script, lambda counts: counts.cancelled == 1).asked == 1
