@@ -73,7 +73,7 @@ class Helper:
     def _interrupt(self) -> None:
         """Two ways at once: wake the socket it reads, and raise in it as soon as it runs Python again."""
         ident = self._thread.ident
-        if ident is not None:
+        if ident is not None and self._job is not None:
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(Abandoned))
             if (sock := socket_read_by(ident)) is not None:
                 shut(sock)
@@ -95,11 +95,11 @@ class Helper:
         except Abandoned:
             return
 
-    @staticmethod
-    def _do(job: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+    def _do(self, job: Callable[[], Any]) -> tuple[Any, BaseException | None]:
         try:
             return job(), None
         except Abandoned:
+            self._job = None  # heard once: a second one would land in the thread's own last lines
             raise
         except BaseException as error:  # noqa: BLE001 - handed to the caller whole, whatever it is
             return None, error

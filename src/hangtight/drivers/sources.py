@@ -9,6 +9,7 @@ from types import GeneratorType
 from typing import Any
 
 OLLAMA = "ollama"
+READS_FOR_OTHERS = ("socket", "ssl")  # a thread that stands in these was called by whoever knows the socket
 
 
 class Origin:
@@ -72,13 +73,18 @@ def _as_name(value: object) -> str | None:
 
 
 def socket_read_by(thread: int) -> socket.socket | None:
-    """The socket in which this thread is blocked, found by looking at its frames from the inside out."""
+    """The socket in which this thread is blocked: the one that the function it stands in right now knows.
+
+    Functions further out may know sockets too, but nothing says that they are read at this moment.
+    """
     frame = sys._current_frames().get(thread)
     while frame is not None:
         for value in list(frame.f_locals.values()):
             found = value if isinstance(value, socket.socket) else getattr(value, "_sock", None)
             if isinstance(found, socket.socket):
                 return found
+        if frame.f_globals.get("__name__") not in READS_FOR_OTHERS:
+            return None
         frame = frame.f_back
     return None
 
