@@ -14,7 +14,8 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-TAKEN_ALONG = ("tests", "docs", "examples", "benchmarks", "pyproject.toml", "README.md", "CHANGELOG.md", "Makefile")
+PAGES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE")
+TAKEN_ALONG = ("tests", "docs", "examples", "benchmarks", "pyproject.toml", "Makefile", *PAGES)
 
 BARE = """
 import sys, hangtight
