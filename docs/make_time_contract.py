@@ -188,11 +188,11 @@ def not_started() -> str:
     lines = []
     if names:
         lines.append(
-            f"† Checked and accepted, and the machine has the clock, but nothing in this version starts it: "
+            f"† The machine has the clock, but nothing in this version starts it, and `watch` does not take it: "
             f"{', '.join(names)}."
         )
     if find_spec("hangtight.intent") is None:
-        lines.append("Nothing moves `total` in this version, so `extend_to` has no effect yet.")
+        lines.append("Nothing moves `total` in this version, so `extend_to` has no effect yet, and `watch` does not take it.")
     return "\n".join(lines)
 
 

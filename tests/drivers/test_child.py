@@ -86,6 +86,14 @@ def test_a_program_that_does_not_exist_is_named() -> None:
         list(hangtight.child(["no-such-program"]))
     with pytest.raises(ValueError, match="a list of words"):
         hangtight.child([])
+    with pytest.raises(TypeError, match="not 'ls'"):
+        hangtight.child("ls")
+
+
+def test_what_nobody_will_ask_for_is_not_kept() -> None:
+    watched = hangtight.child(python("print('a')"), keeps=False)
+    assert "".join(watched).strip() == "a"
+    assert (watched.partial, watched.outcome) == ("", "finished")
 
 
 def test_what_it_says_on_stderr_keeps_a_load_alive_and_a_silent_stream_not() -> None:

@@ -404,6 +404,20 @@ def test_a_finish_reason_and_then_silence_is_a_whole_answer() -> None:
     run(main())
 
 
+@pytest.mark.parametrize("content", [5, ["a"], {"a": 1}])
+def test_content_that_is_no_text_is_content_and_breaks_nothing(content: object) -> None:
+    async def source() -> AsyncIterator[dict[str, Any]]:
+        yield {"choices": [{"index": 0, "delta": {"content": content}}]}
+        await asyncio.sleep(1000)
+
+    async def main() -> None:
+        with pytest.raises(hangtight.IdleTimeout) as caught:
+            await drained(hangtight.watch(source()))
+        assert (caught.value.tokens, caught.value.partial) == (1, "")
+
+    run(main())
+
+
 def test_with_two_choices_the_first_finish_reason_is_not_the_end() -> None:
     def chunk(index: int, text: str, reason: str | None = None) -> dict[str, Any]:
         return {"choices": [{"index": index, "delta": {"content": text}, "finish_reason": reason}]}

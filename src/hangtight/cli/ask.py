@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hangtight.cli.settings import FirstToken, Idle, Mode, Total, limits_of
+from hangtight.cli.settings import FirstToken, Idle, Load, Mode, Thinking, Total, limits_of
 
 Beat = Annotated[
     str | None,
@@ -27,6 +27,8 @@ def ask(
     first_token: FirstToken = None,
     idle: Idle = None,
     total: Total = None,
+    load: Load = None,
+    thinking: Thinking = None,
     heartbeat: Beat = None,
     think: Annotated[bool, typer.Option("--think", help="Ask for reasoning, and allow its time.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, at the end.")] = False,
@@ -34,12 +36,14 @@ def ask(
     """Ask a model one question: the answer as it comes, and on a terminal how its time stands.
 
     The server is the one at --url, $OLLAMA_HOST or $OPENAI_BASE_URL, else the first on the usual ports of this
-    machine. Exits with 0, with 124 after a timeout, with 1 if the server fails. SECONDS may be written 90, 90s, 20m,
-    1h, or none for no limit.
+    machine. Exits with 0, with 124 after a timeout, 1 if the server fails, 2 if the command is wrong, 128 + N after
+    signal N. SECONDS may be written 90, 90s, 20m, 1h, or none for no limit.
 
     Example: hangtight ask "Why is the sky blue?"
     """
-    limits = limits_of(first_token=first_token, idle=idle, total=total, heartbeat=heartbeat)
+    limits = limits_of(
+        first_token=first_token, idle=idle, total=total, load=load, thinking=thinking, heartbeat=heartbeat
+    )
     from hangtight.cli.asking import Wish, ask_command
 
     wish = Wish(prompt or [], model=model, url=url, mode=mode, think=think, as_json=as_json, limits=limits)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hangtight.cli.faces import Face, face_for
-from hangtight.cli.process import FAILED, OK, READER_LEFT, SIGNALLED, TIMED_OUT, code_for_signal, stop_on_signals
+from hangtight.cli.process import FAILED, OK, READER_LEFT, SIGNALLED, TIMED_OUT, code_for_signal, say, stop_on_signals
 from hangtight.cli.settings import USAGE, fail
 from hangtight.core.heartbeat import Heartbeat
 from hangtight.core.telling import Door
@@ -118,13 +118,13 @@ def _end(error: HangtightError, server: Server | None) -> int:
     """What the end was, in words on stderr and as an exit code."""
     match error:
         case GenerationTimeout():
-            sys.stderr.write(f"{type(error).__name__}: {error}\n")
+            say(f"{type(error).__name__}: {error}\n")
             return TIMED_OUT
         case SettingsError():
-            sys.stderr.write(f"hangtight: {error}\n")
+            say(f"hangtight: {error}\n")
             return USAGE
         case _:
-            sys.stderr.write(f"hangtight: {error}{_advice(error, server)}\n")
+            say(f"hangtight: {error}{_advice(error, server)}\n")
             return FAILED
 
 
@@ -142,5 +142,4 @@ def _advice(error: HangtightError, server: Server | None) -> str:
 
 
 def _tell(heartbeat: Heartbeat) -> None:
-    sys.stderr.write(f"{heartbeat}\n")
-    sys.stderr.flush()
+    say(f"{heartbeat}\n")

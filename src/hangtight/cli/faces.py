@@ -8,7 +8,7 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from hangtight.cli.process import STDOUT, write_all
+from hangtight.cli.process import STDOUT, say, write_all
 from hangtight.cli.telling import printable, rate, receipt, status_line
 from hangtight.core.phases import Outcome
 from hangtight.drivers import clock
@@ -66,7 +66,7 @@ class Bare(Face):
             if sys.stderr.isatty():
                 _tell_receipt(self.asking, self.watched)
             if self.watched.outcome is Outcome.UNFINISHED:
-                sys.stderr.write(NOT_SURE)
+                say(NOT_SURE)
 
 
 class Live(Bare):
@@ -88,8 +88,7 @@ class Live(Bare):
     def begin(self, asking: Asking, watched: Watch[Any], *, chosen: bool) -> None:
         super().begin(asking, watched, chosen=chosen)
         if chosen:
-            sys.stderr.write(f"{asking.model or 'its model'} at {asking.server.url}\n")
-            sys.stderr.flush()
+            say(f"{asking.model or 'its model'} at {asking.server.url}\n")
 
     def show(self) -> None:
         assert self.asking is not None, "what is shown was asked"
@@ -179,7 +178,7 @@ def _tokens(asking: Asking, watched: Watch[Any]) -> int:
 
 
 def _tell_receipt(asking: Asking, watched: Watch[Any]) -> None:
-    sys.stderr.write(receipt(_tokens(asking, watched), watched.elapsed, asking.reason) + "\n")
+    say(receipt(_tokens(asking, watched), watched.elapsed, asking.reason) + "\n")
 
 
 def _out(text: str) -> None:

@@ -6,6 +6,9 @@ import asyncio
 import os
 import signal
 import sys
+from contextlib import suppress
+
+from hangtight.cli.telling import printable
 
 OK = 0
 FAILED = 1
@@ -22,6 +25,13 @@ def write_all(fd: int, piece: bytes) -> None:
         view = view[os.write(fd, view) :]
 
 
+def say(text: str) -> None:
+    """To stderr, without what a terminal would obey. A stderr that is gone is no reason to end differently."""
+    with suppress(OSError, ValueError):
+        sys.stderr.write(printable(text))
+        sys.stderr.flush()
+
+
 def stop_on_signals(interrupted: list[int]) -> None:
     """A signal cancels the current task, which has the time to end what it began: a process, a request upstream."""
     task = asyncio.current_task()
@@ -33,8 +43,9 @@ def stop_on_signals(interrupted: list[int]) -> None:
         task.cancel()
 
     if sys.platform != "win32":
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, stop, int(number))
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, or a job in the background, means it
+                loop.add_signal_handler(number, stop, int(number))
 
 
 def code_for_signal(interrupted: list[int]) -> int:

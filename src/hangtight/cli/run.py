@@ -20,8 +20,9 @@ def run(
 ) -> None:
     """Run a model process: while it prints it lives, when it goes silent it is ended with all it started.
 
-    Exits with the command's own code, or 124 after a timeout. What the command writes to stderr before its first
-    output counts as load progress. SECONDS may be written 90, 90s, 20m, 1h, or none for no limit.
+    Exits with the command's own code, 124 after a timeout, 126 or 127 if it cannot be run, 2 if the options are
+    wrong, 128 + N after signal N. What the command writes to stderr before its first output counts as load progress.
+    On a terminal the command gets no stdin. SECONDS may be written 90, 90s, 20m, 1h, or none for no limit.
 
     Example: hangtight run --idle 45 --total 20m -- llama-cli -m model.gguf -p 'Hello'
     """

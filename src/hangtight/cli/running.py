@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from contextlib import suppress
 from typing import Any
 
 from hangtight.cli.process import (
+    FAILED,
     READER_LEFT,
     SIGNALLED,
     STDERR,
     STDOUT,
     TIMED_OUT,
     code_for_signal,
+    say,
     stop_on_signals,
     write_all,
 )
@@ -32,6 +35,10 @@ def run_command(command: list[str], model: str | None, mode: str | None, limits:
     return asyncio.run(_run(command, model, mode, limits))
 
 
+class OutputLost(HangtightError):
+    """Our stdout does not take what the process says: a full disk, a closed descriptor."""
+
+
 class Said:
     """What went to stdout, as far as a message on the same terminal must know: whether its line has ended."""
 
@@ -40,11 +47,21 @@ class Said:
 
     def __call__(self, piece: bytes) -> None:
         self.mid_line = not piece.endswith(b"\n")
-        write_all(STDOUT, piece)
+        try:
+            write_all(STDOUT, piece)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutputLost(f"the output cannot be written: {error.strerror}") from None
+
+    def heartbeat(self, heartbeat: Heartbeat) -> None:
+        self.end_line()
+        say(f"{heartbeat}\n")
 
     def end_line(self) -> None:
         if self.mid_line and sys.stdout.isatty() and sys.stderr.isatty():
-            sys.stderr.write("\n")
+            self.mid_line = False
+            say("\n")
 
 
 async def _run(command: list[str], model: str | None, mode: str | None, limits: dict[str, Any]) -> int:
@@ -60,7 +77,8 @@ async def _run(command: list[str], model: str | None, mode: str | None, limits: 
             stderr=_to_stderr,
             model=model,
             mode=mode,
-            on_heartbeat=_tell if listens else None,
+            on_heartbeat=said.heartbeat if listens else None,
+            keeps=False,
             door=DOOR,
             **limits,
         )
@@ -79,10 +97,10 @@ def _end(error: HangtightError | OSError, command: list[str]) -> int:
     """What the end was, in words on stderr and as an exit code."""
     match error:
         case GenerationTimeout():
-            sys.stderr.write(f"{type(error).__name__}: {error}\n")
+            say(f"{type(error).__name__}: {error}\n")
             return TIMED_OUT
         case BackendError(returncode=int(code)):
-            sys.stderr.write(f"hangtight: {str(error).partition('; it said last')[0]}\n")
+            say(f"hangtight: {str(error).partition('; it said last')[0]}\n")
             return SIGNALLED - code if code < 0 else code
         case SettingsError():
             fail(str(error), USAGE)
@@ -92,15 +110,15 @@ def _end(error: HangtightError | OSError, command: list[str]) -> int:
             fail(f"{command[0]}: command not found", NOT_FOUND)
         case PermissionError():
             fail(f"{command[0]}: not executable", NOT_EXECUTABLE)
+        case OutputLost():
+            fail(str(error), FAILED)
+        case OSError():
+            fail(f"{command[0]}: cannot be run: {error.strerror or error}", NOT_EXECUTABLE)
         case _:
             pass
     raise error
 
 
 def _to_stderr(piece: bytes) -> None:
-    write_all(STDERR, piece)
-
-
-def _tell(heartbeat: Heartbeat) -> None:
-    sys.stderr.write(f"{heartbeat}\n")
-    sys.stderr.flush()
+    with suppress(OSError):  # nobody may be listening there, and the process works all the same
+        write_all(STDERR, piece)

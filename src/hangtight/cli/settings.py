@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -19,6 +18,8 @@ def _limit_option(name: str, help_text: str) -> Any:
 FirstToken = Annotated[str | None, _limit_option("first_token", "Silence before the first piece [45, +60 for a load].")]
 Idle = Annotated[str | None, _limit_option("idle", "Silence in the middle [45].")]
 Total = Annotated[str | None, _limit_option("total", "The whole call [600].")]
+Load = Annotated[str | None, _limit_option("load", "A load that the server shows, without load progress [300].")]
+Thinking = Annotated[str | None, _limit_option("thinking", "Silence while it reasons [300].")]
 Beat = Annotated[
     str | None, _limit_option("heartbeat", "A sign of life on stderr; 0 = off [15 on a terminal, else off].")
 ]
@@ -58,5 +59,7 @@ def _limit(name: str, text: str) -> float | None:
 
 def fail(message: str, code: int) -> NoReturn:
     """One message on stderr, and the exit."""
-    sys.stderr.write(f"hangtight: {message}\n")
+    from hangtight.cli.process import say
+
+    say(f"hangtight: {message}\n")
     raise typer.Exit(code)

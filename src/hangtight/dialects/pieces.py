@@ -99,7 +99,8 @@ def openai_chat() -> Read:
         text = ""
         for choice in choices:
             fields = _inside(choice)
-            index = fields.get("index") or 0
+            index = fields.get("index")
+            index = index if isinstance(index, int) else 0
             highest = max(highest, index)
             found, piece = _delta(fields)
             kind = found or kind
@@ -116,12 +117,12 @@ def openai_chat() -> Read:
 def _delta(choice: Mapping[str, Any]) -> tuple[Kind, str]:
     delta = choice.get("delta")
     if delta is None:
-        text = choice.get("text") or ""
-        return (Content, text) if text else (None, "")
+        text = choice.get("text")
+        return (Content, text if isinstance(text, str) else "") if text else (None, "")
     fields = _inside(delta)
     content = fields.get("content")
     if content:
-        return Content, content
+        return Content, content if isinstance(content, str) else ""
     if fields.get("tool_calls") or fields.get("function_call") or fields.get("refusal"):
         return Content, ""
     for name in ("reasoning_content", "reasoning"):
@@ -153,7 +154,7 @@ class OllamaReader(Reader):
             self.marked = True
             finished = bool(fields.get("done_reason"))
         if text or inner.get("tool_calls"):
-            return Content, text, finished
+            return Content, text if isinstance(text, str) else "", finished
         if inner.get("thinking"):
             return Reasoning, "", finished
         return None, "", finished

@@ -110,7 +110,12 @@ class ChildOutput:
         cwd: str | None,
         stdin: int | None,
         stderr: Callable[[bytes], object] | None,
+        keeps: bool = True,
     ) -> None:
+        if isinstance(command, str | bytes):
+            raise TypeError(f"hangtight.child needs a list of words, the program first, not {command!r}")
+        self.keeps = keeps
+        """The text is kept for `.partial`."""
         self.command = [os.fspath(word) for word in command]
         if not self.command:
             raise ValueError("hangtight.child needs a command: a list of words, the program first")
@@ -164,13 +169,13 @@ class ChildOutput:
 
     def _on_stderr(self, data: bytes) -> None:
         """Load progress until the first output, contact after it; the last lines are kept for the error."""
+        if self.note is not None:
+            self.note(Contact() if self.spoke else LoadProgress())
         if self.stderr is not None:
             self.stderr(data)
         *lines, self.line = (self.line + data).split(b"\n")
         self.line = self.line[-LONGEST_LINE:]
         self.last_lines.extend(line.decode("utf-8", "replace").rstrip("\r")[-LONGEST_LINE:] for line in lines)
-        if self.note is not None:
-            self.note(Contact() if self.spoke else LoadProgress())
 
     @property
     def returncode(self) -> int | None:
@@ -192,7 +197,10 @@ class ChildOutput:
         raise error
 
     async def aclose(self) -> None:
-        """End the process with all that it started, and see that it is gone. A clean end leaves others alone."""
+        """End the process with all that it started, and see that it is gone.
+
+        After a clean end, what it left in the background goes on, unless that keeps its output open.
+        """
         pipes, tree = self.pipes, self.tree
         if pipes is None or tree is None or pipes.transport is None:
             return
@@ -244,18 +252,20 @@ def child(
     mode: str | None = None,
     model: str | None = None,
     on_heartbeat: Callable[[Heartbeat], object] | None = None,
+    keeps: bool = True,
     door: Door = DOOR,
     **limits: Unpack[LimitArgs],
 ) -> Watch[Any]:
     """Run a model process under the time contract and read its output as it comes.
 
     Yields text (`text=False`: bytes). What it writes to stderr counts as load progress until its first output and
-    as contact after it; `stderr` is called with those bytes. A process that dies raises BackendError at once.
+    as contact after it; `stderr` is called with those bytes. A process that dies raises BackendError at once. With
+    `keeps=False` nothing is kept for `.partial`, however much it says.
 
     >>> "".join(child(["printf", "hello"]))
     'hello'
     """
-    output = ChildOutput(command, text=text, env=env, cwd=cwd, stdin=stdin, stderr=stderr)
+    output = ChildOutput(command, text=text, env=env, cwd=cwd, stdin=stdin, stderr=stderr, keeps=keeps)
     name = model or os.path.basename(output.command[0])
     return Watch(output, call_terms(mode, door, dict(limits)), model=name, on_heartbeat=on_heartbeat)
 

@@ -21,6 +21,7 @@ PORTS: Mapping[int, str] = {
     8000: "vLLM, transformers serve",
     1234: "LM Studio",
     8383: "hangtight",
+    8399: "hangtight lab",
     5001: "KoboldCpp",
     1337: "Jan",
     4891: "GPT4All",

@@ -64,6 +64,13 @@ class Terms:
         return self._resolved[key]
 
 
+class Forgotten(list[str]):
+    """The text so far of a stream whose text nobody will ask for."""
+
+    def append(self, text: str) -> None:
+        """It is not kept."""
+
+
 class Session:
     """One generation under way. The machine is made when the clocks start, not before."""
 

@@ -24,7 +24,7 @@ from hangtight.core.phases import Phase
 from hangtight.core.resolve import MODES, Layer, Rank, mode_layer
 from hangtight.core.telling import Door
 from hangtight.drivers import blocking, clock
-from hangtight.drivers.session import Session, Terms
+from hangtight.drivers.session import Forgotten, Session, Terms
 from hangtight.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -178,6 +178,8 @@ class Watch(Generic[T]):
             place=place,
             remembers=not getattr(self._source, "loads_anew", False),
         )
+        if not getattr(self._source, "keeps", True):
+            self._session.parts = Forgotten()
         return self._session
 
     # -- the block --------------------------------------------------------------------------------------------
