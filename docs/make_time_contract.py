@@ -192,7 +192,9 @@ def not_started() -> str:
             f"{', '.join(names)}."
         )
     if find_spec("hangtight.intent") is None:
-        lines.append("Nothing moves `total` in this version, so `extend_to` has no effect yet, and `watch` does not take it.")
+        lines.append(
+            "Nothing moves `total` in this version: `extend_to` has no effect yet, and `watch` does not take it."
+        )
     return "\n".join(lines)
 
 

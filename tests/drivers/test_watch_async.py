@@ -180,6 +180,16 @@ def test_a_block_that_never_reads_closes_the_source_too() -> None:
     run(main())
 
 
+def test_the_wrong_kind_of_block_is_refused() -> None:
+    async def main() -> None:
+        source = Source(1)
+        with pytest.raises(TypeError, match="`async with`"), hangtight.watch(source) as chunks:
+            await drained(chunks)
+        await source.aclose()
+
+    run(main())
+
+
 def test_cancelling_the_task_is_not_a_timeout() -> None:
     async def main() -> None:
         source = Source(1, 1000)

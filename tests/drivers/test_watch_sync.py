@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import gc
 import os
 import signal
 import socket
@@ -61,12 +62,12 @@ class Gate:
 def over_a_socket(*words: bytes) -> Iterator[bytes]:
     """A generator of the user's own that reads a socket nobody told us about, and then hears nothing more."""
     ours, theirs = socket.socketpair()
-    with ours, theirs:
+    with ours, theirs, ours.makefile("rb") as lines:
         for word in words:
             theirs.sendall(word)
-            yield ours.recv(100)
-        while data := ours.recv(100):
-            yield data
+            yield lines.readline()
+        while line := lines.readline():
+            yield line
 
 
 def words(count: int) -> Iterator[str]:
@@ -112,8 +113,8 @@ def test_an_unknown_source_that_blocks_for_ever_is_left_running_and_the_error_sa
 
 def test_an_unknown_source_that_reads_a_socket_is_stopped_for_good() -> None:
     with pytest.raises(hangtight.IdleTimeout) as caught:
-        list(hangtight.watch(over_a_socket(b"one ", b"two "), idle=0.1))
-    assert (caught.value.left_running, caught.value.partial) == (False, "one two ")
+        list(hangtight.watch(over_a_socket(b"one\n", b"two\n"), idle=0.1))
+    assert (caught.value.left_running, caught.value.partial) == (False, "one\ntwo\n")
 
 
 def test_a_function_that_does_not_return_is_bounded_too() -> None:
@@ -187,6 +188,69 @@ def test_a_block_that_never_reads_closes_the_source_too() -> None:
     with hangtight.watch(gate):
         pass
     assert gate.closed
+
+
+def test_peeking_at_the_first_chunk_and_then_looping_reads_on() -> None:
+    watched = hangtight.watch(words(3))
+    assert next(watched) == "word "
+    assert list(watched) == ["word "] * 2
+
+
+def test_closing_from_outside_the_loop_closes_the_source() -> None:
+    for reads in (0, 1):
+        gate = Gate(words=5)
+        watched = hangtight.watch(gate)
+        reading = iter(watched)
+        for _ in range(reads):
+            next(reading)
+        watched.close()
+        assert gate.closed
+
+
+def test_a_source_whose_closing_fails_does_not_hide_how_it_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    complaints: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: complaints.append(args.exc_value))
+
+    class Fragile(Gate):
+        def close(self) -> None:
+            raise OSError("already gone")
+
+    with pytest.raises(ZeroDivisionError), hangtight.watch(Fragile(words=2)) as chunks:
+        for _ in chunks:
+            raise ZeroDivisionError
+    assert [str(error) for error in complaints] == ["already gone"]
+
+
+def test_a_lock_in_the_opening_function_is_never_left_locked() -> None:
+    lock, over = threading.Lock(), threading.Event()
+
+    def opening() -> list[str]:
+        while not over.is_set():
+            with lock:
+                pass
+        return []
+
+    for _ in range(10):
+        with pytest.raises(hangtight.TotalTimeout) as caught:
+            list(hangtight.watch(opening, total=0.03))
+        assert caught.value.left_running
+    over.set()
+    assert lock.acquire(timeout=5)
+
+
+def test_an_abandoned_stream_is_forgotten_by_the_watchdog() -> None:
+    class Reader:
+        def __init__(self) -> None:
+            self.flow = iter(hangtight.watch(Gate(words=5), on_heartbeat=self.tell))
+            next(self.flow)
+
+        def tell(self, beat: Heartbeat) -> None: ...
+
+    before = threading.active_count()
+    for _ in range(5):
+        Reader()
+    gc.collect()
+    rings(lambda: threading.active_count() <= before + 1)
 
 
 def test_the_sources_own_timeout_passes_untouched() -> None:
@@ -302,7 +366,7 @@ def test_after_a_fork_the_child_has_a_watchdog_of_its_own() -> None:
     child = os.fork()
     if child == 0:
         try:
-            list(hangtight.watch(over_a_socket(b"one "), idle=0.1))
+            list(hangtight.watch(over_a_socket(b"one\n"), idle=0.1))
         except hangtight.IdleTimeout:
             os._exit(0)
         except BaseException:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import signal
 import sys
+from concurrent.futures import Future
 from contextlib import suppress
+from queue import SimpleQueue
+from threading import Thread
 
 from hangtight.cli.telling import printable
 
@@ -16,13 +20,57 @@ TIMED_OUT = 124  # what timeout(1) exits with
 SIGNALLED = 128
 READER_LEFT = SIGNALLED + 13  # SIGPIPE, which Windows has no name for
 STDOUT, STDERR = 1, 2
+MOST_WAITING = 1 << 20
 
 
 def write_all(fd: int, piece: bytes) -> None:
     """At once, and all of it: a token that waits in a buffer is a token that was not there."""
     view = memoryview(piece)
     while view:
-        view = view[os.write(fd, view) :]
+        try:
+            view = view[os.write(fd, view) :]
+        except BlockingIOError:  # somebody made it non-blocking for us too
+            select.select([], [fd], [])
+
+
+class Writer:
+    """Writes from a thread of its own: who does not read stops neither our clocks nor our signals."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._queue: SimpleQueue[tuple[bytes, Future[None]]] = SimpleQueue()
+        self._last: Future[None] | None = None
+        self._waiting = 0
+        Thread(target=self._run, name="hangtight-writer", daemon=True).start()
+
+    def write(self, piece: bytes) -> Future[None]:
+        """The future says when it is written, or why it cannot be."""
+        done: Future[None] = Future()
+        self._last = done
+        self._waiting += len(piece)
+        self._queue.put((piece, done))
+        return done
+
+    def post(self, piece: bytes) -> None:
+        """Write it some time; what does not fit into a megabyte that nobody reads is left out."""
+        if self._waiting < MOST_WAITING:
+            self.write(piece)
+
+    async def flush(self, limit: float) -> None:
+        """Wait until what was posted is written, but not for ever."""
+        if self._last is not None:
+            await asyncio.wait({asyncio.wrap_future(self._last)}, timeout=limit)
+
+    def _run(self) -> None:
+        while True:
+            piece, done = self._queue.get()
+            try:
+                write_all(self._fd, piece)
+            except OSError as error:
+                done.set_exception(error)
+            else:
+                done.set_result(None)
+            self._waiting -= len(piece)
 
 
 def say(text: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from contextlib import suppress
 from typing import Any
 
 from hangtight.cli.process import (
@@ -15,18 +14,21 @@ from hangtight.cli.process import (
     STDERR,
     STDOUT,
     TIMED_OUT,
+    Writer,
     code_for_signal,
     say,
     stop_on_signals,
-    write_all,
 )
 from hangtight.cli.settings import USAGE, fail
 from hangtight.core.heartbeat import Heartbeat
 from hangtight.core.telling import Door
 from hangtight.drivers.child import child
+from hangtight.drivers.watch import Watch
 from hangtight.errors import BackendError, GenerationTimeout, HangtightError, SettingsError
 
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
+LOOK = 0.2  # how often a write that blocks looks whether the time is up
+LAST_WORDS = 5.0  # for whoever reads our stderr
 DOOR = Door("hangtight run --{flag} {value} -- ...", kept="")
 
 
@@ -40,19 +42,29 @@ class OutputLost(HangtightError):
 
 
 class Said:
-    """What went to stdout, as far as a message on the same terminal must know: whether its line has ended."""
+    """What the process says goes out here: to stdout piece by piece, to stderr beside it."""
 
     def __init__(self) -> None:
         self.mid_line = False
+        self._out, self._err = Writer(STDOUT), Writer(STDERR)
 
-    def __call__(self, piece: bytes) -> None:
+    async def piece(self, piece: bytes, output: Watch[bytes]) -> None:
+        """Done when it is written, or when the time of the run is up: then nobody may ever read it."""
         self.mid_line = not piece.endswith(b"\n")
-        try:
-            write_all(STDOUT, piece)
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise OutputLost(f"the output cannot be written: {error.strerror}") from None
+        writing = asyncio.wrap_future(self._out.write(piece))
+        while not writing.done() and output.outcome is None:
+            await asyncio.wait({writing}, timeout=LOOK)
+        if writing.done() and (error := writing.exception()) is not None:
+            if isinstance(error, BrokenPipeError):
+                raise error
+            raise OutputLost(f"the output cannot be written: {getattr(error, 'strerror', None) or error}")
+
+    def on_stderr(self, piece: bytes) -> None:
+        """Nobody may be listening there, and the process works all the same."""
+        self._err.post(piece)
+
+    async def flush(self) -> None:
+        await self._err.flush(LAST_WORDS)
 
     def heartbeat(self, heartbeat: Heartbeat) -> None:
         self.end_line()
@@ -74,7 +86,7 @@ async def _run(command: list[str], model: str | None, mode: str | None, limits: 
             command,
             text=False,
             stdin=subprocess.DEVNULL if sys.stdin is None or sys.stdin.isatty() else None,
-            stderr=_to_stderr,
+            stderr=said.on_stderr,
             model=model,
             mode=mode,
             on_heartbeat=said.heartbeat if listens else None,
@@ -84,10 +96,12 @@ async def _run(command: list[str], model: str | None, mode: str | None, limits: 
         )
         async with output as pieces:
             async for piece in pieces:
-                said(piece)
+                await said.piece(piece, pieces)
+        await said.flush()
     except asyncio.CancelledError:
         return code_for_signal(interrupted)
     except (HangtightError, OSError) as error:
+        await said.flush()
         said.end_line()
         return _end(error, command)
     return 0
@@ -117,8 +131,3 @@ def _end(error: HangtightError | OSError, command: list[str]) -> int:
         case _:
             pass
     raise error
-
-
-def _to_stderr(piece: bytes) -> None:
-    with suppress(OSError):  # nobody may be listening there, and the process works all the same
-        write_all(STDERR, piece)

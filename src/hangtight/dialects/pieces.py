@@ -18,6 +18,7 @@ Piece = tuple[Kind, str, bool]
 Read = Callable[[Any], Piece]
 
 CONTACT: Piece = (None, "", False)
+OTHER_CONTENT = ("audio", "images", "annotations")
 
 
 class Reader:
@@ -36,6 +37,10 @@ class Reader:
         """The end mark was one of the chunks read."""
 
 
+class Undecided:
+    """The chunk type of a stream whose dialect is not known yet: no chunk has it, so each is looked at again."""
+
+
 def reader_for(chunk: object) -> Reader:
     """The reader for a stream that begins with this chunk."""
     if isinstance(chunk, str):
@@ -47,7 +52,7 @@ def reader_for(chunk: object) -> Reader:
         return Reader(type(chunk), openai_chat(), says_finish=True)
     if "done" in shape and ("message" in shape or "response" in shape):
         return OllamaReader(type(chunk))
-    return Reader(type(chunk), read_anything)
+    return Reader(Undecided, read_anything)
 
 
 def read_text(chunk: str) -> Piece:
@@ -128,6 +133,8 @@ def _delta(choice: Mapping[str, Any]) -> tuple[Kind, str]:
     for name in ("reasoning_content", "reasoning"):
         if fields.get(name) or _beside(delta, name):
             return Reasoning, ""
+    if any(fields.get(name) or _beside(delta, name) for name in OTHER_CONTENT):
+        return Content, ""
     return None, ""
 
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from hangtight.core.facts import Asked, Cancelled, Left
 from hangtight.drivers.helper import Helper, Rang
-from hangtight.drivers.sources import Origin, shut, socket_read_by
-from hangtight.drivers.watchdog import COURIERS, WATCHDOGS, Ticket
+from hangtight.drivers.sources import Origin, shut
+from hangtight.drivers.watchdog import COURIERS, WATCHDOGS, Ticket, complain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from typing import Self
 
     from hangtight.drivers.session import Session
+
+
+CLOSER = "hangtight-closer"
 
 
 @runtime_checkable
@@ -33,15 +36,14 @@ class BreaksOff(Protocol):
 class Life:
     """From the first clock to the closed source: who reads it, how that read is broken off, what its end was."""
 
-    __slots__ = ("helper", "origin", "session", "source", "thread", "ticket")
+    __slots__ = ("__weakref__", "helper", "origin", "session", "source", "ticket")
 
     def __init__(self, session: Session, source: Any) -> None:
         self.session = session
         self.source = source
         self.origin: Origin | None = None
         self.helper: Helper | None = None
-        self.thread = threading.get_ident()
-        self.ticket = Ticket(session, self.break_off)
+        self.ticket = Ticket(self)
 
     def __enter__(self) -> Self:
         WATCHDOGS.add(self.ticket)
@@ -104,22 +106,38 @@ class Life:
             self.helper.call_back()
         elif isinstance(self.source, BreaksOff):
             self.source.break_off()
-        else:
-            found = self.origin.socket if self.origin else None
-            found = found or socket_read_by(self.thread)
-            if found is not None:
-                shut(found)
+        elif self.origin is not None and self.origin.socket is not None:
+            shut(self.origin.socket)
 
     def close(self) -> None:
         """End the thread, close the source, and with that the generation."""
         if self.helper is not None:
             self.session.left_running = not self.helper.end()
         try:
-            close = getattr(self.source, "close", None)
-            if close is not None and not self.session.left_running:
-                close()
+            if not self.session.left_running:
+                self._close_source()
         finally:
             self.session.close()
+
+    def _close_source(self) -> None:
+        """A source that cannot close must not hide how it ended; after a timeout `cancel` bounds how long it takes."""
+        closing = getattr(self.source, "close", None)
+        if closing is None:
+            return
+        if self.session.rang is None:
+            _quietly(closing)
+            return
+        thread = threading.Thread(target=_quietly, args=(closing,), name=CLOSER, daemon=True)
+        thread.start()
+        thread.join(self.session.resolved.limits.cancel)
+        self.session.left_running = thread.is_alive()
+
+
+def _quietly(closing: Callable[[], Any]) -> None:
+    try:
+        closing()
+    except Exception:  # noqa: BLE001 - shown as a thread's error would be
+        complain()
 
 
 class End(Exception):
@@ -159,6 +177,5 @@ def flow(opening: Callable[[], Any] | None, source: Any, session: Session) -> Ge
             elif session.rang is not None:
                 break
             else:
-                reading.thread = threading.get_ident()
                 session.note(Asked())
     session.settle()

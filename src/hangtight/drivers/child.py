@@ -44,6 +44,7 @@ class Pipes(asyncio.SubprocessProtocol):
         self.waiting: deque[bytes] = deque()
         self.buffered = 0
         self.open = {STDOUT, STDERR}
+        self.draining: asyncio.TimerHandle | None = None
         self.exited = asyncio.Event()
         self.news = asyncio.Event()
 
@@ -66,6 +67,8 @@ class Pipes(asyncio.SubprocessProtocol):
         before, self.buffered = self.buffered, self.buffered - len(data)
         if before > HIGH_WATER >= self.buffered:
             self._reading("resume_reading")
+            if self.exited.is_set():
+                self._drain()
         return data
 
     def _reading(self, what: str) -> None:
@@ -85,10 +88,19 @@ class Pipes(asyncio.SubprocessProtocol):
     def process_exited(self) -> None:
         self.exited.set()
         self.news.set()
-        asyncio.get_running_loop().call_later(DRAIN, self._give_up)
+        self._drain()
+
+    def _drain(self) -> None:
+        """From now on the pipes get so long, anew each time that we have held them back ourselves."""
+        if self.draining is not None:
+            self.draining.cancel()
+        self.draining = asyncio.get_running_loop().call_later(DRAIN, self._give_up)
 
     def _give_up(self) -> None:
         """Somebody else keeps the pipes open; what this process had to say is long here."""
+        if self.buffered > HIGH_WATER:
+            self._drain()
+            return
         self.open.clear()
         self.news.set()
 

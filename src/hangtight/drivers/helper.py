@@ -32,6 +32,7 @@ class Helper:
         self._answer: tuple[Any, BaseException | None] | None = None
         self._called_back = False
         self._over = False
+        self._raised = False
         context = contextvars.copy_context()
         self._thread = threading.Thread(target=context.run, args=(self._run,), name=HELPER, daemon=True)
         self._thread.start()
@@ -71,12 +72,17 @@ class Helper:
         return not self._thread.is_alive()
 
     def _interrupt(self) -> None:
-        """Two ways at once: wake the socket it reads, and raise in it as soon as it runs Python again."""
+        """Wake the socket it is blocked in, and raise in it once, so that a library does not simply ask again.
+
+        Never anywhere else: an exception from outside that lands between a lock and its `try` leaves it locked.
+        """
         ident = self._thread.ident
-        if ident is not None and self._job is not None:
+        if ident is None or self._job is None or (sock := socket_read_by(ident)) is None:
+            return
+        if not self._raised:
+            self._raised = True
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(Abandoned))
-            if (sock := socket_read_by(ident)) is not None:
-                shut(sock)
+        shut(sock)
 
     def _run(self) -> None:
         try:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 PORTAL = "hangtight-portal"
+PATIENCE = 10.0  # for what was cancelled to end: a process is given its grace first
 
 
 class Portal:
@@ -20,9 +21,20 @@ class Portal:
         self._ready = threading.Event()
         self._loop: asyncio.AbstractEventLoop
         self._over: asyncio.Event
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._stay()), name=PORTAL, daemon=True)
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._live, name=PORTAL, daemon=True)
         self._thread.start()
         self._ready.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    def _live(self) -> None:
+        try:
+            asyncio.run(self._stay())
+        except BaseException as failure:  # noqa: BLE001 - no loop can be had; the caller must not wait for one
+            self._failure = failure
+        finally:
+            self._ready.set()
 
     async def _stay(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -32,16 +44,25 @@ class Portal:
 
     def call(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """The result. Ctrl-C in the waiting thread cancels the coroutine."""
-        answer: Future[Any] = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        ended = threading.Event()
+        answer: Future[Any] = asyncio.run_coroutine_threadsafe(_marking(coroutine, ended), self._loop)
         try:
             return answer.result()
         except BaseException:
             answer.cancel()
+            ended.wait(PATIENCE)
             raise
 
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._over.set)
         self._thread.join()
+
+
+async def _marking(coroutine: Coroutine[Any, Any, Any], ended: threading.Event) -> Any:
+    try:
+        return await coroutine
+    finally:
+        ended.set()
 
 
 class Over(Exception):

@@ -171,7 +171,10 @@ class Session:
         """Read a chunk whose type the current reader is not made for (the first, or a change of type)."""
         known = self.reader
         if known is None or known.type is not type(chunk):
-            known = self.reader = reader_for(chunk)
+            found = reader_for(chunk)
+            if known is not None and known.says_finish and not found.says_finish:
+                return found.read(chunk)  # one odd chunk in a stream whose dialect is known
+            known = self.reader = found
             self._is(model_of(chunk))
         return known.read(chunk)
 

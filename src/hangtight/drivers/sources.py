@@ -5,28 +5,26 @@ from __future__ import annotations
 import json
 import socket
 import sys
-from types import GeneratorType
+from collections.abc import Mapping
+from types import FrameType
 from typing import Any
 
-OLLAMA = "ollama"
-READS_FOR_OTHERS = ("socket", "ssl")  # a thread that stands in these was called by whoever knows the socket
+READERS = ("socket", "ssl", "httpcore", "httpcore2")
+"""The modules that stand innermost in a thread that is blocked in reading a socket."""
 
 
 class Origin:
     """Where a stream comes from, as far as it can be told."""
 
-    __slots__ = ("host", "is_ollama", "model", "response", "socket")
+    __slots__ = ("host", "model", "response", "socket")
 
     def __init__(self, source: object) -> None:
         self.response: Any = getattr(source, "response", None)
         self.model: str | None = None
         self.host: str = ""
         self.socket: socket.socket | None = None
-        self.is_ollama = False
         if self.response is not None and hasattr(self.response, "extensions"):
             self._read_response()
-        elif isinstance(source, GeneratorType):
-            self._read_ollama(source)
 
     def _read_response(self) -> None:
         """An open stream of an SDK on httpx or httpx2: `stream.response` is public in all of them."""
@@ -40,22 +38,10 @@ class Origin:
             found = network.get_extra_info("socket")
             self.socket = found if isinstance(found, socket.socket) else None
 
-    def _read_ollama(self, source: GeneratorType[Any, Any, Any]) -> None:
-        """ollama's client hands out a generator that has not even sent its request."""
-        frame = source.gi_frame
-        if frame is None or frame.f_globals.get("__name__", "").partition(".")[0] != OLLAMA:
-            return
-        told = frame.f_locals
-        client = getattr(told.get("self"), "_client", None)
-        self.host = str(getattr(client, "base_url", ""))
-        self.model = _as_name(told.get("kwargs", {}).get("json", {}).get("model"))
-        transport = type(getattr(client, "_transport", None))
-        self.is_ollama = f"{transport.__module__}.{transport.__qualname__}".startswith("httpx._transports.default.HTTP")
-
     @property
     def reads_a_socket(self) -> bool:
         """The caller's own thread can read this source: a watchdog knows how to wake it."""
-        return self.socket is not None or self.is_ollama
+        return self.socket is not None
 
 
 def _model_in(body: object) -> str | None:
@@ -73,20 +59,33 @@ def _as_name(value: object) -> str | None:
 
 
 def socket_read_by(thread: int) -> socket.socket | None:
-    """The socket in which this thread is blocked: the one that the function it stands in right now knows.
+    """The socket that this thread is blocked in reading, if that can be told for certain and it is nobody else's too.
 
-    Functions further out may know sockets too, but nothing says that they are read at this moment.
+    Only the frames of the libraries that read sockets are asked: a socket that other code merely knows may be
+    anybody's. A connection of HTTP/2 carries the streams of others.
     """
     frame = sys._current_frames().get(thread)
+    if frame is None or _library(frame) not in READERS:
+        return None
+    found = None
     while frame is not None:
-        for value in list(frame.f_locals.values()):
-            found = value if isinstance(value, socket.socket) else getattr(value, "_sock", None)
-            if isinstance(found, socket.socket):
-                return found
-        if frame.f_globals.get("__name__") not in READS_FOR_OTHERS:
+        if ".http2" in frame.f_globals.get("__name__", ""):
             return None
+        if found is None and _library(frame) in READERS:
+            found = _socket_in(frame.f_locals)
         frame = frame.f_back
-    return None
+    return found
+
+
+def _library(frame: FrameType) -> str:
+    name: str = frame.f_globals.get("__name__", "")
+    return name.partition(".")[0]
+
+
+def _socket_in(told: Mapping[str, Any]) -> socket.socket | None:
+    reader = told.get("self", told.get("sock"))
+    found = reader if isinstance(reader, socket.socket) else getattr(reader, "_sock", None)
+    return found if isinstance(found, socket.socket) else None
 
 
 def shut(sock: socket.socket) -> bool:

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from functools import cache
 from typing import Any
 
-END_MARK = b"[DONE]"
+END_MARKS = (b"\ndata: [DONE]", b"\ndata:[DONE]")  # a line feed inside of JSON is written otherwise
+LONGEST_MARK = 13
 
 
 class Tapped:
@@ -18,13 +19,14 @@ class Tapped:
     def __init__(self, contact: Callable[[], None]) -> None:
         self.contact = contact
         self.mark_seen = False
-        self.tail = b""
+        self.tail = b"\n"
 
     def see(self, data: bytes) -> None:
         self.contact()
-        if END_MARK in data or END_MARK in self.tail + data[: len(END_MARK)]:
+        seen = self.tail + data
+        if b"[DONE]" in seen and any(mark in seen for mark in END_MARKS):
             self.mark_seen = True
-        self.tail = data[-len(END_MARK) :]
+        self.tail = seen[-LONGEST_MARK:]
 
 
 def tap(response: Any, contact: Callable[[], None]) -> Tapped | None:

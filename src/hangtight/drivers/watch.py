@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import weakref
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+WITH, ASYNC_WITH = "with", "async with"
 DOOR = Door("hangtight.watch(..., {name}={value})")
 
 
@@ -99,29 +101,37 @@ class Watch(Generic[T]):
         self._model = model
         self._on_heartbeat = on_heartbeat
         self._session: Session | None = None
-        self._flow: Any = None
-        self._entered = False
+        self._flow: weakref.ref[Any] | None = None
+        self._begun: Any = None
+        """The flow, where we must keep it: read by `next`, or inside a `with`."""
+        self._block = ""
 
     # -- reading ----------------------------------------------------------------------------------------------
 
     def __iter__(self) -> Iterator[T]:
+        if self._begun is not None:
+            begun: Iterator[T] = self._begun
+            return begun
         if getattr(self._source, "bridged", False):
             from hangtight.drivers import portal
 
-            bridged: Iterator[T] = self._held(portal.flow(self._async_flow))
+            bridged: Iterator[T] = self._held(portal.flow(self._async_flow), WITH)
             return bridged
         session = self._begin(clock.now)
-        flowing: Iterator[T] = self._held(blocking.flow(self._opening(), self._source, session))
+        flowing: Iterator[T] = self._held(blocking.flow(self._opening(), self._source, session), WITH)
         return flowing
 
     def __next__(self) -> T:
-        if self._flow is None:
-            self._flow = iter(self)
-        chunk: T = next(self._flow)
+        if self._begun is None:
+            self._begun = iter(self)
+        chunk: T = next(self._begun)
         return chunk
 
     def __aiter__(self) -> AsyncIterator[T]:
-        flowing: AsyncIterator[T] = self._held(self._async_flow())
+        if self._begun is not None:
+            begun: AsyncIterator[T] = self._begun
+            return begun
+        flowing: AsyncIterator[T] = self._held(self._async_flow(), ASYNC_WITH)
         return flowing
 
     def _async_flow(self) -> AsyncGenerator[T]:
@@ -132,9 +142,9 @@ class Watch(Generic[T]):
         return aio.flow(self._opening() or (lambda: self._source), session, loop)
 
     async def __anext__(self) -> T:
-        if self._flow is None:
-            self._flow = aiter(self)
-        chunk: T = await anext(self._flow)
+        if self._begun is None:
+            self._begun = aiter(self)
+        chunk: T = await anext(self._begun)
         return chunk
 
     def __await__(self) -> Generator[Any, Any, Any]:
@@ -145,10 +155,13 @@ class Watch(Generic[T]):
         session = self._begin(clock.clock_of(loop), phase=Phase.UNSTREAMED, place=clock.place_of(loop))
         return aio.whole(self._opening() or (lambda: self._source), session, loop).__await__()
 
-    def _held(self, flowing: Any) -> Any:
+    def _held(self, flowing: Any, block: str) -> Any:
         """Inside a `with` the block's end closes the flow. Outside nobody may keep it: a `break` must close it."""
-        if self._entered:
-            self._flow = flowing
+        if self._block not in ("", block):
+            raise TypeError(f"this generation is read in `{block}`, not in `{self._block}`: its end must wait for it")
+        self._flow = weakref.ref(flowing)
+        if self._block:
+            self._begun = flowing
         return flowing
 
     def _opening(self) -> Callable[[], Any] | None:
@@ -185,7 +198,7 @@ class Watch(Generic[T]):
     # -- the block --------------------------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
-        self._entered = True
+        self._block = WITH
         return self
 
     def __exit__(
@@ -194,7 +207,7 @@ class Watch(Generic[T]):
         self.close()
 
     async def __aenter__(self) -> Self:
-        self._entered = True
+        self._block = ASYNC_WITH
         return self
 
     async def __aexit__(
@@ -204,18 +217,25 @@ class Watch(Generic[T]):
 
     def close(self) -> None:
         """Close the source, if it is still open. Reading on afterwards ends at once."""
-        for closing in (self._flow, self._source if self._session is None else None):
-            if (close := getattr(closing, "close", None)) is not None:
-                close()
+        flowing = self._begun or (self._flow() if self._flow else None)
+        if (closing := getattr(flowing, "close", None)) is not None:
+            closing()
+        if self._is_untouched() and (closing := getattr(self._source, "close", None)) is not None:
+            closing()
 
     async def aclose(self) -> None:
         """Close the source, if it is still open. Reading on afterwards ends at once."""
-        if self._flow is not None:
-            await self._flow.aclose()
-        elif self._session is None:
-            from hangtight.drivers.aio import close
+        from hangtight.drivers.aio import close
 
+        flowing = self._begun or (self._flow() if self._flow else None)
+        if (closing := getattr(flowing, "aclose", None)) is not None:
+            await closing()
+        if self._is_untouched():
             await close(self._source)
+
+    def _is_untouched(self) -> bool:
+        """Nobody has asked for a first piece, so no flow will close the source."""
+        return self._session is None or self._session.machine.outcome is None
 
     # -- the report -------------------------------------------------------------------------------------------
 

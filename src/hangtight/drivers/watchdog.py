@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from hangtight.core.facts import Slept
 from hangtight.core.heartbeat import Heartbeat
@@ -31,28 +32,43 @@ WATCHDOG = "hangtight-watchdog"
 COURIER = "hangtight-heartbeat"
 
 
+class Cared(Protocol):
+    """What the watchdog takes care of."""
+
+    session: Session
+
+    def break_off(self) -> None:
+        """Wake the reader, from any thread; asked again and again until it has woken."""
+
+
 class Ticket:
-    """One synchronous generation in the care of the watchdog."""
+    """One synchronous generation in the care of the watchdog, which must not keep alive what nobody reads any more."""
 
-    __slots__ = ("break_off", "due", "session")
+    __slots__ = ("due", "life")
 
-    def __init__(self, session: Session, break_off: Callable[[], None]) -> None:
-        self.session = session
-        self.break_off = break_off
-        """Wakes the reader, from any thread; called again and again until it has woken."""
+    def __init__(self, life: Cared) -> None:
+        self.life = weakref.ref(life)
         self.due = Instant(0.0)
 
     def arm(self, now: Instant, soonest: float = SOONEST) -> None:
-        machine = self.session.machine
-        if self.session.rang is not None and machine.waiting:
+        life = self.life()
+        if life is None:
+            self.due = NEVER
+            return
+        machine = life.session.machine
+        if life.session.rang is not None and machine.waiting:
             self.due = Instant(now + RETRY)
             return
         self.due = Instant(min(max(machine.armed_until(now), now + soonest), now + LONGEST_NAP))
 
     def ring(self, now: Instant) -> None:
-        session = self.session
+        life = self.life()
+        if life is None:
+            WATCHDOGS.remove(self)
+            return
+        session = life.session
         if session.rang is not None and session.machine.waiting:
-            self.break_off()
+            life.break_off()
         elif (late := now - self.due) > PATIENCE:
             session.note(Slept(late))
             # Due even so: it was silent long enough while we were awake, also on a machine that is always late.
@@ -62,21 +78,22 @@ class Ticket:
         with session.lock:
             orders = session.machine.wake(now)
         for order in orders:
-            self.obey(order)
+            _obey(order, life)
         self.arm(now)
 
-    def obey(self, order: Order) -> None:
-        match order:
-            case Cancel():
-                self.session.rang = order
-                if self.session.machine.waiting:
-                    self.break_off()
-            case Heartbeat():
-                listener = self.session.on_heartbeat
-                if listener is not None:
-                    COURIERS.send(listener, order)
-            case CancelAgain() | _:
-                pass
+
+def _obey(order: Order, life: Cared) -> None:
+    match order:
+        case Cancel():
+            life.session.rang = order
+            if life.session.machine.waiting:
+                life.break_off()
+        case Heartbeat():
+            listener = life.session.on_heartbeat
+            if listener is not None:
+                COURIERS.send(listener, order)
+        case CancelAgain() | _:
+            pass
 
 
 class Watchdog:
@@ -116,7 +133,11 @@ class Watchdog:
                 now = clock.now()
                 ringing = [ticket for ticket in self._tickets if ticket.due <= now]
             for ticket in ringing:
-                ticket.ring(now)
+                try:
+                    ticket.ring(now)
+                except Exception:  # noqa: BLE001 - one generation must not stop the clocks of all others
+                    self.remove(ticket)
+                    complain()
 
 
 class Couriers:
@@ -160,10 +181,10 @@ class Couriers:
             try:
                 listener(heartbeat)
             except Exception:  # noqa: BLE001 - whatever it is, it is not the generation's
-                _complain()
+                complain()
 
 
-def _complain() -> None:
+def complain() -> None:
     """A listener's error is shown as a thread's would be, and stops nothing."""
     import sys
 
