@@ -107,8 +107,9 @@ def test_a_silent_model_sends_no_headers_and_notices_who_leaves(lab: Lab, path: 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("number", [0, 4])
 def test_a_mute_model_stops_in_the_middle_and_keeps_the_connection(lab: Lab, path: str, number: int) -> None:
+    opening = b'"role"' if path == OPENAI else b"\r\n\r\n"  # OpenAI's first delta has no text, and comes after the head
     with ask(lab, f"mute={number}", path) as raw:
-        raw.until(lambda _: b"\r\n\r\n" in raw.seen and text(raw) == text_of(f"m,tokens={number}"))
+        raw.until(lambda _: opening in raw.seen and text(raw) == text_of(f"m,tokens={number}"))
         assert raw.is_quiet()
         assert not raw.is_whole
         assert lab.counts(f"{FAST},mute={number}").open == 1

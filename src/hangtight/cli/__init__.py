@@ -26,6 +26,16 @@ def main() -> None:
         app()
     except KeyboardInterrupt:
         raise SystemExit(INTERRUPTED) from None
+    finally:
+        _let_stderr_go()
+
+
+def _let_stderr_go() -> None:
+    """What a full or closed stderr did not take is lost; Python would end with a code of its own for it."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def _fill_missing_streams() -> None:

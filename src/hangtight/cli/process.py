@@ -59,11 +59,15 @@ class Writer:
     async def flush(self, limit: float) -> None:
         """Wait until what was posted is written, but not for ever."""
         if self._last is not None:
-            await asyncio.wait({asyncio.wrap_future(self._last)}, timeout=limit)
+            done, _ = await asyncio.wait({asyncio.wrap_future(self._last)}, timeout=limit)
+            for writing in done:
+                writing.exception()  # heard, and no reason to end differently
 
     def _run(self) -> None:
         while True:
             piece, done = self._queue.get()
+            if not done.set_running_or_notify_cancel():
+                continue
             try:
                 write_all(self._fd, piece)
             except OSError as error:
