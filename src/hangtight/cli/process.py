@@ -67,6 +67,7 @@ class Writer:
         while True:
             piece, done = self._queue.get()
             if not done.set_running_or_notify_cancel():
+                self._waiting -= len(piece)
                 continue
             try:
                 write_all(self._fd, piece)
