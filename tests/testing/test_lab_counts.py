@@ -9,6 +9,7 @@ import pytest
 
 from hangtight.testing.lab import Counts, Lab
 from hangtight.testing.lab.raw import Raw
+from hangtight.testing.lab.server import APIS
 
 OPENAI, OLLAMA = "/v1/chat/completions", "/api/chat"
 
@@ -59,7 +60,7 @@ def test_a_client_that_has_a_token_finds_it_counted(lab: Lab) -> None:
         assert lab.counts("m,mute=3,rate=9999").tokens == 3
 
 
-@pytest.mark.parametrize("path", [OPENAI, OLLAMA])
+@pytest.mark.parametrize("path", APIS)
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize(
     "items", ["silent", "mute=0", "load=3600", "headers=3600", "prefill=3600", "rate=0.0001", "runaway,rate=500"]
@@ -79,7 +80,7 @@ def test_a_client_that_leaves_without_reading_what_was_sent_is_noticed(lab: Lab)
     assert lab.settled("m,oversized=32,mute=1").cancelled == 1
 
 
-@pytest.mark.parametrize("path", [OPENAI, OLLAMA])
+@pytest.mark.parametrize("path", APIS)
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_model_that_ignores_cancellation_goes_on_for_nobody(lab: Lab, path: str, stream: bool) -> None:
     model = "m,tokens=400,rate=2000,ignores-cancel"
@@ -153,8 +154,8 @@ def test_an_unavailable_model_says_503_until_it_is_loaded_and_so_does_the_health
 
 
 def test_a_refused_request_loads_nothing(lab: Lab) -> None:
-    for model in ("m,status=500", "m,no-stream"):
-        with ask(lab, model, stream=False) as raw:
+    for model in ("m,status=500", "m,no-stream", "m,refuses-stream"):
+        with ask(lab, model, stream=model == "m,refuses-stream") as raw:
             raw.whole()
     assert names(lab, "/api/ps") == []
 

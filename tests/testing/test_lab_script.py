@@ -36,11 +36,11 @@ def test_spaces_around_items_do_not_matter() -> None:
 def test_every_part_of_a_script_is_read() -> None:
     script = Script.read(
         "m,load=1.5,unavailable,headers=0,silent,prefill=.5,prefill-progress=always,reasoning=3,tool,every=0.2,"
-        "status=429,retry-after=7,no-stream,no-done,no-reason,lingers,ignores-cancel"
+        "status=429,retry-after=7,no-stream,no-usage-option,no-done,no-reason,lingers,ignores-cancel"
     )
     assert script.start == Start(load=1.5, unavailable=True, headers=0.0, silent=True, prefill=0.5, progress="always")
     assert script.answer == Answer(reasoning=3, tool=True)
-    assert script.refusal == Refusal(status=429, retry_after=7.0, unstreamed=True)
+    assert script.refusal == Refusal(status=429, retry_after=7.0, unstreamed=True, stream_options=True)
     assert script.ending == Ending(done=False, reason=False, lingers=True, ignores_cancel=True)
     assert script.every == 0.2
 
@@ -112,6 +112,8 @@ def test_values_that_make_no_sense_are_refused(item: str) -> None:
         "mute=1,mute=1",
         "disconnect=1,dies=1",
         "silent,silent",
+        "no-stream,refuses-stream",
+        "refuses-stream,ignores-stream",
     ],
 )
 def test_items_that_exclude_each_other_are_refused(items: str) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from itertools import islice
+from itertools import islice, pairwise
 
 import pytest
 
 from hangtight.testing.lab import text_of
 from hangtight.testing.lab.script import Answer
-from hangtight.testing.lab.words import DRIFT, LOOP, Token, arguments, called_with, tokens
+from hangtight.testing.lab.words import DRIFT, LOOP, Token, arguments, called_with, of_choice, ranked, tokens
 
 
 def _first(answer: Answer, number: int) -> list[str]:
@@ -69,6 +69,21 @@ def test_a_tool_calls_tokens_are_the_pieces_of_its_arguments() -> None:
         Token('{"text": "', "tool", True, False),
         Token('"}', "tool", False, True),
     ]
+
+
+def test_another_choice_says_the_same_in_other_words() -> None:
+    said, call = Token("river ", "answer", True, False), Token('{"text": "', "tool", True, False)
+    assert of_choice(said, 0) == said
+    assert of_choice(said, 1).text == "river-2 "
+    assert of_choice(call, 1) == call
+
+
+def test_log_probabilities_fall_and_belong_to_different_words() -> None:
+    likely = ranked("river ", 5)
+    assert likely == ranked("river ", 5)
+    assert likely[0][0] == "river "
+    assert len(dict(likely)) == 5
+    assert all(0 > one > two for (_, one), (_, two) in pairwise(likely))
 
 
 def test_the_text_of_a_model_can_be_told_beforehand_unless_it_has_no_end() -> None:

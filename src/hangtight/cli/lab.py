@@ -18,11 +18,14 @@ app = typer.Typer(
 
 
 class WithGrammar(TyperCommand):
-    """Ends its help with the items of a script."""
+    """Ends its help with the APIs and the items of a script."""
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         from hangtight.testing.lab.items import EXAMPLES, ITEMS
+        from hangtight.testing.lab.server import APIS
 
+        with formatter.section("The APIs"):
+            formatter.write_dl([(f"POST {path}", api.name) for path, api in APIS.items()])
         with formatter.section("The items of a script"):
             formatter.write_dl([(f"{name}{EXAMPLES[item.kind]}", item.help) for name, item in ITEMS.items()])
 
@@ -33,7 +36,7 @@ def serve(
     host: Annotated[str, typer.Option(help="A loopback address.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free one.")] = PORT,
 ) -> None:
-    """Serve OpenAI's and Ollama's chat; the model name is the script.
+    """Serve the APIs of OpenAI, Anthropic and Ollama; the model name is the script.
 
     Example: hangtight lab serve, then ask it for the model mistral-7b,load=3,tokens=20,mute=5
     """

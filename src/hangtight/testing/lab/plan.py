@@ -109,7 +109,7 @@ def unstreamed(script: Script, ask: Ask, wire: Wire, load: float) -> Iterator[St
 
 def _prefill(script: Script, ask: Ask, wire: Wire) -> Iterator[Step]:
     start = script.start
-    if start.progress == "no" or (start.progress == "asked" and not ask.progress):
+    if start.progress == "no" or (start.progress == "asked" and not ask.extras.progress):
         yield Wait(start.prefill)
         return
     parts = max(1, round(start.prefill / script.every))

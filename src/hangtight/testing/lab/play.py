@@ -18,6 +18,8 @@ from hangtight.testing.lab.wire import LOADING, Ask, Wire
 
 REFUSED = "this model refuses on request of its name"
 STREAM_ONLY = "this model only answers streamed: set 'stream' to true"
+WHOLE_ONLY = "streaming is not supported"
+NO_OPTIONS = "unknown field: stream_options"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,17 +65,23 @@ class Player:
             await self._do(step, schedule)
 
     def _loads(self) -> bool:
-        return self.script.refusal.status is None and not self._refuses_unstreamed()
-
-    def _refuses_unstreamed(self) -> bool:
-        return self.script.refusal.unstreamed and not self.ask.stream
+        return self._refused() is None
 
     def _refusal(self, warm: bool) -> tuple[int, str] | None:
-        if self.script.refusal.status is not None:
-            return self.script.refusal.status, REFUSED
-        if self._refuses_unstreamed():
-            return 400, STREAM_ONLY
+        if refused := self._refused():
+            return refused
         return (503, LOADING) if self.script.start.unavailable and not warm else None
+
+    def _refused(self) -> tuple[int, str] | None:
+        """What is answered without so much as looking for the model."""
+        refusal, ask = self.script.refusal, self.ask
+        if refusal.status is not None:
+            return refusal.status, REFUSED
+        if refusal.unstreamed and not ask.stream:
+            return 400, STREAM_ONLY
+        if refusal.streamed and ask.stream:
+            return 400, WHOLE_ONLY
+        return (400, NO_OPTIONS) if refusal.stream_options and ask.extras.stream_options else None
 
     async def _refuse(self, status: int, message: str) -> None:
         self.stage.entry.spoiled()

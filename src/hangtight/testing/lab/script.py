@@ -42,7 +42,10 @@ class Start:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What is generated, and how fast. Endless answers have no number of tokens."""
+    """What is generated, and how fast. Endless answers have no number of tokens.
+
+    A `whole` answer comes in one piece whatever was asked for.
+    """
 
     tokens: int = TOKENS
     rate: float = RATE
@@ -50,6 +53,7 @@ class Answer:
     text: Literal["words", "loop", "drift"] = "words"
     endless: bool = False
     tool: bool = False
+    whole: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,11 +71,13 @@ class Fault:
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
-    """What is answered instead of tokens: a status always, or a 400 to whoever asks unstreamed."""
+    """What is answered instead of tokens: a status always, or a 400 to who asks in one of these ways."""
 
     status: int | None = None
     retry_after: float | None = None
     unstreamed: bool = False
+    streamed: bool = False
+    stream_options: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,11 +111,7 @@ class Script:
             start=_start(given),
             answer=_answer(given),
             faults=_faults(given),
-            refusal=Refusal(
-                status=given.whole("status"),
-                retry_after=given.number("retry-after"),
-                unstreamed="no-stream" in given,
-            ),
+            refusal=_refusal(given),
             ending=Ending(
                 done="no-done" not in given,
                 reason="no-reason" not in given,
@@ -132,6 +134,17 @@ def _start(given: Given) -> Start:
     )
 
 
+def _refusal(given: Given) -> Refusal:
+    given.refuse_two("no-stream", "refuses-stream", "ignores-stream")
+    return Refusal(
+        status=given.whole("status"),
+        retry_after=given.number("retry-after"),
+        unstreamed="no-stream" in given,
+        streamed="refuses-stream" in given,
+        stream_options="no-usage-option" in given,
+    )
+
+
 def _answer(given: Given) -> Answer:
     given.refuse_two("loop", "drift")
     given.refuse_two("tool", "runaway", "loop", "drift")
@@ -149,6 +162,7 @@ def _answer(given: Given) -> Answer:
         text="loop" if "loop" in given else "drift" if "drift" in given else "words",
         endless=endless,
         tool="tool" in given,
+        whole="ignores-stream" in given,
     )
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
-from hangtight.testing.lab import wire_ollama, wire_openai
+from hangtight.testing.lab import wire_anthropic, wire_completions, wire_ollama, wire_openai, wire_responses
 from hangtight.testing.lab.counts import Books, Entry
 from hangtight.testing.lab.http import HttpError, Reader, Reply, Request, read_request, reset
 from hangtight.testing.lab.play import Player, Stage, attend
@@ -25,13 +25,18 @@ REQUEST_MODEL = "?"
 class Api:
     """One way to ask for a generation: how its requests are read and its answers written."""
 
+    name: str
     read: Callable[[bytes], Ask]
     wire: Callable[[Ask], Wire]
 
 
 APIS = {
-    "/v1/chat/completions": Api(wire_openai.ask_of, wire_openai.OpenAIChat),
-    "/api/chat": Api(wire_ollama.ask_of, wire_ollama.OllamaChat),
+    "/v1/chat/completions": Api("OpenAI's chat", wire_openai.ask_of, wire_openai.OpenAIChat),
+    "/v1/completions": Api("OpenAI's text completions", wire_completions.ask_of, wire_completions.OpenAICompletion),
+    "/v1/responses": Api("OpenAI's responses", wire_responses.ask_of, wire_responses.OpenAIResponse),
+    "/v1/messages": Api("Anthropic's messages", wire_anthropic.ask_of, wire_anthropic.AnthropicMessage),
+    "/api/chat": Api("Ollama's chat", wire_ollama.ask_of, wire_ollama.OllamaChat),
+    "/api/generate": Api("Ollama's text completions", wire_ollama.generate_ask_of, wire_ollama.OllamaGenerate),
 }
 
 
@@ -157,6 +162,7 @@ class Server:
             await reply.whole(400, wire.refusal(400, str(wrong)))
             return
         entry = connection.entry = self.books.entry(ask.model, streamed=ask.stream)
+        ask = replace(ask, stream=ask.stream and not script.answer.whole)
         gone = connection.reader.gone
         stage = Stage(reply=reply, entry=entry, residency=self._residency, gone=gone, die=self.die)
         try:

@@ -24,6 +24,17 @@ class AskError(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Extras:
+    """What only some APIs know: `logprobs` is how many alternatives to tell, None where none are asked for."""
+
+    usage: bool = False
+    progress: bool = False
+    stream_options: bool = False
+    choices: int = 1
+    logprobs: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Ask:
     """A request, in whichever API it came."""
 
@@ -32,8 +43,7 @@ class Ask:
     prompt_tokens: int = 1
     limit: int | None = None
     tool: str = "write_file"
-    usage: bool = False
-    progress: bool = False
+    extras: Extras = Extras()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,17 +112,17 @@ def section(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def prompt_tokens(body: Mapping[str, Any]) -> int:
-    """About how many tokens the messages are; never less than one."""
-    messages = body.get("messages")
-    return max(1, len(json.dumps(messages)) // CHARACTERS_PER_TOKEN) if messages else 1
+def prompt_tokens(body: Mapping[str, Any], *keys: str) -> int:
+    """About how many tokens stand under these keys; never less than one."""
+    written = sum(len(json.dumps(body[key])) for key in keys if body.get(key))
+    return max(1, written // CHARACTERS_PER_TOKEN)
 
 
 def tool_name(body: Mapping[str, Any]) -> str:
     """The first tool that the request offers; the lab's own where it offers none."""
     offered = body.get("tools")
     if isinstance(offered, list) and offered and isinstance(offered[0], dict):
-        name = section(offered[0], "function").get("name")
+        name = section(offered[0], "function").get("name") or offered[0].get("name")
         if isinstance(name, str) and name:
             return name
     return "write_file"

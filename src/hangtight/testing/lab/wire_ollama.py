@@ -1,8 +1,9 @@
-"""Ollama's chat: lines of JSON, durations in the last one, a tool call in one piece."""
+"""Ollama's chat and text completions: lines of JSON, durations in the last one, a tool call in one piece."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
@@ -37,12 +38,21 @@ DETAILS = {
 
 def ask_of(body: bytes) -> Ask:
     """Read a request to /api/chat."""
+    return _ask_of(body, "messages")
+
+
+def generate_ask_of(body: bytes) -> Ask:
+    """Read a request to /api/generate."""
+    return _ask_of(body, "prompt", "system")
+
+
+def _ask_of(body: bytes, *prompt: str) -> Ask:
     found = parse(body)
     limit = section(found, "options").get("num_predict")
     return Ask(
         model=found["model"],
         stream=found.get("stream") is not False,
-        prompt_tokens=prompt_tokens(found),
+        prompt_tokens=prompt_tokens(found, *prompt),
         limit=limit if is_limit(limit) else None,
         tool=tool_name(found),
     )
@@ -66,7 +76,7 @@ class OllamaChat:
     def token(self, token: Token) -> bytes:
         if token.kind == "tool":
             self._pieces += 1
-            return self._line(self._call(self._pieces)) if token.last else b""
+            return self._line({"content": "", "tool_calls": self._calls(self._pieces)}) if token.last else b""
         if token.kind == "reasoning":
             return self._line({"content": "", "thinking": token.text})
         return self._line({"content": token.text})
@@ -102,15 +112,14 @@ class OllamaChat:
         if thoughts := joined(said, "reasoning"):
             message["thinking"] = thoughts
         if pieces := sum(token.kind == "tool" for token in said):
-            message |= self._call(pieces)
+            message["tool_calls"] = self._calls(pieces)
         return self._line(message, self._end(close))
 
     def refusal(self, status: int, message: str) -> bytes:
         return compact({"error": message})
 
-    def _call(self, pieces: int) -> dict[str, Any]:
-        function = {"name": self.ask.tool, "arguments": called_with(pieces)}
-        return {"content": "", "tool_calls": [{"function": function}]}
+    def _calls(self, pieces: int) -> list[dict[str, Any]]:
+        return [{"function": {"name": self.ask.tool, "arguments": called_with(pieces)}}]
 
     def _end(self, close: Close) -> dict[str, Any]:
         return {
@@ -127,6 +136,28 @@ class OllamaChat:
     def _line(self, message: Mapping[str, Any], end: Mapping[str, Any] | None = None) -> bytes:
         head = {"model": self.ask.model, "created_at": CREATED_AT, "message": {"role": "assistant", **message}}
         return compact({**head, **(end or {"done": False})}) + b"\n"
+
+
+class OllamaGenerate(OllamaChat):
+    """/api/generate: the same lines with the text at their top. It knows no tools: a call is text there."""
+
+    def token(self, token: Token) -> bytes:
+        return super().token(_as_text(token))
+
+    def whole(self, said: list[Token], close: Close) -> bytes:
+        return super().whole([_as_text(token) for token in said], close)
+
+    def _end(self, close: Close) -> dict[str, Any]:
+        end = super()._end(close)
+        return end | {"context": list(range(self.ask.prompt_tokens + close.tokens))}
+
+    def _line(self, message: Mapping[str, Any], end: Mapping[str, Any] | None = None) -> bytes:
+        text = {"response": message["content"]} | {key: message[key] for key in ("thinking",) if key in message}
+        return compact({"model": self.ask.model, "created_at": CREATED_AT, **text, **(end or {"done": False})}) + b"\n"
+
+
+def _as_text(token: Token) -> Token:
+    return replace(token, kind="answer") if token.kind == "tool" else token
 
 
 def tags(names: list[str]) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Literal
 from zlib import crc32
@@ -44,6 +44,22 @@ def tokens(answer: Answer, limit: int | None) -> Iterator[Token]:
     total = length(answer, limit)
     for index in count() if total is None else range(total):
         yield Token(said(answer, index), "answer", index == 0, index + 1 == total)
+
+
+def of_choice(token: Token, choice: int) -> Token:
+    """The same token in another answer to the same question: its words are numbered, a tool call is the same."""
+    if choice == 0 or token.kind == "tool" or not token.text.endswith(" "):
+        return token
+    return replace(token, text=f"{token.text[:-1]}-{choice + 1} ")
+
+
+def ranked(text: str, number: int) -> list[tuple[str, float]]:
+    """A token and what might have stood in its place, the likeliest first, with made-up log probabilities."""
+    drawn = crc32(text.encode())
+    first = -(drawn % 1000 + 1) / 1000
+    others = (WORDS[(drawn + at) % len(WORDS)] + " " for at in range(len(WORDS)))
+    likely = [text, *(other for other in others if other != text)]
+    return [(word, round(first - rank, 3)) for rank, word in enumerate(likely[:number])]
 
 
 def length(answer: Answer, limit: int | None) -> int | None:
