@@ -25,6 +25,7 @@ FLOORS = {
     "rules": 1,
     "drivers": 1,
     "dialects": 1,
+    "http": 1,
     "journal": 1,
     "gateway": 2,
     "supervisor": 2,

@@ -11,10 +11,12 @@ Every name below is loaded when it is first used: importing hangtight loads noth
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from hangtight import http as http
     from hangtight.core.heartbeat import Heartbeat as Heartbeat
     from hangtight.core.limits import Limits as Limits
     from hangtight.drivers.child import achild as achild
     from hangtight.drivers.child import child as child
+    from hangtight.drivers.terms import limits as limits
     from hangtight.drivers.watch import Watch as Watch
     from hangtight.drivers.watch import watch as watch
     from hangtight.errors import BackendError as BackendError
@@ -36,6 +38,8 @@ _WHERE = {
     "Watch": "drivers.watch",
     "achild": "drivers.child",
     "child": "drivers.child",
+    "http": "http",
+    "limits": "drivers.terms",
     "watch": "drivers.watch",
     "BackendError": "errors",
     "FirstTokenTimeout": "errors",
@@ -58,7 +62,8 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module 'hangtight' has no attribute {name!r}")
     from importlib import import_module
 
-    value = getattr(import_module(f"hangtight.{_WHERE[name]}"), name)
+    module = import_module(f"hangtight.{_WHERE[name]}")
+    value = module if _WHERE[name] == name else getattr(module, name)
     globals()[name] = value
     return value
 

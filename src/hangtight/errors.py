@@ -18,12 +18,19 @@ from __future__ import annotations
 
 from typing import Any
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from hangtight.core.attempts import Attempt
+
 LONGEST_VALUE_SHOWN = 80
 PLAIN = (str, bytes, int, float, type(None))
 
 
 class HangtightError(Exception):
     """The root: catches all that hangtight raises and nothing else."""
+
+    attempts: tuple[Attempt, ...] = ()
+    """What was tried and failed, this error last: each has `.model`, `.elapsed`, `.reason` and `.limit`."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Named facts stand beside the text, notes among them: all of `__dict__` travels."""
@@ -57,7 +64,6 @@ class GenerationTimeout(HangtightError, TimeoutError):
     partial: str = ""
     source: str = ""
     """Where the number came from: `the call`, `default`, `hangtight.yaml:14`."""
-    attempts: tuple[object, ...] = ()
     left_running: bool = False
     """True where a synchronous source could not be stopped and its thread is still in it."""
 

@@ -58,6 +58,7 @@ class Generation:
         "clocks",
         "contact_at",
         "counted_from",
+        "earlier",
         "ended_at",
         "first_at",
         "given_back",
@@ -78,6 +79,8 @@ class Generation:
         self.phase = phase
         self.model = model
         self.born = now
+        self.earlier = Seconds(0.0)
+        """How long the attempts before this one took: people are told of the whole call."""
         self.lane: type[Content] | type[Reasoning] | None = None
         self.since = now
         """Silence counts from here. What was no silence is taken out by moving it."""
@@ -241,6 +244,17 @@ class Generation:
 
     # -- time -------------------------------------------------------------------------------------------------
 
+    def date_back(self, born: Instant) -> None:
+        """The call began earlier than its request was sent: `total` counts from then."""
+        self.born = born
+        self.total_at = self._first_total()
+
+    def renew(self, clocks: Clocks, now: Instant) -> None:
+        """Other lengths hold from now on, as if they had from the start; a heartbeat counts from now."""
+        self.clocks = clocks if self.first_at is None else clocks.warmed()
+        self.total_at = self._first_total()
+        self.beat_at = after(now, clocks.heartbeat)
+
     def next_wakeup(self) -> Instant:
         """The instant at which `wake` has something to say, if nothing happens before."""
         return min(self.due(TOTAL), self.due(SILENCE), self.due(CANCEL), self.due(HEARTBEAT))
@@ -371,7 +385,7 @@ class Generation:
         limit = silence[0] if nearest is Timer.SILENCE and silence else Limit.TOTAL
         return Snapshot(
             phase=self.phase,
-            elapsed=between(self.born, now if self.ended_at is None else self.ended_at),
+            elapsed=self.earlier + between(self.born, now if self.ended_at is None else self.ended_at),
             tokens=self.tokens,
             silence=between(self.since, self._quiet_until(now if self.ended_at is None else self.ended_at)),
             in_contact=self.contact_at is not None and self.contact_at > self.since,

@@ -109,7 +109,7 @@ LEGAL: dict[Phase, Row] = {
     },
     Phase.UNSTREAMED: _live(Phase.UNSTREAMED)
     | dict.fromkeys(_ABOUT_THE_LOAD, Phase.UNSTREAMED)
-    | {Finished: Phase.CLOSING},
+    | {Content: Phase.UNSTREAMED, Finished: Phase.CLOSING},
     Phase.THINKING: _flowing(Phase.THINKING),
     Phase.STREAMING: _flowing(Phase.STREAMING),
     # After the finish reason only usage and the end mark are due; but a second choice may still be streaming.

@@ -18,7 +18,7 @@ from hangtight.core.limits import (
     Limits,
     length,
 )
-from hangtight.core.time import Seconds, plain
+from hangtight.core.time import FOREVER, Seconds, plain
 from hangtight.core.timers import Clocks, TotalFrom
 
 TOKENS_PER_SECOND_NEARBY = 50.0
@@ -50,6 +50,8 @@ class Layer:
     values: Mapping[str, float | None] = field(default_factory=dict)
     change: str = ""
     """The line to change there, with `{name}` and `{value}`; without one, the line of the door is shown."""
+    cuts: bool = False
+    """Its numbers only ever shorten what the others say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,8 @@ class Situation:
     remaining: float | None = None
     """What a budget or another parent has left."""
     parent: str = "the budget"
+    left: float | None = None
+    """What the attempts before this one have left of `total`."""
     prompt_tokens: int = 0
     nearby: bool = True
     """The server stands at a loopback or private address."""
@@ -81,6 +85,8 @@ class Situation:
     warm: bool | None = None
     """In memory, or not, or not to be known."""
     reasons: bool = False
+    generates: bool = True
+    """False for what passes through without being a generation: only a `total` given in person holds for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +112,18 @@ def mode_layer(name: str) -> Layer:
 def resolve(layers: Iterable[Layer], situation: Situation | None = None) -> Resolved:
     situation = situation or Situation()
     ordered = sorted(layers, key=lambda layer: layer.rank, reverse=True)
+    cutting = [layer for layer in ordered if layer.cuts]
+    ordered = [layer for layer in ordered if not layer.cuts]
     values = {name: _highest(name, ordered) for name in NAMES}
     scaled = situation.remaining is not None or any(layer.rank is Rank.MODE for layer in ordered)
+    situation = _after_other_attempts(situation, scaled)
     if scaled:
         _use_defaults_of_modes(values, next((layer.source for layer in ordered if layer.rank is Rank.MODE), None))
     _follow(values)
     if scaled:
         _scale(values, situation)
+    for layer in cutting:
+        _cut(values, layer)
     limits = Limits(**{name: value.value for name, value in values.items()})
     return Resolved(limits, values, _clocks(limits, values, situation), absent=situation.warm is False)
 
@@ -158,6 +169,22 @@ def _scale(values: dict[str, Value], situation: Situation) -> None:
             values[name] = Value(number, Rank.CALL, f"{situation.parent}: {_said(remaining)}s remain")
 
 
+def _after_other_attempts(situation: Situation, scaled: bool) -> Situation:
+    """With a mode or inside a budget what an earlier attempt has left is shared out anew; else it is only the end."""
+    if situation.left is None or not scaled:
+        return situation
+    if situation.remaining is not None and situation.remaining <= situation.left:
+        return situation
+    return replace(situation, remaining=situation.left, parent="the attempts before")
+
+
+def _cut(values: dict[str, Value], layer: Layer) -> None:
+    for name, most in layer.values.items():
+        value = values[name].value
+        if most is not None and (value is None or most < value):
+            values[name] = Value(most, layer.rank, layer.source, layer.change)
+
+
 def _scaled(values: Mapping[str, Value], numbers: Mapping[str, Any]) -> dict[str, float | None]:
     scaled = Limits(**numbers).scaled_to(values["total"].value)
     return {"first_token": scaled.first_token, "idle": scaled.idle}
@@ -180,10 +207,11 @@ def _clocks(limits: Limits, values: Mapping[str, Value], situation: Situation) -
             total_from = TotalFrom.READY
         elif cold:
             total_from = TotalFrom.FIRST_PROGRESS
+    unlimited = not situation.generates and values["total"].rank is not Rank.CALL
     return Clocks(
-        total=length(limits.total),
+        total=FOREVER if unlimited else length(limits.total),
         total_from=total_from,
-        ceiling=length(situation.remaining),
+        ceiling=min(length(situation.remaining), length(situation.left)),
         cold=cold_first,
         late=cold,
         first_token=Seconds(first + cold_first),

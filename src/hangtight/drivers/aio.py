@@ -11,6 +11,7 @@ from hangtight.core.facts import Asked, Cancelled, Finished, Left, Slept
 from hangtight.core.heartbeat import Heartbeat
 from hangtight.core.orders import Cancel, CancelAgain, Excused
 from hangtight.core.time import Instant
+from hangtight.drivers.handover import handing
 from hangtight.errors import HangtightError
 
 if TYPE_CHECKING:
@@ -157,6 +158,7 @@ class Life:
         self.loop = loop
         self.source: Any = None
         self.alarm = Alarm(session, loop)
+        session.on_taken = self.alarm.stop
 
     async def __aenter__(self) -> Self:
         return self
@@ -206,13 +208,17 @@ class Life:
 
 async def flow(opening: Callable[[], Any], session: Session, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[Any]:
     """Open the source, hand on each chunk when it is there, and keep the clocks; the source is closed at any end."""
-    machine, now, keep = session.machine, session.clock, session.parts.append
     async with Life(session, loop) as life:
-        life.source = await opened(opening, session)
-        step, alarm, reader = aiter(life.source).__anext__, life.alarm, session.reader
-        while True:
-            alarm.task = asyncio.current_task()
+        with handing(session):
+            life.source = await opened(opening, session)
+            step = aiter(life.source).__anext__
             chunk = await step()
+        while session.deputy is not None:
+            yield chunk
+            chunk = await step()
+        machine, now, keep = session.machine, session.clock, session.parts.append
+        alarm, reader = life.alarm, session.reader
+        while True:
             if reader is not None and reader.type is type(chunk):
                 kind, text, finished = reader.read(chunk)
             else:
@@ -234,19 +240,23 @@ async def flow(opening: Callable[[], Any], session: Session, loop: asyncio.Abstr
                 break
             else:
                 session.note(Asked())
+            alarm.task = asyncio.current_task()
+            chunk = await step()
     session.settle()
 
 
 async def whole(opening: Callable[[], Any], session: Session, loop: asyncio.AbstractEventLoop) -> Any:
     """Await one unstreamed answer under `unstreamed` and `total`."""
     async with Life(session, loop) as life:
-        answer = opening()
-        if inspect.isawaitable(answer):
-            answer = await answer
+        with handing(session):
+            answer = opening()
+            if inspect.isawaitable(answer):
+                answer = await answer
         if hasattr(answer, "__aiter__"):
             life.source = answer
             raise TypeError("this call opened a stream: iterate over `hangtight.watch(...)` itself, without `await`")
-        session.note(Finished())
+        if session.deputy is None:
+            session.note(Finished())
     session.settle()
     return answer
 

@@ -32,9 +32,9 @@ from hangtight.drivers import clock
 from hangtight.drivers.http11 import BrokenBody, HTTPError, Response, request
 from hangtight.drivers.residency import watched_memory
 from hangtight.drivers.servers import OK, Server, is_loading
-from hangtight.drivers.session import Terms
 from hangtight.drivers.sse import Event, EventTooLarge, Item, NDJSONDecoder, SSEDecoder
-from hangtight.drivers.watch import LimitArgs, Watch, call_terms
+from hangtight.drivers.terms import AROUND, LimitArgs, given, terms_of
+from hangtight.drivers.watch import Watch
 from hangtight.errors import BackendError
 
 if TYPE_CHECKING:
@@ -256,7 +256,7 @@ def watched(
         nearby=asking.server.is_nearby,
         reasons=asking.think,
     )
-    terms = Terms(call_terms(mode, door, dict(limits)).layers, door=door, situation=situation)
+    terms = terms_of(given(limits, mode), *AROUND.get(), door=door, situation=situation)
     return Watch(asking, terms, model=asking.model or None, on_heartbeat=on_heartbeat)
 
 

@@ -11,6 +11,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from hangtight.core.facts import Asked, Cancelled, Left
+from hangtight.drivers.handover import handing
 from hangtight.drivers.helper import Helper, Rang
 from hangtight.drivers.sources import Origin, shut
 from hangtight.drivers.watchdog import COURIERS, WATCHDOGS, Ticket, complain
@@ -44,6 +45,7 @@ class Life:
         self.origin: Origin | None = None
         self.helper: Helper | None = None
         self.ticket = Ticket(self)
+        session.on_taken = self.ticket.withdraw
 
     def __enter__(self) -> Self:
         WATCHDOGS.add(self.ticket)
@@ -88,7 +90,7 @@ class Life:
             raise TypeError(f"a synchronous loop cannot read the asynchronous {kind}: use `async for`")
         step: Callable[[], Any] = iter(self.source).__next__
         self.origin = self.session.opened(self.source)
-        if self.origin.reads_a_socket or isinstance(self.source, BreaksOff):
+        if self.session.deputy is not None or self.origin.reads_a_socket or isinstance(self.source, BreaksOff):
             self.release()
             return step
         helper = self.helper = self.helper or Helper()
@@ -153,11 +155,16 @@ def _next(step: Callable[[], Any]) -> Any:
 
 def flow(opening: Callable[[], Any] | None, source: Any, session: Session) -> Generator[Any]:
     """Hand on each chunk when it is there, and keep the clocks; the source is closed at any end."""
-    machine, now, keep = session.machine, session.clock, session.parts.append
     with Life(session, source) as reading:
-        step, reader = reading.open(opening), session.reader
-        while True:
+        with handing(session):
+            step = reading.open(opening)
             chunk = step()
+        while session.deputy is not None:
+            yield chunk
+            chunk = step()
+        machine, now, keep = session.machine, session.clock, session.parts.append
+        reader = session.reader
+        while True:
             if reader is not None and reader.type is type(chunk):
                 kind, text, finished = reader.read(chunk)
             else:
@@ -178,4 +185,5 @@ def flow(opening: Callable[[], Any] | None, source: Any, session: Session) -> Ge
                 break
             else:
                 session.note(Asked())
+            chunk = step()
     session.settle()

@@ -14,8 +14,9 @@ from hangtight.core.facts import Contact, Fact, LoadProgress
 from hangtight.core.telling import Door
 from hangtight.core.time import spoken
 from hangtight.drivers import clock
+from hangtight.drivers.terms import AROUND, LimitArgs, given, terms_of
 from hangtight.drivers.tree import SPAWN, Tree
-from hangtight.drivers.watch import LimitArgs, Watch, call_terms
+from hangtight.drivers.watch import Watch
 from hangtight.errors import BackendError
 
 if TYPE_CHECKING:
@@ -279,7 +280,7 @@ def child(
     """
     output = ChildOutput(command, text=text, env=env, cwd=cwd, stdin=stdin, stderr=stderr, keeps=keeps)
     name = model or os.path.basename(output.command[0])
-    return Watch(output, call_terms(mode, door, dict(limits)), model=name, on_heartbeat=on_heartbeat)
+    return Watch(output, terms_of(given(limits, mode), *AROUND.get(), door=door), model=name, on_heartbeat=on_heartbeat)
 
 
 achild = child

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -29,3 +29,17 @@ def clock_of(loop: AbstractEventLoop) -> Callable[[], Instant]:
 def place_of(loop: AbstractEventLoop) -> object:
     """Whose instants this loop's are: a virtual loop's mean nothing elsewhere."""
     return loop if getattr(loop, "virtual", False) else None
+
+
+class Timepiece(NamedTuple):
+    """A clock, and whose it is."""
+
+    now: Callable[[], Instant]
+    place: Any = None
+
+
+OURS = Timepiece(now)
+
+
+def timepiece_of(loop: AbstractEventLoop) -> Timepiece:
+    return Timepiece(clock_of(loop), place_of(loop))

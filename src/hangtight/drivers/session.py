@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from hangtight.core.attempts import Fault
 from hangtight.core.facts import (
     Asked,
     Broke,
@@ -21,11 +21,10 @@ from hangtight.core.facts import (
 from hangtight.core.generation import Generation
 from hangtight.core.orders import Cancel, Excused, Order
 from hangtight.core.phases import Outcome, Phase
-from hangtight.core.resolve import Layer, Resolved, Situation, resolve
-from hangtight.core.telling import Door, timeout_error
-from hangtight.core.time import FOREVER
+from hangtight.core.telling import timeout_error
 from hangtight.dialects.pieces import Kind, Reader, model_of, reader_for
 from hangtight.drivers import warmth
+from hangtight.drivers.faults import attempt_of
 from hangtight.drivers.sources import Origin
 from hangtight.drivers.tap import Tapped, tap
 from hangtight.errors import BackendError, GenerationTimeout, Truncated
@@ -35,33 +34,9 @@ if TYPE_CHECKING:
 
     from hangtight.core.heartbeat import Heartbeat
     from hangtight.core.time import Instant
+    from hangtight.drivers.terms import Terms
 
 UNKNOWN = "the model"
-
-
-class Terms:
-    """What a caller asked for, and the line by which to ask for more. May be shared by many generations."""
-
-    __slots__ = ("_resolved", "door", "layers", "situation")
-
-    def __init__(self, layers: tuple[Layer, ...], *, door: Door, situation: Situation | None = None) -> None:
-        self.layers = layers
-        self.door = door
-        self.situation = situation
-        self._resolved: dict[tuple[bool | None, bool], Resolved] = {}
-
-    def resolved(self, warm: bool | None, heard: bool) -> Resolved:
-        """The limits and clocks for a model in this state. Without a listener there is no heartbeat to wake for."""
-        key = (warm, heard)
-        if key not in self._resolved:
-            situation = self.situation or Situation()
-            if situation.warm is None:
-                situation = replace(situation, warm=warm)
-            resolved = resolve(self.layers, situation)
-            if not heard:
-                resolved = replace(resolved, clocks=replace(resolved.clocks, heartbeat=FOREVER))
-            self._resolved[key] = resolved
-        return self._resolved[key]
 
 
 class Forgotten(list[str]):
@@ -75,7 +50,9 @@ class Session:
     """One generation under way. The machine is made when the clocks start, not before."""
 
     __slots__ = (
+        "__weakref__",
         "clock",
+        "deputy",
         "end_of_source",
         "excused",
         "host",
@@ -84,6 +61,7 @@ class Session:
         "machine",
         "model",
         "on_heartbeat",
+        "on_taken",
         "parts",
         "place",
         "rang",
@@ -103,21 +81,24 @@ class Session:
         on_heartbeat: Callable[[Heartbeat], object] | None = None,
         phase: Phase = Phase.WAITING,
         place: object = None,
-        remembers: bool = True,
+        host: str | None = "",
     ) -> None:
         self.terms = terms
         self.clock = clock
         self.on_heartbeat = on_heartbeat
         self.place = place
         """Whose clock it is: instants of a virtual loop mean nothing elsewhere."""
-        self.remembers = remembers
+        self.remembers = host is not None
         """What gave tokens lately is in memory now; not so for a process, which loads anew each time."""
         self.model = model
-        self.host = ""
+        self.host = host or ""
         self.parts: list[str] = []
         self.reader: Reader | None = None
         self.tapped: Tapped | None = None
         self.end_of_source: Callable[[], End] | None = None
+        self.deputy: Session | None = None
+        """The session of a client of ours, which keeps the clocks in our stead."""
+        self.on_taken: Callable[[], object] | None = None
         self.rang: Cancel | None = None
         self.left_running = False
         self.excused = 0.0
@@ -131,6 +112,21 @@ class Session:
 
     def _is_warm(self, now: Instant) -> bool:
         return self.remembers and bool(self.model) and warmth.is_warm((self.place, self.model or ""), self.host, now)
+
+    def take_over(self, watching: Session) -> None:
+        """From now on this is the session of that watch: its clocks stand still, and its report is ours."""
+        watching.deputy = self
+        watching.machine, watching.lock, watching.parts = self.machine, self.lock, self.parts
+        watching.terms, watching.resolved, watching.model = self.terms, self.resolved, self.model
+        if watching.on_taken is not None:
+            watching.on_taken()
+
+    def renew(self, terms: Terms) -> None:
+        """Other terms hold from now on: a watch was put around a stream that is open already."""
+        self.terms = terms
+        self.resolved = terms.resolved(None if self.machine.clocks.late else True, self.on_heartbeat is not None)
+        with self.lock:
+            self.machine.renew(self.resolved.clocks, self.clock())
 
     # -- facts ------------------------------------------------------------------------------------------------
 
@@ -151,6 +147,13 @@ class Session:
             attach(self.note)
             self.end_of_source = getattr(source, "end", None)
         origin = Origin(source)
+        if origin.session is not None and self.deputy is None:
+            inner: Session = origin.session
+            inner.on_heartbeat = self.on_heartbeat or inner.on_heartbeat
+            inner.renew(self.terms.on_top_of(inner.terms))
+            inner.take_over(self)
+        if self.deputy is not None:
+            return origin
         self._is(origin.model)
         self.host = self.host or origin.host
         if self._is_warm(self.clock()):
@@ -202,7 +205,7 @@ class Session:
     def close(self) -> None:
         """The source is closed, however it came to that."""
         self.note(Closed(self._end()))
-        self.tapped = self.end_of_source = None  # both lead back to us
+        self.tapped = self.end_of_source = self.on_taken = None  # they lead back to us
         machine = self.machine
         if machine.tokens and self.model and machine.ended_at is not None:
             warmth.saw((self.place, self.model), self.host, machine.ended_at)
@@ -245,13 +248,15 @@ class Session:
         door = self.terms.door if self.partial else self.terms.door._replace(kept="")
         error = timeout_error(broken, self.machine, self.resolved, elapsed=self.elapsed, door=door)
         error.partial, error.left_running = self.partial, self.left_running
+        error.attempts = (attempt_of(error, Fault.TIMEOUT, model=self.machine.model, elapsed=self.elapsed),)
         if self.left_running:
             error.add_note("its source could not be stopped and is left running (.left_running)")
         return error
 
     @property
     def elapsed(self) -> float:
-        return (self.machine.ended_at or self.clock()) - self.machine.born
+        machine = self.machine
+        return machine.earlier + (machine.ended_at or self.clock()) - machine.born
 
     @property
     def partial(self) -> str:

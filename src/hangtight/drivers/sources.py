@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
+EXTENSION = "hangtight"
+"""Under this name a response that came through a client of ours carries its session."""
 READERS = ("socket", "ssl", "httpcore", "httpcore2")
 """The modules that stand innermost in a thread that is blocked in reading a socket."""
 
@@ -16,13 +18,15 @@ READERS = ("socket", "ssl", "httpcore", "httpcore2")
 class Origin:
     """Where a stream comes from, as far as it can be told."""
 
-    __slots__ = ("host", "model", "response", "socket")
+    __slots__ = ("host", "model", "response", "session", "socket")
 
     def __init__(self, source: object) -> None:
         self.response: Any = getattr(source, "response", None)
         self.model: str | None = None
         self.host: str = ""
         self.socket: socket.socket | None = None
+        self.session: Any = None
+        """Of a client of ours, which keeps the clocks of this stream already."""
         if self.response is not None and hasattr(self.response, "extensions"):
             self._read_response()
 
@@ -32,6 +36,7 @@ class Origin:
         url = getattr(request, "url", None)
         self.host = f"{getattr(url, 'host', '')}:{getattr(url, 'port', '')}"
         self.model = _model_in(getattr(request, "_content", None))
+        self.session = self.response.extensions.get(EXTENSION)
         network = self.response.extensions.get("network_stream")
         shared = self.response.extensions.get("http_version") == b"HTTP/2"
         if network is not None and not shared and hasattr(network, "get_extra_info"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import weakref
 from collections.abc import (
@@ -14,24 +13,26 @@ from collections.abc import (
     Generator,
     Iterable,
     Iterator,
+    Sequence,
 )
 from contextlib import contextmanager
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from hangtight.core.facts import Paused, Resumed
-from hangtight.core.limits import Limits, checked
+from hangtight.core.limits import Limits
 from hangtight.core.phases import Phase
-from hangtight.core.resolve import MODES, Layer, Rank, mode_layer
 from hangtight.core.telling import Door
+from hangtight.core.time import FOREVER, Seconds
 from hangtight.drivers import blocking, clock
-from hangtight.drivers.session import Forgotten, Session, Terms
-from hangtight.errors import SettingsError
+from hangtight.drivers import chain as chains
+from hangtight.drivers.session import Forgotten, Session
+from hangtight.drivers.terms import AROUND, LimitArgs, Terms, given, terms_of
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self, Unpack
 
+    from hangtight.core.attempts import Attempt
     from hangtight.core.heartbeat import Heartbeat, Snapshot
     from hangtight.core.phases import Outcome
 
@@ -39,45 +40,6 @@ T = TypeVar("T")
 
 WITH, ASYNC_WITH = "with", "async with"
 DOOR = Door("hangtight.watch(..., {name}={value})")
-
-
-class LimitArgs(TypedDict, total=False):
-    """What may be given for one call, in seconds; `None` is no limit."""
-
-    first_token: float | None
-    idle: float | None
-    total: float | None
-    heartbeat: float | None
-    load: float | None
-    thinking: float | None
-    unstreamed: float | None
-    cancel: float | None
-    cold: float | None
-
-
-def call_terms(mode: str | None, door: Door, limits: dict[str, Any]) -> Terms:
-    """The terms of a call that gave these limits and this mode. Refuses what cannot be meant."""
-    values = tuple((name, _known(name, value)) for name, value in limits.items())
-    return _terms(values, mode, door)
-
-
-def _known(name: str, value: Any) -> float | None:
-    names = list(LimitArgs.__annotations__)
-    if name not in names:
-        near = difflib.get_close_matches(name, names, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise SettingsError(name, value, f"one of the limits {', '.join(names)}{hint}")
-    return checked(name, value)
-
-
-@lru_cache(maxsize=256, typed=True)
-def _terms(values: tuple[tuple[str, float | None], ...], mode: str | None, door: Door) -> Terms:
-    layers = [Layer(Rank.CALL, "the call", dict(values))]
-    if mode is not None:
-        if mode not in MODES:
-            raise SettingsError("mode", mode, f"one of {', '.join(MODES)}")
-        layers.append(mode_layer(mode))
-    return Terms(tuple(layers), door=door)
 
 
 class Watch(Generic[T]):
@@ -95,11 +57,13 @@ class Watch(Generic[T]):
         *,
         model: str | None = None,
         on_heartbeat: Callable[[Heartbeat], object] | None = None,
+        fallback: Sequence[Any] = (),
     ) -> None:
         self._source = source
         self._terms = terms
         self._model = model
         self._on_heartbeat = on_heartbeat
+        self._chain = chains.Chain(source, model, fallback) if fallback else None
         self._session: Session | None = None
         self._flow: weakref.ref[Any] | None = None
         self._begun: Any = None
@@ -117,8 +81,7 @@ class Watch(Generic[T]):
 
             bridged: Iterator[T] = self._held(portal.flow(self._async_flow), WITH)
             return bridged
-        session = self._begin(clock.now)
-        flowing: Iterator[T] = self._held(blocking.flow(self._opening(), self._source, session), WITH)
+        flowing: Iterator[T] = self._held(self._sync_flow(), WITH)
         return flowing
 
     def __next__(self) -> T:
@@ -134,12 +97,28 @@ class Watch(Generic[T]):
         flowing: AsyncIterator[T] = self._held(self._async_flow(), ASYNC_WITH)
         return flowing
 
+    def _sync_flow(self) -> Generator[T]:
+        if self._chain is None:
+            return blocking.flow(self._opening(), self._source, self._begin(clock.now))
+        self._refuse_a_second_reading()
+        return chains.flow(
+            self._chain, lambda: self._begin(clock.now), lambda opening, session: blocking.flow(opening, None, session)
+        )
+
     def _async_flow(self) -> AsyncGenerator[T]:
         from hangtight.drivers import aio
 
         loop = aio.running_loop()
-        session = self._begin(clock.clock_of(loop), place=clock.place_of(loop))
-        return aio.flow(self._opening() or (lambda: self._source), session, loop)
+        now, place = clock.clock_of(loop), clock.place_of(loop)
+        if self._chain is None:
+            session = self._begin(now, place=place)
+            return aio.flow(self._opening() or (lambda: self._source), session, loop)
+        self._refuse_a_second_reading()
+        return chains.aflow(
+            self._chain,
+            lambda: self._begin(now, place=place),
+            lambda opening, session: aio.flow(opening, session, loop),
+        )
 
     async def __anext__(self) -> T:
         if self._begun is None:
@@ -152,8 +131,14 @@ class Watch(Generic[T]):
         from hangtight.drivers import aio
 
         loop = aio.running_loop()
-        session = self._begin(clock.clock_of(loop), phase=Phase.UNSTREAMED, place=clock.place_of(loop))
-        return aio.whole(self._opening() or (lambda: self._source), session, loop).__await__()
+
+        def begin() -> Session:
+            return self._begin(clock.clock_of(loop), phase=Phase.UNSTREAMED, place=clock.place_of(loop))
+
+        if self._chain is None:
+            return aio.whole(self._opening() or (lambda: self._source), begin(), loop).__await__()
+        self._refuse_a_second_reading()
+        return chains.whole(self._chain, begin, lambda opening, session: aio.whole(opening, session, loop)).__await__()
 
     def _held(self, flowing: Any, block: str) -> Any:
         """Inside a `with` the block's end closes the flow. Outside nobody may keep it: a `break` must close it."""
@@ -180,20 +165,32 @@ class Watch(Generic[T]):
         )
 
     def _begin(self, now: Callable[[], Any], *, phase: Phase = Phase.WAITING, place: object = None) -> Session:
-        if self._session is not None:
-            raise RuntimeError("this generation has been read already: call hangtight.watch once for each")
-        self._session = Session(
-            self._terms,
+        chain, terms, model = self._chain, self._terms, self._model
+        if chain is None:
+            self._refuse_a_second_reading()
+        elif self._session is None:
+            chain.attempts.born = now()
+        else:
+            terms = terms if chain.left == FOREVER else terms.within(chain.left)
+        model = model if chain is None or not model else chain.attempts.model
+        session = self._session = Session(
+            terms,
             now,
-            model=self._model,
+            model=model,
             on_heartbeat=self._on_heartbeat,
             phase=phase,
             place=place,
-            remembers=not getattr(self._source, "loads_anew", False),
+            host=None if getattr(self._source, "loads_anew", False) else "",
         )
+        if chain is not None:
+            session.machine.earlier = Seconds(session.machine.born - chain.attempts.born)
         if not getattr(self._source, "keeps", True):
-            self._session.parts = Forgotten()
-        return self._session
+            session.parts = Forgotten()
+        return session
+
+    def _refuse_a_second_reading(self) -> None:
+        if self._session is not None:
+            raise RuntimeError("this generation has been read already: call hangtight.watch once for each")
 
     # -- the block --------------------------------------------------------------------------------------------
 
@@ -260,6 +257,11 @@ class Watch(Generic[T]):
         return self._terms.resolved(None, heard=False).limits
 
     @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """The models that failed before the one that answered, and why."""
+        return self._chain.attempts.told if self._chain else ()
+
+    @property
     def partial(self) -> str:
         """The text so far."""
         return self._session.partial if self._session else ""
@@ -297,6 +299,7 @@ def watch(
     mode: str | None = None,
     model: str | None = None,
     on_heartbeat: Callable[[Heartbeat], object] | None = None,
+    fallback: Sequence[Any] = (),
     **limits: Unpack[LimitArgs],
 ) -> Watch[T]: ...
 @overload
@@ -306,24 +309,27 @@ def watch(
     mode: str | None = None,
     model: str | None = None,
     on_heartbeat: Callable[[Heartbeat], object] | None = None,
+    fallback: Sequence[Any] = (),
     **limits: Unpack[LimitArgs],
 ) -> Watch[T]: ...
 @overload
 def watch(
-    source: Callable[[], Iterable[T] | AsyncIterable[T] | Awaitable[AsyncIterable[T]]],
+    source: Callable[..., Iterable[T] | AsyncIterable[T] | Awaitable[AsyncIterable[T]]],
     *,
     mode: str | None = None,
     model: str | None = None,
     on_heartbeat: Callable[[Heartbeat], object] | None = None,
+    fallback: Sequence[Any] = (),
     **limits: Unpack[LimitArgs],
 ) -> Watch[T]: ...
 @overload
 def watch(
-    source: Awaitable[Any] | Callable[[], Any],
+    source: Awaitable[Any] | Callable[..., Any],
     *,
     mode: str | None = None,
     model: str | None = None,
     on_heartbeat: Callable[[Heartbeat], object] | None = None,
+    fallback: Sequence[Any] = (),
     **limits: Unpack[LimitArgs],
 ) -> Watch[Any]: ...
 def watch(
@@ -332,16 +338,19 @@ def watch(
     mode: str | None = None,
     model: str | None = None,
     on_heartbeat: Callable[[Heartbeat], object] | None = None,
+    fallback: Sequence[Any] = (),
     **limits: Unpack[LimitArgs],
 ) -> Watch[Any]:
     """Put the time contract around a stream: what produces tokens goes on, what went silent is ended.
 
     `source` is an open stream, sync or async, an awaitable or a function that opens one. The limits are seconds;
-    what is left out has its default (first_token 45 and 60 for a cold model, idle 45, total 600).
+    what is left out has its default (first_token 45 and 60 for a cold model, idle 45, total 600). `fallback` names
+    models that are asked in turn when one fails before its first token; the function is then given the name.
 
     >>> for chunk in watch(["def ", "main"]):
     ...     print(chunk)
     def
     main
     """
-    return Watch(source, call_terms(mode, DOOR, dict(limits)), model=model, on_heartbeat=on_heartbeat)
+    terms = terms_of(given(limits, mode), *AROUND.get(), door=DOOR)
+    return Watch(source, terms, model=model, on_heartbeat=on_heartbeat, fallback=fallback)

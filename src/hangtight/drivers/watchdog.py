@@ -61,6 +61,10 @@ class Ticket:
             return
         self.due = Instant(min(max(machine.armed_until(now), now + soonest), now + LONGEST_NAP))
 
+    def withdraw(self) -> None:
+        """Somebody else keeps these clocks now."""
+        WATCHDOGS.remove(self)
+
     def ring(self, now: Instant) -> None:
         life = self.life()
         if life is None:

@@ -1,0 +1,95 @@
+"""JSON from bytes: by msgspec where it is installed, which is four times as fast, else by Python's own reader.
+
+Annotations are not put off here: msgspec reads them.
+"""
+
+import json
+from collections.abc import Callable
+from functools import cache
+from types import ModuleType
+from typing import Any, Final, Literal, Protocol
+
+from hangtight.core.facts import Content, Reasoning
+from hangtight.dialects.reading import Piece
+
+Load = Callable[[str | bytes], Any]
+Steady = Callable[[str | bytes], Piece | None]
+
+WITH_CHOICES: Final = ("openai-chat", "openai-completions")
+THOUGHT: Final[Piece] = (Reasoning, "", False)
+
+
+@cache
+def msgspec() -> ModuleType | None:
+    try:
+        import msgspec
+    except ImportError:
+        return None
+    return msgspec
+
+
+def loader() -> Load:
+    """What reads any JSON. Where it refuses a text, `patient_load` may still take it."""
+    found = msgspec()
+    return patient_load if found is None else found.json.Decoder().decode
+
+
+def patient_load(data: str | bytes) -> Any:
+    """Python's own reader, which takes some numbers and broken UTF-8 that msgspec does not."""
+    return json.loads(data if isinstance(data, str) else data.decode("utf-8", "replace"))
+
+
+def steady_for(name: str) -> Steady | None:
+    """What reads only the chunk that comes a thousand times, in half the time; None for any other chunk.
+
+    Where the dialect's own reader is fast enough there is none.
+    """
+    if name not in WITH_CHOICES or msgspec() is None:
+        return None
+    decode = _choices_decoder()
+
+    def read(data: str | bytes) -> Piece | None:
+        try:
+            choice = decode(data).choices[0]
+        except (ValueError, RecursionError):
+            return None
+        delta = choice.delta
+        text = choice.text if delta is None else delta.content
+        if text:
+            return Content, text, False
+        if delta is not None and (delta.reasoning_content or delta.reasoning):
+            return THOUGHT
+        return None
+
+    return read
+
+
+class _Steady(Protocol):
+    choices: tuple[Any]
+
+
+@cache
+def _choices_decoder() -> Callable[[str | bytes], _Steady]:
+    """Takes more text or reasoning of the only choice. Anything else that means something has another type."""
+    from msgspec import Struct
+    from msgspec.json import Decoder
+
+    class Delta(Struct, gc=False):
+        content: str | None = None
+        reasoning_content: str | None = None
+        reasoning: str | None = None
+        tool_calls: None = None
+        function_call: None = None
+        refusal: None = None
+
+    class Choice(Struct, gc=False):
+        index: Literal[0]
+        delta: Delta | None = None
+        text: str | None = None
+        finish_reason: None = None
+
+    class Chunk(Struct, gc=False):
+        choices: tuple[Choice]
+        error: None = None
+
+    return Decoder(Chunk).decode

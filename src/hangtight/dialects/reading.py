@@ -1,0 +1,58 @@
+"""What a reader of chunks is, and how it looks into a dict and an SDK's object alike.
+
+A reader takes a chunk and returns `(kind, text, finished)`: the class of the fact that it is (None: mere
+contact), the text of the answer in it, and whether the model said that it is done. A tuple and a class, not a
+fact, because this runs once per token. No reader raises, whatever is in the chunk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from hangtight.core.facts import Content, PrefillProgress, Reasoning
+
+Kind = type[Content] | type[Reasoning] | type[PrefillProgress] | None
+Piece = tuple[Kind, str, bool]
+Read = Callable[[Any], Piece]
+
+CONTACT: Final[Piece] = (None, "", False)
+NOTHING: Final[Mapping[str, Any]] = {}
+
+
+class Reader:
+    """How the chunks of one stream are read, and what its dialect promises about its end."""
+
+    __slots__ = ("marked", "read", "says_finish", "shows_mark", "type")
+
+    def __init__(self, chunk_type: type, read: Read, *, says_finish: bool = False, shows_mark: bool = False) -> None:
+        self.type = chunk_type
+        self.read = read
+        self.says_finish = says_finish
+        """A healthy stream of this dialect gives a finish reason."""
+        self.shows_mark = shows_mark
+        """The end mark is one of the chunks; where it is not, only the bytes beneath can tell."""
+        self.marked = False
+        """The end mark was one of the chunks read."""
+
+    def takes(self, chunk: object) -> bool:
+        """Whether this reader also reads a chunk of another type than the last. Most streams have one type."""
+        return False
+
+
+def inside(value: Any) -> Mapping[str, Any]:
+    """The fields of a dict or of an SDK's object alike, past the objects' slow attribute look-up."""
+    if isinstance(value, dict):
+        return value
+    fields: Mapping[str, Any] = getattr(value, "__dict__", None) or NOTHING
+    return fields
+
+
+def beside(value: Any, name: str) -> Any:
+    """A field that the SDK's object does not know, and keeps apart."""
+    extra = getattr(value, "__pydantic_extra__", None)
+    return extra.get(name) if extra else None
+
+
+def text_of(value: object) -> str:
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,35 @@
+"""From `watch` to a client of ours beneath it: one generation has one machine, and it is the one nearest to the wire.
+
+While a watch opens its source, it stands in `HANDED`. A client of ours that asks a model then takes the watch's
+terms, which rank above its own, and its session is the watch's from there on.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hangtight.drivers.session import Session
+
+HANDED: ContextVar[weakref.ref[Session] | None] = ContextVar("hangtight-handed", default=None)
+"""Weak, because a thread keeps the context in which it was made."""
+
+
+@contextmanager
+def handing(session: Session) -> Iterator[None]:
+    """While the block runs a client of ours may take this session over."""
+    token = HANDED.set(weakref.ref(session))
+    try:
+        yield
+    finally:
+        HANDED.reset(token)
+
+
+def handed() -> Session | None:
+    """The session of the watch in whose opening we are."""
+    watching = HANDED.get()
+    return watching() if watching is not None else None
