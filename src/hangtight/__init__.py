@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from hangtight.core.limits import Limits as Limits
     from hangtight.drivers.child import achild as achild
     from hangtight.drivers.child import child as child
+    from hangtight.drivers.generating import Answer as Answer
+    from hangtight.drivers.generating import agenerate as agenerate
+    from hangtight.drivers.generating import astream as astream
+    from hangtight.drivers.generating import generate as generate
+    from hangtight.drivers.generating import stream as stream
     from hangtight.drivers.terms import limits as limits
     from hangtight.drivers.watch import Watch as Watch
     from hangtight.drivers.watch import watch as watch
@@ -33,13 +38,18 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _WHERE = {
+    "Answer": "drivers.generating",
     "Heartbeat": "core.heartbeat",
     "Limits": "core.limits",
     "Watch": "drivers.watch",
     "achild": "drivers.child",
+    "agenerate": "drivers.generating",
+    "astream": "drivers.generating",
     "child": "drivers.child",
+    "generate": "drivers.generating",
     "http": "http",
     "limits": "drivers.terms",
+    "stream": "drivers.generating",
     "watch": "drivers.watch",
     "BackendError": "errors",
     "FirstTokenTimeout": "errors",

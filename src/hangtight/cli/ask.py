@@ -14,6 +14,12 @@ Beat = Annotated[
         "--heartbeat", metavar="SECONDS", help="A sign of life on stderr, in a pipe [off].", show_default=False
     ),
 ]
+Fallback = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--fallback", metavar="NAME", help="Asked if the model fails before its first token; may be repeated."
+    ),
+]
 
 
 def ask(
@@ -24,6 +30,7 @@ def ask(
     model: Annotated[str | None, typer.Option("--model", "-m", metavar="NAME", help="[the one that is loaded]")] = None,
     url: Annotated[str | None, typer.Option("--url", metavar="URL", help="[a server found on this machine]")] = None,
     mode: Mode = None,
+    fallback: Fallback = None,
     first_token: FirstToken = None,
     idle: Idle = None,
     total: Total = None,
@@ -44,7 +51,9 @@ def ask(
     limits = limits_of(
         first_token=first_token, idle=idle, total=total, load=load, thinking=thinking, heartbeat=heartbeat
     )
-    from hangtight.cli.asking import Wish, ask_command
+    from hangtight.cli.asking import Whom, Wish, ask_command
 
-    wish = Wish(prompt or [], model=model, url=url, mode=mode, think=think, as_json=as_json, limits=limits)
+    wish = Wish(
+        prompt or [], Whom(model, url, tuple(fallback or ())), mode=mode, think=think, as_json=as_json, limits=limits
+    )
     raise typer.Exit(ask_command(wish))

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from hangtight.cli.faces import Face, face_for
 from hangtight.cli.process import FAILED, OK, READER_LEFT, SIGNALLED, TIMED_OUT, code_for_signal, say, stop_on_signals
 from hangtight.cli.settings import USAGE, fail
+from hangtight.core.attempts import Attempt
 from hangtight.core.heartbeat import Heartbeat
 from hangtight.core.telling import Door
 from hangtight.drivers.asking import Asking, watched
@@ -28,12 +29,20 @@ NO_KEY = (401, 403)
 
 
 @dataclass(frozen=True, slots=True)
+class Whom:
+    """Who is to answer; None where nobody said."""
+
+    model: str | None
+    url: str | None
+    fallback: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Wish:
     """What was written on the command line."""
 
     words: list[str]
-    model: str | None
-    url: str | None
+    whom: Whom
     mode: str | None
     think: bool
     as_json: bool
@@ -77,19 +86,22 @@ async def _run(wish: Wish, prompt: str) -> int:
 
 
 async def _ask(wish: Wish, prompt: str, face: Face) -> int:
-    server = None
+    server, told = None, 0
     try:
-        server = await find_server(wish.url, os.environ)
-        model = await choose_model(server, wish.model)
+        server = await find_server(wish.whom.url, os.environ)
+        model = await choose_model(server, wish.whom.model)
         asking = Asking(server, model, prompt, think=wish.think)
         listener = _tell if wish.limits.get("heartbeat") and not face.is_live else None
-        reading = watched(asking, mode=wish.mode, on_heartbeat=listener, door=DOOR, **wish.limits)
-        face.begin(asking, reading, chosen=not wish.model)
+        limits = {"fallback": wish.whom.fallback, **wish.limits}
+        reading = watched(asking, mode=wish.mode, on_heartbeat=listener, door=DOOR, **limits)
+        face.begin(asking, reading, chosen=not wish.whom.model)
         async with reading as chunks, _ticking(face):
             async for _ in chunks:
+                told = _tell_attempts(reading.attempts, told)
                 face.show()
     except HangtightError as error:
         face.end(error)
+        _tell_attempts(error.attempts[:-1], told)
         return _end(error, server)
     face.end()
     return OK
@@ -139,6 +151,13 @@ def _advice(error: HangtightError, server: Server | None) -> str:
             return "\nto send a key:  OPENAI_API_KEY=... hangtight ask --url URL ..."
         case _:
             return ""
+
+
+def _tell_attempts(attempts: Sequence[Attempt], told: int) -> int:
+    """Say which models failed before, those that were not told of yet."""
+    for attempt in attempts[told:]:
+        say(f"hangtight: {attempt}\n")
+    return max(told, len(attempts))
 
 
 def _tell(heartbeat: Heartbeat) -> None:

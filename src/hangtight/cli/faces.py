@@ -158,6 +158,7 @@ class Whole(Face):
             "first_token": _rounded(begun.first_token) if begun else None,
             "tokens_per_second": _rounded(rate(begun)) if begun else None,
             "limits": asdict(watched.limits),
+            "attempts": [asdict(attempt) for attempt in watched.attempts],
         }
 
 

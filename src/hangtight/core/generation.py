@@ -389,7 +389,7 @@ class Generation:
             tokens=self.tokens,
             silence=between(self.since, self._quiet_until(now if self.ended_at is None else self.ended_at)),
             in_contact=self.contact_at is not None and self.contact_at > self.since,
-            first_token=None if self.first_at is None else between(self.born, self.first_at),
+            first_token=None if self.first_at is None else self.earlier + between(self.born, self.first_at),
             nearest=None if at == NEVER else limit,
             rings_in=None if at == NEVER else between(now, at),
         )

@@ -6,12 +6,14 @@ What a chunk means for the clocks is in `pieces`; here it is what somebody reads
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 Chunk = dict[str, Any]
+Prompt = str | Sequence[Mapping[str, Any]]
+"""A question, or a conversation as messages with `role` and `content`."""
 
 RETURN_PROGRESS = "return_progress"
 STREAM_OPTIONS = "stream_options"
@@ -46,10 +48,14 @@ class Said:
     """How much of the prompt has been read, from 0 to 1."""
 
 
-def request_body(shape: Shape, model: str, prompt: str, *, think: bool, extras: Collection[str]) -> bytes:
+def messages_of(prompt: Prompt) -> list[Mapping[str, Any]]:
+    return [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
+
+
+def request_body(shape: Shape, model: str, prompt: Prompt, *, think: bool, extras: Collection[str]) -> bytes:
     """The body of one streamed question. Without a model's name the server has to know which."""
     asked: dict[str, object] = {"model": model} if model else {}
-    asked |= {"messages": [{"role": "user", "content": prompt}], "stream": True}
+    asked |= {"messages": messages_of(prompt), "stream": True}
     if shape is Shape.OPENAI:
         asked |= {name: EXTRAS[name] for name in extras}
     elif think:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from hangtight.dialects.chat import (
     EXTRAS,
     RETURN_PROGRESS,
     Chunk,
+    Prompt,
     Said,
     Shape,
     complaint,
@@ -60,7 +61,7 @@ class Asking:
     bridged = True
     """A synchronous loop reads it too, through an event loop in a thread."""
 
-    def __init__(self, server: Server, model: str, prompt: str, *, think: bool = False) -> None:
+    def __init__(self, server: Server, model: str, prompt: Prompt, *, think: bool = False) -> None:
         self.server = server
         self.model = model
         self.prompt = prompt
@@ -78,6 +79,19 @@ class Asking:
         self._started = 0.0
         self._now: Callable[[], float] = clock.now
         self._chunks: AsyncGenerator[Chunk] | None = None
+
+    def anew(self, model: str) -> Self:
+        """The same question to this model, as if nobody had been asked before."""
+        self.model, self.last, self.reason, self.tokens, self.cut = model, Said(), "", None, ""
+        self._ended, self._note, self._chunks = End.CUT, _nobody, None
+        return self
+
+    @property
+    def prompt_tokens(self) -> int:
+        """About how long the question is."""
+        prompt = self.prompt
+        length = len(prompt) if isinstance(prompt, str) else sum(len(str(message)) for message in prompt)
+        return length // CHARACTERS_PER_TOKEN
 
     def attach(self, note: Callable[[Fact], object]) -> None:
         """The generation that this answer belongs to."""
@@ -248,16 +262,21 @@ def watched(
     mode: str | None = None,
     on_heartbeat: Callable[[Heartbeat], object] | None = None,
     door: Door = DOOR,
+    fallback: Sequence[str] = (),
     **limits: Unpack[LimitArgs],
 ) -> Watch[Chunk]:
-    """The question under the time contract, with the allowances that are due to its prompt and its server."""
+    """The question under the time contract, with the allowances that are due to its prompt and its server.
+
+    The models of `fallback` stand in, one after the other, for one that fails before its first token.
+    """
     situation = Situation(
-        prompt_tokens=len(asking.prompt) // CHARACTERS_PER_TOKEN,
+        prompt_tokens=asking.prompt_tokens,
         nearby=asking.server.is_nearby,
         reasons=asking.think,
     )
     terms = terms_of(given(limits, mode), *AROUND.get(), door=door, situation=situation)
-    return Watch(asking, terms, model=asking.model or None, on_heartbeat=on_heartbeat)
+    source = asking.anew if fallback else asking
+    return Watch(source, terms, model=asking.model or None, on_heartbeat=on_heartbeat, fallback=fallback)
 
 
 async def _complaint_of(answer: Response) -> str:

@@ -22,6 +22,8 @@ class Chain:
     """Who is asked for one call, in order: a name for each, and what opens its stream."""
 
     def __init__(self, source: Any, model: str | None, fallback: Sequence[Any]) -> None:
+        if isinstance(fallback, str):
+            raise SettingsError("fallback", fallback, f"a list: [{fallback!r}]")
         names = [entry for entry in fallback if isinstance(entry, str)]
         if not callable(source):
             raise SettingsError("fallback", fallback, "given with a function that opens the stream, not with a stream")

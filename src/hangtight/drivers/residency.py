@@ -30,7 +30,7 @@ class Unclear(Exception):
 @asynccontextmanager
 async def watched_memory(url: str, model: str, note: Note) -> AsyncIterator[None]:
     """While the block runs, ask this Ollama about the model, and note what that shows."""
-    asking = asyncio.create_task(_ask_on(url, model, note))
+    asking = asyncio.create_task(ask_on(url, model, note))
     try:
         yield
     finally:
@@ -38,7 +38,7 @@ async def watched_memory(url: str, model: str, note: Note) -> AsyncIterator[None
         await asyncio.wait({asking})
 
 
-async def _ask_on(url: str, model: str, note: Note) -> None:
+async def ask_on(url: str, model: str, note: Note) -> None:
     seen = Seen(note)
     with suppress(HTTPError, Unclear):
         while True:

@@ -37,6 +37,7 @@ MODELS_SHOWN = 12
 
 OK, UNAUTHORIZED, FORBIDDEN, UNAVAILABLE = 200, 401, 403, 503
 VERSIONED = re.compile(r"/v[0-9]+$")
+ANOTHER = 'url="http://HOST:PORT", or on the command line --url http://HOST:PORT'
 PASSWORD = re.compile(r"//[^/@]*@")
 
 
@@ -156,14 +157,14 @@ async def find_server(url: str | None, environment: Mapping[str, str]) -> Server
 def _nowhere(seen: list[tuple[Place, str]]) -> str:
     if len(seen) == 1:
         [(place, why)] = seen
-        return f"no model server at {place.url}: {why}\nto ask another:  hangtight ask --url http://HOST:PORT ..."
+        return f"no model server at {place.url}: {why}\nto ask another:  {ANOTHER}"
     lines = [f"  {place.url:<24} {why}  ({place.source})" for place, why in seen]
     return "\n".join(
         [
             "no model server found; looked at",
             *lines,
             "start one (ollama serve, llama-server -m MODEL.gguf), or say where one is:",
-            "  hangtight ask --url http://HOST:PORT ...",
+            f"  {ANOTHER}",
         ]
     )
 
@@ -265,7 +266,7 @@ async def choose_model(server: Server, wanted: str | None) -> str:
         return able[0] if able else ""
     if len(able) == 1:
         return able[0]
-    raise BackendError(f"which model?  hangtight ask --model NAME ...{listed(server)}")
+    raise BackendError(f'which model?  model="NAME", or on the command line --model NAME{listed(server)}')
 
 
 def listed(server: Server) -> str:

@@ -174,8 +174,8 @@ class Session:
         """Read a chunk whose type the current reader is not made for (the first, or a change of type)."""
         known = self.reader
         if known is None or known.type is not type(chunk):
-            found = reader_for(chunk)
-            if known is not None and known.says_finish and not found.says_finish:
+            found = reader_for(chunk, known)
+            if known is not None and found is not known and known.says_finish and not found.says_finish:
                 return found.read(chunk)  # one odd chunk in a stream whose dialect is known
             known = self.reader = found
             self._is(model_of(chunk))

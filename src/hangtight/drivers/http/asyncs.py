@@ -21,6 +21,7 @@ from hangtight.drivers.http.answers import (
     refusal_of,
 )
 from hangtight.drivers.http.call import Again, Call, Plan, Settings
+from hangtight.drivers.http.memory import Looking, base_of
 from hangtight.drivers.http.sdk import dressed
 from hangtight.drivers.servers import OK, UNAVAILABLE
 from hangtight.drivers.sources import EXTENSION
@@ -44,6 +45,8 @@ class Reading:
         self._in_lane = False
         """The last bytes were progress, past `record`: so is the next question."""
         self._step: Callable[[], Awaitable[bytes]] | None = None
+        base = base_of(call)
+        self._looking = Looking(loop, base, call.attempts.model, self.session.note) if base is not None else None
 
     # -- the head ---------------------------------------------------------------------------------------------
 
@@ -98,6 +101,8 @@ class Reading:
             try:
                 data: bytes = await step()
                 self._in_lane = answer.take(session, data)
+                if self._looking is not None and machine.tokens:
+                    await self._look_away()
                 self.life.alarm.take_back()
                 return data
             except BaseException as error:
@@ -157,8 +162,14 @@ class Reading:
         self.over = True
         if isinstance(error, StopAsyncIteration) and self.answer is not None:
             self.answer.close(self.session)
+        await self._look_away()
         kind = type(error) if error is not None else None
         return await self.life.__aexit__(kind, error, error.__traceback__ if error is not None else None)
+
+    async def _look_away(self) -> None:
+        looking, self._looking = self._looking, None
+        if looking is not None:
+            await looking.stop()
 
     def forget(self) -> None:
         """Thrown away unread: no alarm shall stay behind."""

@@ -41,7 +41,7 @@ FIRST: ContextVar[tuple[int, Instant]] = ContextVar("hangtight-first-attempt")
 """The request that an SDK may try again from this context, and when its call began."""
 
 
-REFUSED_FORM = (400, 404, 405, 415, 422, 501)
+REFUSED_FORM = (400, 405, 415, 422, 501)
 """How servers say that they do not know a field, or do not stream."""
 
 
@@ -116,8 +116,11 @@ class Call:
 
     def answered(self, *, streamed: bool) -> None:
         """Remember whether this target streams an answer that was wanted whole."""
-        if self.plan is Plan.UPGRADED or self._reformed:
-            self.settings.targets.takes[self._target] = streamed
+        takes = self.settings.targets.takes
+        if self.plan is Plan.UPGRADED:
+            takes[self._target] = streamed
+        elif self._reformed:  # one that has streamed before refused something else, this time
+            takes.setdefault(self._target, False)
 
     def to_send(self) -> Any:
         """The request of the attempt whose turn it is. The only clocks are ours."""
@@ -148,9 +151,8 @@ class Call:
         return self._may_be_about_the_form(status) or (self.dialect is not None and self.attempts.may_change)
 
     def _may_be_about_the_form(self, status: int) -> bool:
-        """It was upgraded, and this target has never taken such a request: then it is asked as it was."""
-        known = self.settings.targets.takes.get(self._target)
-        return self.plan is Plan.UPGRADED and status in REFUSED_FORM and known is None
+        """It was upgraded: what would be taken as it was must not fail for what we made of it."""
+        return self.plan is Plan.UPGRADED and status in REFUSED_FORM
 
     def refused(self, error: BackendError, session: Session) -> None:
         """Raises Again where something else can be tried after this refusal; else it is for the caller."""

@@ -21,6 +21,7 @@ from hangtight.drivers.http.answers import (
     refusal_of,
 )
 from hangtight.drivers.http.call import Again, Call, Plan, Settings
+from hangtight.drivers.http.memory import Look, base_of
 from hangtight.drivers.http.sdk import dressed
 from hangtight.drivers.http.vigil import HERE, Moment, Vigil
 from hangtight.drivers.servers import OK, UNAVAILABLE
@@ -46,6 +47,8 @@ class Reading:
         """The last bytes were progress, past `record`: so is the next question."""
         self._stream: Any = None
         self._step: Callable[[], bytes] | None = None
+        if (base := base_of(call)) is not None:
+            self.vigil.look = Look(base, call.attempts.model, self.session.note, self.session.clock())
 
     # -- the head ---------------------------------------------------------------------------------------------
 
@@ -175,6 +178,7 @@ class Reading:
         try:
             return self._judge(error)
         finally:
+            self.vigil.close()
             if self._stream is not None:
                 self._stream.close()
             self.session.close()

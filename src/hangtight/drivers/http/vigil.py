@@ -20,6 +20,9 @@ from hangtight.drivers.helper import Rang
 from hangtight.drivers.watchdog import LONGEST_NAP, PATIENCE, SOONEST, complain
 
 if TYPE_CHECKING:
+    import socket
+
+    from hangtight.drivers.http.memory import Look
     from hangtight.drivers.session import Session
 
 T = TypeVar("T")
@@ -39,12 +42,14 @@ HERE = Here()
 class Vigil:
     """The clocks of one generation, kept by the thread that waits for it."""
 
-    __slots__ = ("due", "looks", "session")
+    __slots__ = ("due", "look", "looks", "session")
 
     def __init__(self, session: Session) -> None:
         self.session = session
         self.due = Instant(0.0)
         self.looks = LOOKS
+        self.look: Look | None = None
+        """Of a call that may have to wait for a load."""
 
     def until_it_is_there(self, read: Callable[[float], T], timed_out: type[Exception]) -> T:
         """What `read(seconds)` gives; asked again after each alarm that is not the end. Raises Rang for the end."""
@@ -75,6 +80,20 @@ class Vigil:
                     return read(SOONEST)  # what has arrived together with the alarm is let through first
                 except timed_out:
                     self.ring(session.clock())
+
+    def looked(self, main: socket.socket, nap: float) -> bool:
+        """Look after the model's load while its answer is waited for. False where there is no answer yet."""
+        if self.look is None:
+            return True
+        if self.session.machine.first_at is not None:
+            self.close()
+            return True
+        return self.look.wait(main, nap, self.session.clock())
+
+    def close(self) -> None:
+        if self.look is not None:
+            self.look.close()
+            self.look = None
 
     def once(self, work: Callable[[float | None], T], timed_out: type[Exception], given: float | None = None) -> T:
         """What `work(seconds)` gives, where it cannot be asked again: to connect, to send. Heartbeats wait for it."""
@@ -129,6 +148,9 @@ class Moment:
     def until_it_is_there(self, read: Callable[[float], T], timed_out: type[Exception]) -> T:
         return read(self.seconds)
 
+    def looked(self, main: socket.socket, nap: float) -> bool:
+        return True
+
     def once(self, work: Callable[[float | None], T], timed_out: type[Exception], given: float | None = None) -> T:
         return work(self.seconds)
 
@@ -156,7 +178,14 @@ def stream_kind(core: Any) -> Callable[[Any], Any]:
             if vigil is None:
                 given: bytes = read(max_bytes, timeout)
                 return given
-            found: bytes = vigil.until_it_is_there(lambda nap: read(max_bytes, nap), core.ReadTimeout)
+
+            def look_and_read(nap: float) -> bytes:
+                if not vigil.looked(self.inner.get_extra_info("socket"), nap):
+                    raise core.ReadTimeout
+                there: bytes = read(max_bytes, nap)
+                return there
+
+            found: bytes = vigil.until_it_is_there(look_and_read, core.ReadTimeout)
             return found
 
         def write(self, buffer: bytes, timeout: float | None = None) -> None:
