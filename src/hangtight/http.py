@@ -49,19 +49,25 @@ def async_client(*, lib: str | None = None, **settings: Any) -> Any:
     return _mounted(library.AsyncClient(**_usual(library, theirs)), lambda inner: kind(inner, ours))
 
 
-def transport(*, lib: str | None = None, **settings: Any) -> Any:
-    """A synchronous transport for `transport=` of httpx2, httpx or a client made on them."""
+def transport(*, lib: str | None = None, inner: Any = None, **settings: Any) -> Any:
+    """A synchronous transport for `transport=` of httpx2, httpx or a client made on them.
+
+    `inner` is an `HTTPTransport` that is made already.
+    """
     library = _library(lib)
     ours, theirs = _apart(settings)
     _refuse_http2(theirs)
-    return _watched(library, library.HTTPTransport(**theirs), ours)
+    return _watched(library, inner or library.HTTPTransport(**theirs), ours)
 
 
-def async_transport(*, lib: str | None = None, **settings: Any) -> Any:
-    """An asynchronous transport for `transport=` of httpx2, httpx or a client made on them."""
+def async_transport(*, lib: str | None = None, inner: Any = None, **settings: Any) -> Any:
+    """An asynchronous transport for `transport=` of httpx2, httpx or a client made on them.
+
+    `inner` is a transport that is made already, of whatever kind.
+    """
     library = _library(lib)
     ours, theirs = _apart(settings)
-    return asyncs.transport_kind(library)(library.AsyncHTTPTransport(**theirs), ours)
+    return asyncs.transport_kind(library)(inner or library.AsyncHTTPTransport(**theirs), ours)
 
 
 def _library(name: str | None) -> Any:

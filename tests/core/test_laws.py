@@ -324,7 +324,7 @@ class Lives(RuleBasedStateMachine):
     # -- the laws ---------------------------------------------------------------------------------------------
 
     def silence(self) -> float:
-        return self.machine._quiet_until(self.now) - self.machine.since
+        return self.machine.quiet_until(self.now) - self.machine.since
 
     def no_earlier_than_promised(self) -> None:
         assert self.machine.next_wakeup() >= self.promised

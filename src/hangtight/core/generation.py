@@ -34,7 +34,7 @@ from hangtight.core.facts import (
     Resumed,
     Slept,
 )
-from hangtight.core.heartbeat import Heartbeat, Snapshot
+from hangtight.core.heartbeat import Heartbeat, Snapshot, snapshot_of
 from hangtight.core.limits import Limit
 from hangtight.core.orders import Broken, Cancel, CancelAgain, Excused, Order
 from hangtight.core.pauses import Pauses
@@ -116,14 +116,24 @@ class Generation:
         self._open_lane()
         return orders
 
+    def asked(self, now: Instant) -> None:
+        """`record(Asked())` without its ceremony; it is legal as long as the generation has not ended."""
+        if not self.waiting:
+            self.waiting = True
+            self._count_on(now)
+
+    def heard(self, now: Instant) -> None:
+        """`record(Contact())` and `record(Handed())` in one, without ceremony."""
+        self.contact_at = now
+        self._halt(now)
+        self.waiting = False
+
     def _effect(self, fact: Fact, before: Phase, now: Instant) -> tuple[Order, ...]:
         match fact:
             case Content() | Reasoning():
                 self._progress(now)
             case Asked():
-                if not self.waiting:
-                    self.waiting = True
-                    self._count_on(now)
+                self.asked(now)
             case Contact():
                 self.contact_at = now
             case Handed():
@@ -203,7 +213,7 @@ class Generation:
         News that come only after the limit itself do not show that the silence before them was not a load.
         """
         allowed, self.clocks = self.clocks, self.clocks.warmed()
-        quiet = self._quiet_until(now) - self.since
+        quiet = self.quiet_until(now) - self.since
         if self.phase is Phase.WAITING and not allowed.reasons and quiet >= self.clocks.first_token:
             self.since = Instant(self.since + min(quiet, allowed.cold))
         at = self._capped(self.born)
@@ -229,13 +239,13 @@ class Generation:
             self.since = Instant(self.since + (now - self.halted_at))
             self.counted_from = now
 
-    def _quiet_until(self, now: Instant) -> Instant:
+    def quiet_until(self, now: Instant) -> Instant:
         """Silence has been counted from `since` until then."""
         return now if self._counts() else max(self.since, self.halted_at)
 
     def _excuse(self, late: Seconds, now: Instant) -> tuple[Order, ...]:
         """What was counted as silence while we slept is taken out; what was not counted is not taken out again."""
-        until = self._quiet_until(now)
+        until = self.quiet_until(now)
         slept_from = now - late
         uncounted = between(max(self.halted_at, Instant(slept_from)), self.counted_from)
         excused = max(0.0, until - slept_from - uncounted)
@@ -268,7 +278,7 @@ class Generation:
     def _uncovered(self, now: Instant) -> Instant:
         """The first alarm that one fact could uncover: clocks that stand still now, or run on an allowance."""
         stood = Seconds(self.given_back + self.pauses.by_person_until(now))
-        since = Instant(self.since + (now - self._quiet_until(now)))
+        since = Instant(self.since + (now - self.quiet_until(now)))
         rings = after(since, self.clocks.patience(self.phase))
         allowed = [Instant(rings - self.clocks.allowed(self.phase))]
         if self.clocks.total_from is TotalFrom.FIRST_PROGRESS:
@@ -331,6 +341,10 @@ class Generation:
             self.phase, self.ended_at = Phase.CANCELLING, now
             self.cancel_at = after(now, self.clocks.cancel)
 
+    def follow(self, other: Generation) -> None:
+        """Take the verdict of a generation that was ours, in other hands."""
+        self.outcome, self.broken = other.outcome, other.broken
+
     def _end(self, outcome: Outcome, now: Instant) -> None:
         self.outcome = self.outcome or outcome
         self.ended_at = now if self.ended_at is None else self.ended_at
@@ -376,20 +390,5 @@ class Generation:
     def _silence_at(self) -> Instant:
         return after(self.since, self.clocks.patience(self.phase)) if self._counts() else NEVER
 
-    # -- for people -------------------------------------------------------------------------------------------
-
     def snapshot(self, now: Instant) -> Snapshot:
-        nearest = min((Timer.TOTAL, Timer.SILENCE), key=self.due)
-        at = self.due(nearest)
-        silence = self.clocks.silence(self.phase)
-        limit = silence[0] if nearest is Timer.SILENCE and silence else Limit.TOTAL
-        return Snapshot(
-            phase=self.phase,
-            elapsed=self.earlier + between(self.born, now if self.ended_at is None else self.ended_at),
-            tokens=self.tokens,
-            silence=between(self.since, self._quiet_until(now if self.ended_at is None else self.ended_at)),
-            in_contact=self.contact_at is not None and self.contact_at > self.since,
-            first_token=None if self.first_at is None else self.earlier + between(self.born, self.first_at),
-            nearest=None if at == NEVER else limit,
-            rings_in=None if at == NEVER else between(now, at),
-        )
+        return snapshot_of(self, now)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hangtight.core.time import counted, spoken
+from hangtight.core.limits import Limit
+from hangtight.core.time import NEVER, Instant, between, counted, spoken
+from hangtight.core.timers import Timer
 
 if TYPE_CHECKING:
-    from hangtight.core.limits import Limit
+    from hangtight.core.generation import Generation
     from hangtight.core.phases import Phase
 
 
@@ -48,3 +50,22 @@ class Heartbeat:
         if self.now.in_contact:
             line += f" (pings, no content for {spoken(self.now.silence)})"
         return line
+
+
+def snapshot_of(generation: Generation, now: Instant) -> Snapshot:
+    """How this generation stands."""
+    nearest = min((Timer.TOTAL, Timer.SILENCE), key=generation.due)
+    at = generation.due(nearest)
+    silence = generation.clocks.silence(generation.phase)
+    limit = silence[0] if nearest is Timer.SILENCE and silence else Limit.TOTAL
+    first, until = generation.first_at, now if generation.ended_at is None else generation.ended_at
+    return Snapshot(
+        phase=generation.phase,
+        elapsed=generation.earlier + between(generation.born, until),
+        tokens=generation.tokens,
+        silence=between(generation.since, generation.quiet_until(until)),
+        in_contact=generation.contact_at is not None and generation.contact_at > generation.since,
+        first_token=None if first is None else generation.earlier + between(generation.born, first),
+        nearest=None if at == NEVER else limit,
+        rings_in=None if at == NEVER else between(now, at),
+    )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module
 from typing import Any, Final, NamedTuple, Protocol, cast
 
@@ -75,6 +76,7 @@ THREADS: Final = "/threads/"
 """`/threads/{id}/messages` belongs to OpenAI's assistants and generates nothing."""
 
 
+@lru_cache(maxsize=256)
 def dialect_for(path: str) -> Dialect | None:
     """The API that is spoken at this path of a URL, told by the end of the path."""
     plain = "/" + path.partition("?")[0].strip("/")

@@ -28,6 +28,7 @@ def msgspec() -> ModuleType | None:
     return msgspec
 
 
+@cache
 def loader() -> Load:
     """What reads any JSON. Where it refuses a text, `patient_load` may still take it."""
     found = msgspec()
@@ -39,6 +40,7 @@ def patient_load(data: str | bytes) -> Any:
     return json.loads(data if isinstance(data, str) else data.decode("utf-8", "replace"))
 
 
+@cache
 def steady_for(name: str) -> Steady | None:
     """What reads only the chunk that comes a thousand times, in half the time; None for any other chunk.
 

@@ -7,7 +7,7 @@ import inspect
 import sys
 from typing import TYPE_CHECKING, Any
 
-from hangtight.core.facts import Asked, Cancelled, Finished, Left, Slept
+from hangtight.core.facts import Cancelled, Finished, Left, Slept
 from hangtight.core.heartbeat import Heartbeat
 from hangtight.core.orders import Cancel, CancelAgain, Excused
 from hangtight.core.time import Instant
@@ -58,6 +58,11 @@ class Alarm:
         self.tellings: set[asyncio.Task[object]] = set()
         self.handle: asyncio.TimerHandle | None = None
         self.due = Instant(0.0)
+        self.arm(self.clock())
+
+    def resume(self) -> None:
+        """Others have kept these clocks for a while; now we do again."""
+        self.task = asyncio.current_task()
         self.arm(self.clock())
 
     def arm(self, now: Instant, *, soonest: float = SOONEST) -> None:
@@ -158,7 +163,7 @@ class Life:
         self.loop = loop
         self.source: Any = None
         self.alarm = Alarm(session, loop)
-        session.on_taken = self.alarm.stop
+        session.hand = (self.alarm.stop, self.alarm.resume)
 
     async def __aenter__(self) -> Self:
         return self
@@ -186,9 +191,7 @@ class Life:
                     self.session.note(Cancelled())
                 return ours
             case _:
-                if self.session.rang is None:
-                    self.session.broke(error)
-                return self.session.rang is not None
+                return self.session.judge(error)
 
     async def _close(self) -> None:
         """Close the source within the limit `cancel`, whatever it does; then the generation has ended."""
@@ -208,17 +211,22 @@ class Life:
 
 async def flow(opening: Callable[[], Any], session: Session, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[Any]:
     """Open the source, hand on each chunk when it is there, and keep the clocks; the source is closed at any end."""
+    machine, now, keep = session.machine, session.clock, session.parts.append
     async with Life(session, loop) as life:
         with handing(session):
             life.source = await opened(opening, session)
-            step = aiter(life.source).__anext__
-            chunk = await step()
-        while session.deputy is not None:
-            yield chunk
-            chunk = await step()
-        machine, now, keep = session.machine, session.clock, session.parts.append
-        alarm, reader = life.alarm, session.reader
+        step, alarm, reader = aiter(life.source).__anext__, life.alarm, session.reader
+        lends = session.lends
         while True:
+            alarm.task = asyncio.current_task()
+            if lends:
+                with handing(session):
+                    chunk = await step()
+            else:
+                chunk = await step()
+            if session.stands_aside:
+                yield chunk
+                continue
             if reader is not None and reader.type is type(chunk):
                 kind, text, finished = reader.read(chunk)
             else:
@@ -239,9 +247,7 @@ async def flow(opening: Callable[[], Any], session: Session, loop: asyncio.Abstr
             elif session.rang is not None:
                 break
             else:
-                session.note(Asked())
-            alarm.task = asyncio.current_task()
-            chunk = await step()
+                session.ask()
     session.settle()
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from hangtight.core.facts import Asked, Cancelled, Left
+from hangtight.core.facts import Cancelled, Left
 from hangtight.drivers.handover import handing
 from hangtight.drivers.helper import Helper, Rang
 from hangtight.drivers.sources import Origin, shut
@@ -45,7 +45,7 @@ class Life:
         self.origin: Origin | None = None
         self.helper: Helper | None = None
         self.ticket = Ticket(self)
-        session.on_taken = self.ticket.withdraw
+        session.hand = (self.ticket.withdraw, self.ticket.resume)
 
     def __enter__(self) -> Self:
         WATCHDOGS.add(self.ticket)
@@ -76,9 +76,7 @@ class Life:
                 self.session.note(Cancelled())
                 return False
             case _:
-                if self.session.rang is None:
-                    self.session.broke(error)
-                return self.session.rang is not None
+                return self.session.judge(error)
 
     def open(self, opening: Callable[[], Any] | None) -> Callable[[], Any]:
         """Open the source if it is not, and return what reads its next chunk."""
@@ -90,7 +88,7 @@ class Life:
             raise TypeError(f"a synchronous loop cannot read the asynchronous {kind}: use `async for`")
         step: Callable[[], Any] = iter(self.source).__next__
         self.origin = self.session.opened(self.source)
-        if self.session.deputy is not None or self.origin.reads_a_socket or isinstance(self.source, BreaksOff):
+        if self.session.stands_aside or self.origin.reads_a_socket or isinstance(self.source, BreaksOff):
             self.release()
             return step
         helper = self.helper = self.helper or Helper()
@@ -155,16 +153,16 @@ def _next(step: Callable[[], Any]) -> Any:
 
 def flow(opening: Callable[[], Any] | None, source: Any, session: Session) -> Generator[Any]:
     """Hand on each chunk when it is there, and keep the clocks; the source is closed at any end."""
+    machine, now, keep = session.machine, session.clock, session.parts.append
     with Life(session, source) as reading:
         with handing(session):
             step = reading.open(opening)
-            chunk = step()
-        while session.deputy is not None:
-            yield chunk
-            chunk = step()
-        machine, now, keep = session.machine, session.clock, session.parts.append
         reader = session.reader
         while True:
+            chunk = step()
+            if session.stands_aside:
+                yield chunk
+                continue
             if reader is not None and reader.type is type(chunk):
                 kind, text, finished = reader.read(chunk)
             else:
@@ -184,6 +182,5 @@ def flow(opening: Callable[[], Any] | None, source: Any, session: Session) -> Ge
             elif session.rang is not None:
                 break
             else:
-                session.note(Asked())
-            chunk = step()
+                session.ask()
     session.settle()

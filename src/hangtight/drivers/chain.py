@@ -59,7 +59,7 @@ class Chain:
             return False
         attempts, now = self.attempts, session.clock()
         elapsed = between(attempts.born, now)
-        attempt = attempt_of(error, fault, model=attempts.model, elapsed=elapsed, tokens=session.machine.tokens)
+        attempt = attempt_of(error, fault, model=attempts.model, elapsed=elapsed, tokens=session.tokens)
         following = attempts.failed(attempt, now, length(session.resolved.limits.total))
         if following is None:
             tell(error, attempts.told)
@@ -87,7 +87,7 @@ async def aflow(
         flowing = flow(chain.opening, session)
         try:
             async for chunk in flowing:
-                if attempts.may_change and not session.machine.tokens:
+                if attempts.may_change and not session.tokens:
                     early.append(chunk)
                     continue
                 attempts.delivered = True
@@ -115,7 +115,7 @@ def flow(
         flowing = flow(chain.opening, session)
         try:
             for chunk in flowing:
-                if attempts.may_change and not session.machine.tokens:
+                if attempts.may_change and not session.tokens:
                     early.append(chunk)
                     continue
                 attempts.delivered = True

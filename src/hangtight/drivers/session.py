@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from hangtight.core.attempts import Fault
 from hangtight.core.facts import (
-    Asked,
     Broke,
     Closed,
-    Contact,
     End,
     Fact,
     Finished,
@@ -25,6 +23,7 @@ from hangtight.core.telling import timeout_error
 from hangtight.dialects.pieces import Kind, Reader, model_of, reader_for
 from hangtight.drivers import warmth
 from hangtight.drivers.faults import attempt_of
+from hangtight.drivers.relay import Relay
 from hangtight.drivers.sources import Origin
 from hangtight.drivers.tap import Tapped, tap
 from hangtight.errors import BackendError, GenerationTimeout, Truncated
@@ -46,13 +45,12 @@ class Forgotten(list[str]):
         """It is not kept."""
 
 
-class Session:
+class Session(Relay):
     """One generation under way. The machine is made when the clocks start, not before."""
 
     __slots__ = (
         "__weakref__",
         "clock",
-        "deputy",
         "end_of_source",
         "excused",
         "host",
@@ -61,7 +59,6 @@ class Session:
         "machine",
         "model",
         "on_heartbeat",
-        "on_taken",
         "parts",
         "place",
         "rang",
@@ -83,6 +80,7 @@ class Session:
         place: object = None,
         host: str | None = "",
     ) -> None:
+        super().__init__()
         self.terms = terms
         self.clock = clock
         self.on_heartbeat = on_heartbeat
@@ -96,9 +94,6 @@ class Session:
         self.reader: Reader | None = None
         self.tapped: Tapped | None = None
         self.end_of_source: Callable[[], End] | None = None
-        self.deputy: Session | None = None
-        """The session of a client of ours, which keeps the clocks in our stead."""
-        self.on_taken: Callable[[], object] | None = None
         self.rang: Cancel | None = None
         self.left_running = False
         self.excused = 0.0
@@ -108,18 +103,10 @@ class Session:
         self.resolved = terms.resolved(warm, on_heartbeat is not None)
         phase = Phase.LOADING if self.resolved.absent else phase
         self.machine = Generation(self.resolved.clocks, now, phase=phase, model=model or UNKNOWN)
-        self.note(Asked())
+        self.machine.asked(now)
 
     def _is_warm(self, now: Instant) -> bool:
         return self.remembers and bool(self.model) and warmth.is_warm((self.place, self.model or ""), self.host, now)
-
-    def take_over(self, watching: Session) -> None:
-        """From now on this is the session of that watch: its clocks stand still, and its report is ours."""
-        watching.deputy = self
-        watching.machine, watching.lock, watching.parts = self.machine, self.lock, self.parts
-        watching.terms, watching.resolved, watching.model = self.terms, self.resolved, self.model
-        if watching.on_taken is not None:
-            watching.on_taken()
 
     def renew(self, terms: Terms) -> None:
         """Other terms hold from now on: a watch was put around a stream that is open already."""
@@ -129,6 +116,18 @@ class Session:
             self.machine.renew(self.resolved.clocks, self.clock())
 
     # -- facts ------------------------------------------------------------------------------------------------
+
+    def ask(self) -> None:
+        """Somebody waits for the next piece."""
+        with self.lock:
+            if self.machine.phase is not Phase.ENDED:
+                self.machine.asked(self.clock())
+
+    def hear(self) -> None:
+        """Bytes without content came and were handed on."""
+        with self.lock:
+            if self.machine.phase is not Phase.ENDED:
+                self.machine.heard(self.clock())
 
     def note(self, fact: Fact) -> tuple[Order, ...]:
         """Record a fact now. What it orders has already been seen to, except what only a driver can do."""
@@ -147,13 +146,14 @@ class Session:
             attach(self.note)
             self.end_of_source = getattr(source, "end", None)
         origin = Origin(source)
-        if origin.session is not None and self.deputy is None:
+        if origin.session is not None and not self.stands_aside:
             inner: Session = origin.session
             inner.on_heartbeat = self.on_heartbeat or inner.on_heartbeat
             inner.renew(self.terms.on_top_of(inner.terms))
             inner.take_over(self)
-        if self.deputy is not None:
+        if self.stands_aside:
             return origin
+        self.lends = origin.response is None and not hasattr(source, "attach")
         self._is(origin.model)
         self.host = self.host or origin.host
         if self._is_warm(self.clock()):
@@ -184,15 +184,22 @@ class Session:
     def receive(self, kind: Kind, text: str, finished: bool) -> None:
         """A chunk came that the fast lane does not take."""
         if kind is None:
-            self.note(Contact())
+            self.hear()
         else:
             self.note(kind())
-        if kind is None or kind is PrefillProgress:
+        if kind is PrefillProgress:
             self.note(Handed())
         if text:
             self.parts.append(text)
         if finished:
             self.note(Finished())
+
+    def judge(self, error: BaseException) -> bool:
+        """An error came out of the source. True where it is only what an end of ours looks like from above."""
+        self.follow_into(error)
+        if self.rang is None and self.wrapped is None:
+            self.broke(error)
+        return self.rang is not None or self.wrapped is not None
 
     def broke(self, error: BaseException) -> None:
         """The source raised an error that is not ours. One that we made ourselves is given the text so far."""
@@ -204,8 +211,10 @@ class Session:
 
     def close(self) -> None:
         """The source is closed, however it came to that."""
+        self.follow()
         self.note(Closed(self._end()))
-        self.tapped = self.end_of_source = self.on_taken = None  # they lead back to us
+        self.tapped = self.end_of_source = None  # they lead back to us
+        self.hand_back()
         machine = self.machine
         if machine.tokens and self.model and machine.ended_at is not None:
             warmth.saw((self.place, self.model), self.host, machine.ended_at)
@@ -222,7 +231,7 @@ class Session:
 
     def settle(self) -> None:
         """Raise the error that the end of this generation is for its caller, if it is one."""
-        error = self._verdict()
+        error = self.wrapped or self._verdict()
         if error is not None:
             try:
                 raise error
@@ -254,10 +263,19 @@ class Session:
         return error
 
     @property
+    def active(self) -> Session:
+        """Whose clocks run: those of a client of ours beneath, or our own."""
+        return self.deputy if self.stands_aside and self.deputy is not None else self
+
+    @property
     def elapsed(self) -> float:
         machine = self.machine
         return machine.earlier + (machine.ended_at or self.clock()) - machine.born
 
     @property
     def partial(self) -> str:
-        return "".join(self.parts)
+        return "".join(self.parts) + (self.apart.partial if self.apart is not None else "")
+
+    @property
+    def tokens(self) -> int:
+        return self.machine.tokens + (self.apart.tokens if self.apart is not None else 0)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from hangtight.core.heartbeat import Heartbeat
 
-ROUND_PROMPTS_TO = 50  # tokens: a second of reading nearby; so that equal calls find their terms again
+ROUND_PROMPTS_TO = 50  # tokens: a second of reading nearby
 
 Listener = Callable[["Heartbeat"], object]
 
@@ -113,9 +113,12 @@ class Terms:
 
 def terms_of(*places: Given, door: Door, situation: Situation | None = None) -> Terms:
     """The terms of a call to which these places gave something, the nearest first."""
-    situation = situation or Situation()
-    rounded = situation.prompt_tokens // ROUND_PROMPTS_TO * ROUND_PROMPTS_TO
-    return _terms(places, door, replace(situation, prompt_tokens=rounded))
+    return _terms(places, door, situation or Situation())
+
+
+def rounded(tokens: int) -> int:
+    """About the length of a prompt, so that calls that are nearly equal share their terms."""
+    return tokens // ROUND_PROMPTS_TO * ROUND_PROMPTS_TO
 
 
 @lru_cache(maxsize=256, typed=True)

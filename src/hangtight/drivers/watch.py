@@ -244,7 +244,7 @@ class Watch(Generic[T]):
     @property
     def tokens(self) -> int:
         """Pieces with content so far. Most servers send one token in each."""
-        return self._session.machine.tokens if self._session else 0
+        return self._session.tokens if self._session else 0
 
     @property
     def elapsed(self) -> float:
@@ -275,7 +275,8 @@ class Watch(Generic[T]):
         """How it stands now: phase, silence, time to the nearest alarm. For people to look at."""
         if self._session is None:
             raise RuntimeError("the clocks have not started: iterate first")
-        return self._session.machine.snapshot(self._session.clock())
+        active = self._session.active
+        return active.machine.snapshot(active.clock())
 
     @contextmanager
     def paused(self, owner: str) -> Iterator[None]:
@@ -285,11 +286,12 @@ class Watch(Generic[T]):
         """
         if self._session is None:
             raise RuntimeError("the clocks have not started: there is nothing to pause")
-        self._session.note(Paused(owner))
+        active = self._session.active
+        active.note(Paused(owner))
         try:
             yield
         finally:
-            self._session.note(Resumed(owner))
+            active.note(Resumed(owner))
 
 
 @overload

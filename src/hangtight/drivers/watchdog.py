@@ -65,6 +65,11 @@ class Ticket:
         """Somebody else keeps these clocks now."""
         WATCHDOGS.remove(self)
 
+    def resume(self) -> None:
+        """Somebody else has kept these clocks for a while; now they are ours again."""
+        if self.life() is not None:
+            WATCHDOGS.add(self)
+
     def ring(self, now: Instant) -> None:
         life = self.life()
         if life is None:

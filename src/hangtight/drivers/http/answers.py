@@ -36,14 +36,16 @@ class Answer:
         self.response = response
         self.assembly: Assembly | None = None
         self.wire: Wire | None = None
-        self._unpack = _unpacker(response.headers.get("content-encoding", ""))
+        headers = {name.lower(): value for name, value in response.headers.raw}
+        self._kind = headers.get(b"content-type", b"").decode("latin-1")
+        self._unpack = _unpacker(headers.get(b"content-encoding", b""))
         if call.dialect is not None and self._is_stream():
             self.assembly = call.dialect.assembly() if call.plan is Plan.UPGRADED else None
             self.wire = Wire(call.dialect, self.assembly)
 
     def _is_stream(self) -> bool:
         """Whether it is the stream that was asked for; JSON in its place is a server that does not stream."""
-        call, kind = self.call, self.response.headers.get("content-type", "")
+        call, kind = self.call, self._kind
         if self.response.status_code != OK or call.plan not in (Plan.STREAMED, Plan.UPGRADED):
             return False
         lines = call.dialect is not None and call.dialect.lines
@@ -164,10 +166,10 @@ def _incomplete(wire: Wire, session: Session, why: str) -> BackendError:
     return error
 
 
-def _unpacker(encoding: str) -> Callable[[bytes], bytes]:
+def _unpacker(encoding: bytes) -> Callable[[bytes], bytes]:
     """We ask for no compression; a server that compresses all the same is read where the standard library can."""
     match encoding.strip().lower():
-        case "gzip" | "x-gzip" | "deflate":
+        case b"gzip" | b"x-gzip" | b"deflate":
             return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress
         case _:
             return bytes

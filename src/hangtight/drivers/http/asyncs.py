@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from hangtight.core.facts import Absent, Asked, Broke, Contact, Handed, Ready
+from hangtight.core.facts import Absent, Broke, Contact, Handed, Ready
 from hangtight.drivers import aio, clock
 from hangtight.drivers.http.answers import (
     ASK_AGAIN,
@@ -96,7 +96,7 @@ class Reading:
                 machine.since = session.clock()
                 machine.waiting = True
             else:
-                session.note(Asked())
+                session.ask()
             self.life.alarm.task = asyncio.current_task()
             try:
                 data: bytes = await step()

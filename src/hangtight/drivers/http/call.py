@@ -17,23 +17,26 @@ from hangtight.core.resolve import MODES, Situation
 from hangtight.core.telling import Door
 from hangtight.core.time import FOREVER, Instant, Seconds, between, plain
 from hangtight.dialects.dialect import Body, Dialect, dialect_for
+from hangtight.dialects.quick import loader, patient_load
 from hangtight.drivers.clock import Timepiece
 from hangtight.drivers.faults import attempt_of, fault_of, tell
 from hangtight.drivers.handover import handed
 from hangtight.drivers.http.sdk import dressed
 from hangtight.drivers.servers import is_nearby
 from hangtight.drivers.session import Session
-from hangtight.drivers.terms import AROUND, Given, Listener, Terms, terms_of
+from hangtight.drivers.terms import AROUND, Given, Listener, Terms, rounded, terms_of
 from hangtight.errors import BackendError, HangtightError, SettingsError
 
 DOOR = Door("hangtight.http.client(..., {name}={value})")
-RETRIES = "x-stainless-retry-count"
-HEADERS: Mapping[str, str] = {
-    "x-hangtight-total": "total",
-    "x-hangtight-first-token": "first_token",
-    "x-hangtight-idle": "idle",
+RETRIES = b"x-stainless-retry-count"
+HEADERS: Mapping[bytes, str] = {
+    b"x-hangtight-total": "total",
+    b"x-hangtight-first-token": "first_token",
+    b"x-hangtight-idle": "idle",
 }
-MODE = "x-hangtight-mode"
+MODE = b"x-hangtight-mode"
+READABLE = (None, b"identity", b"gzip", b"deflate", b"gzip, deflate")
+"""Kinds of compression that an answer may have: those that the standard library reads."""
 DEFAULTS_OF_CLIENTS = ({"connect": 5.0, "read": 5.0, "write": 5.0, "pool": 5.0}, {"connect": 5.0, "read": 600})
 """What httpx, and what the SDKs give where nobody gave anything."""
 
@@ -86,6 +89,7 @@ class Call:
         self.watching = handed()
         self.body, self.dialect = _question(request)
         self.model: str | None = None
+        self._headers = {name.lower(): value for name, value in request.headers.raw}
         self.place = f"{request.url.host}:{request.url.port or ''}"
         if self.body is not None:
             name = self.body.get("model")
@@ -131,10 +135,17 @@ class Call:
             request.extensions = extensions
             return request
         content = self._content(body, dialect)
-        headers = request.headers.copy()
-        headers["accept-encoding"] = "identity"
-        headers["content-length"] = str(len(content))
-        return self.lib.Request(request.method, request.url, headers=headers, content=content, extensions=extensions)
+        sent = self.lib.Request.__new__(self.lib.Request)  # parsing it once was enough, and `copy` drops its stream
+        sent.__dict__.update(request.__dict__)
+        sent.extensions = extensions
+        is_changed = content is not request.content
+        if is_changed or self._headers.get(b"accept-encoding") not in READABLE:
+            sent.headers = request.headers.copy()
+            sent.headers["accept-encoding"] = "identity"
+        if is_changed:
+            sent.headers["content-length"] = str(len(content))
+            sent.stream, sent._content = self.lib.ByteStream(content), content
+        return sent
 
     def _content(self, body: Body, dialect: Dialect) -> bytes:
         model = self.attempts.model
@@ -167,13 +178,13 @@ class Call:
 
     def _terms(self) -> Terms:
         request, body, dialect = self.request, self.body, self.dialect
-        places = (*_in_headers(request.headers), *AROUND.get(), self.settings.given, *_in_timeout(request.extensions))
+        places = (*_in_headers(self._headers), *AROUND.get(), self.settings.given, *_in_timeout(request.extensions))
         nearby = nearby_host(request.url.host)
         if body is None or dialect is None:
             situation = Situation(nearby=nearby, generates=False)
         else:
-            tokens, reasons = dialect.prompt_tokens(body), dialect.reasons(body)
-            situation = Situation(prompt_tokens=tokens, nearby=nearby, reasons=reasons)
+            tokens = rounded(dialect.prompt_tokens(body))
+            situation = Situation(prompt_tokens=tokens, nearby=nearby, reasons=dialect.reasons(body))
         terms = terms_of(*filter(None, places), door=DOOR, situation=situation)
         return self.watching.terms.on_top_of(terms) if self.watching is not None and dialect is not None else terms
 
@@ -182,12 +193,12 @@ class Call:
         now = self.timepiece.now()
         if self.watching is not None and self.dialect is not None:
             now = min(now, self.watching.machine.born)
-        count = self.request.headers.get(RETRIES)
+        count = self._headers.get(RETRIES)
         if count is None or self.body is None:
             return now
-        key = hash((str(self.request.url), self.request.content))
+        key = hash((self.request.url.raw_path, self.request.content))
         first = FIRST.get((0, now))
-        if count not in ("", "0") and first[0] == key:
+        if count not in (b"", b"0") and first[0] == key:
             return min(now, first[1])
         FIRST.set((key, now))
         return now
@@ -208,7 +219,7 @@ class Call:
         if self._left == FOREVER:
             session.machine.date_back(self.born)
         session.machine.earlier = self._earlier
-        if watching is not None:
+        if watching is not None and not watching.stands_aside and watching.machine.outcome is None:
             session.take_over(watching)
         return session
 
@@ -246,23 +257,28 @@ def _question(request: Any) -> tuple[Body | None, Dialect | None]:
     if request.method != "POST" or (dialect := dialect_for(request.url.path)) is None:
         return None, None
     try:
-        body = json.loads(request.content)
+        content = request.content
+        try:
+            body = loader()(content)
+        except ValueError:  # the quick reader is strict
+            body = patient_load(content)
     except (ValueError, RecursionError, RuntimeError):  # RequestNotRead: it is sent as it is made
         return None, None
     return (body, dialect) if isinstance(body, dict) else (None, None)
 
 
-def _in_headers(headers: Any) -> list[Given]:
+def _in_headers(headers: Mapping[bytes, bytes]) -> list[Given]:
     found: list[Given] = []
     for header, name in HEADERS.items():
-        if (text := headers.get(header)) is not None:
-            shown = header.title()
+        if (raw := headers.get(header)) is not None:
+            shown, text = header.decode().title(), raw.decode("latin-1")
             change = f"extra_headers={{{{'{shown}': '{{value}}'}}}}"
             found.append(Given(shown, ((name, _seconds(shown, text)),), change=change))
-    if (mode := headers.get(MODE)) is not None:
+    if (raw := headers.get(MODE)) is not None:
+        shown, mode = MODE.decode().title(), raw.decode("latin-1")
         if mode not in MODES:
-            raise SettingsError(MODE.title(), mode, f"one of {', '.join(MODES)}")
-        found.append(Given(MODE.title(), mode=mode))
+            raise SettingsError(shown, mode, f"one of {', '.join(MODES)}")
+        found.append(Given(shown, mode=mode))
     return found
 
 
@@ -280,9 +296,7 @@ def _in_timeout(extensions: Mapping[str, Any]) -> list[Given]:
     """A timeout that somebody gave to the client library; its defaults say nothing."""
     timeout = extensions.get("timeout") or {}
     read = timeout.get("read")
-    if read is None or any(
-        all(timeout.get(key) == value for key, value in usual.items()) for usual in DEFAULTS_OF_CLIENTS
-    ):
+    if read is None or any(usual.items() <= timeout.items() for usual in DEFAULTS_OF_CLIENTS):
         return []
     source = f"timeout={plain(read)} of the client library"
     return [Given(source, (("first_token", read), ("idle", read)), change="timeout={value}", cuts=True)]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-from hangtight.core.facts import Absent, Asked, Broke, Cancelled, Contact, Handed, Left, Ready
+from hangtight.core.facts import Absent, Broke, Cancelled, Contact, Handed, Left, Ready
 from hangtight.drivers import clock
 from hangtight.drivers.helper import Abandoned, Rang
 from hangtight.drivers.http.answers import (
@@ -112,7 +112,7 @@ class Reading:
             machine.since = session.clock()
             machine.waiting = True
         else:
-            session.note(Asked())
+            session.ask()
         before, HERE.vigil = HERE.vigil, self.vigil
         try:
             data = step()

@@ -1,0 +1,113 @@
+"""What a transport of ours adds to a call and to a chunk, beneath httpx2 and above a server that costs nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import httpcore2
+import httpx2
+
+import hangtight
+from benchmarks.row import Row
+
+CALLS = 2_000
+CHUNKS = 20_000
+ROUNDS = 7
+MICRO = 1e6
+
+ASKED = {"model": "qwen3:1.7b", "messages": [{"role": "user", "content": "Why is the sky blue?"}], "stream": True}
+HEADERS = {"content-type": "text/event-stream"}
+TOLD: dict[str, Any] = {
+    "id": "chatcmpl-123",
+    "object": "chat.completion.chunk",
+    "created": 1_750_000_000,
+    "model": "qwen3:1.7b",
+    "system_fingerprint": "fp",
+    "choices": [{"index": 0, "delta": {"content": " token"}, "logprobs": None, "finish_reason": None}],
+}
+CHUNK = b"data: " + json.dumps(TOLD).encode() + b"\n\n"
+LAST = CHUNK.replace(b'"finish_reason": null', b'"finish_reason": "stop"')
+DONE = b"data: [DONE]\n\n"
+
+
+class Answer(httpx2.SyncByteStream, httpx2.AsyncByteStream):
+    """So many chunks, at once."""
+
+    def __init__(self, chunks: int) -> None:
+        self.chunks = chunks
+
+    def __iter__(self) -> Iterator[bytes]:
+        for _ in range(self.chunks):
+            yield CHUNK
+        yield LAST
+        yield DONE
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for chunk in self:
+            yield chunk
+
+
+class Server(httpx2.HTTPTransport, httpx2.AsyncBaseTransport):
+    """No network at all; the pool is there because the synchronous transport looks for one."""
+
+    def __init__(self, chunks: int) -> None:
+        self._pool = httpcore2.ConnectionPool()
+        self.chunks = chunks
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, headers=HEADERS, stream=Answer(self.chunks))
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, headers=HEADERS, stream=Answer(self.chunks))
+
+
+def synchronous(transport: httpx2.BaseTransport, calls: int) -> float:
+    """Seconds of CPU for so many calls, each read to its end."""
+    with httpx2.Client(transport=transport, timeout=None) as client:
+        start = time.process_time()
+        for _ in range(calls):
+            with client.stream("POST", "http://127.0.0.1:1/v1/chat/completions", json=ASKED) as response:
+                for _ in response.iter_raw():
+                    pass
+        return time.process_time() - start
+
+
+async def asynchronous(transport: httpx2.AsyncBaseTransport, calls: int) -> float:
+    async with httpx2.AsyncClient(transport=transport, timeout=None) as client:
+        start = time.process_time()
+        for _ in range(calls):
+            async with client.stream("POST", "http://127.0.0.1:1/v1/chat/completions", json=ASKED) as response:
+                async for _ in response.aiter_raw():
+                    pass
+        return time.process_time() - start
+
+
+def added(kind: str, chunks: int, calls: int) -> float:
+    """What our transport adds to all that, in seconds: the least of several rounds of each."""
+    bare: list[float] = []
+    ours: list[float] = []
+    for _ in range(ROUNDS):
+        gc.collect()
+        if kind == "sync":
+            bare.append(synchronous(Server(chunks), calls))
+            ours.append(synchronous(hangtight.http.transport(lib="httpx2", inner=Server(chunks)), calls))
+        else:
+            bare.append(asyncio.run(asynchronous(Server(chunks), calls)))
+            wrapped = hangtight.http.async_transport(lib="httpx2", inner=Server(chunks))
+            ours.append(asyncio.run(asynchronous(wrapped, calls)))
+    return min(ours) - min(bare)
+
+
+def rows() -> list[Row]:
+    found = []
+    for kind in ("sync", "async"):
+        call = added(kind, 0, CALLS) / CALLS
+        chunk = (added(kind, CHUNKS, 1) - call) / CHUNKS
+        found.append(Row(f"transport, {kind}: added to a call", call * MICRO, "us", 60))
+        found.append(Row(f"transport, {kind}: added to a chunk, its bytes read", chunk * MICRO, "us", 4))
+    return found

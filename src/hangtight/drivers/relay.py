@@ -1,0 +1,106 @@
+"""Who keeps the clocks: a watch, or a client of ours beneath it, which is nearer to the wire.
+
+One generation has one machine. While a client of ours keeps it, the watch above stands aside; when that generation
+has ended, the clocks are the watch's again, because its source may go on and ask another model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+from hangtight.core.facts import Content, Fact, Paused, Resumed
+from hangtight.core.phases import Outcome, Phase
+from hangtight.errors import GenerationTimeout, Truncated
+
+if TYPE_CHECKING:
+    from hangtight.core.generation import Generation
+    from hangtight.drivers.session import Session
+
+FAILURES = (Outcome.TIMEOUT, Outcome.FAILED, Outcome.TRUNCATED)
+DEPUTY = "a client of ours"
+"""Who owns the pause of a watch whose clocks are kept beneath it."""
+
+
+def _nothing() -> None:
+    """There is no alarm."""
+
+
+class Relay:
+    """The part of a session that hands its clocks over and takes them back."""
+
+    __slots__ = ("chief", "deputy", "hand", "lends", "merged", "stands_aside", "wrapped")
+
+    if TYPE_CHECKING:
+        machine: Generation
+        parts: list[str]
+        excused: float
+        left_running: bool
+        note: Callable[[Fact], Any]
+
+    def __init__(self) -> None:
+        self.chief: Session | None = None
+        """The watch above, while we keep the clocks in its stead."""
+        self.deputy: Session | None = None
+        """The last session of a client of ours beneath."""
+        self.stands_aside = False
+        """It keeps the clocks at this moment."""
+        self.lends = False
+        """The source may ask models through clients of ours, at any step."""
+        self.merged = 0
+        """How many tokens there were when the last generation beneath had ended."""
+        self.hand: tuple[Callable[[], object], Callable[[], object]] = (_nothing, _nothing)
+        """What stops our own alarm, and what sets it again."""
+        self.wrapped: BaseException | None = None
+        """Our own error, which something between us and the source has taken for another."""
+
+    def take_over(self, watching: Session) -> None:
+        """Keep the clocks of one generation in the stead of that watch, which stands aside meanwhile."""
+        self.chief, watching.deputy, watching.stands_aside = watching, cast("Session", self), True
+        watching.note(Paused(DEPUTY))
+        self.machine.beat_at = watching.machine.beat_at
+        watching.hand[0]()
+
+    def hand_back(self) -> None:
+        """This generation has ended; the source of the watch may go on, and begin another one."""
+        chief, self.chief = self.chief, None
+        if chief is None or not chief.stands_aside:
+            return
+        chief.stands_aside = False
+        chief.excused += self.excused
+        chief.left_running = chief.left_running or self.left_running
+        if self.machine.outcome not in FAILURES and self.machine.tokens and chief.machine.phase is not Phase.ENDED:
+            chief.note(Content())
+            chief.machine.tokens += self.machine.tokens - 1
+            chief.parts.extend(self.parts)
+            chief.merged = chief.machine.tokens
+        chief.note(Resumed(DEPUTY))
+        chief.machine.beat_at = self.machine.beat_at
+        chief.hand[1]()
+
+    @property
+    def apart(self) -> Session | None:
+        """The last generation beneath, while what it brought is not ours: it runs, or it has failed."""
+        deputy = self.deputy
+        if deputy is None or self.stands_aside or deputy.machine.outcome in FAILURES:
+            return deputy
+        return None
+
+    def follow(self) -> None:
+        """Nothing came after the last generation beneath: its end is ours too."""
+        deputy = self.deputy
+        if deputy is None or deputy.machine.outcome is None or deputy.machine.outcome in FAILURES:
+            return
+        if self.machine.tokens == self.merged:
+            self.machine.follow(deputy.machine)
+
+    def follow_into(self, error: BaseException) -> None:
+        """It ended with this error; something in between may have put its own around ours."""
+        if self.deputy is None:
+            return
+        found: BaseException | None = error
+        while found is not None and not isinstance(found, GenerationTimeout | Truncated):
+            found = found.__cause__
+        if found is not None:
+            self.machine.follow(self.deputy.machine)
+            self.wrapped = found if found is not error and isinstance(error, TimeoutError) else None
