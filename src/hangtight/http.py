@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
+from hangtight.core.telling import Door
 from hangtight.drivers.http import asyncs, syncs
 from hangtight.drivers.http.call import Settings
 from hangtight.drivers.http.vigil import watch_over
@@ -27,7 +28,6 @@ LIBRARIES = {"httpx2": "httpcore2", "httpx": "httpcore"}
 """Each with what lies beneath it; the first one that is there is taken."""
 LIMITS = frozenset(LimitArgs.__annotations__)
 CONNECTIONS, KEPT = 1000, 100  # as many as the SDKs themselves allow
-CHANGE = "hangtight.http.client(..., {name}={value})"
 
 
 def client(*, lib: str | None = None, **settings: Any) -> Any:
@@ -36,7 +36,7 @@ def client(*, lib: str | None = None, **settings: Any) -> Any:
     >>> hangtight.http.client(idle=45, fallback=["qwen3:1.7b"])             # doctest: +SKIP
     """
     library = _library(lib)
-    ours, theirs = _apart(settings)
+    ours, theirs = _apart(settings, "client")
     _refuse_http2(theirs)
     return _mounted(library.Client(**_usual(library, theirs)), lambda inner: _watched(library, inner, ours))
 
@@ -44,7 +44,7 @@ def client(*, lib: str | None = None, **settings: Any) -> Any:
 def async_client(*, lib: str | None = None, **settings: Any) -> Any:
     """An asynchronous client for `http_client=` of an SDK: limits here hold where a call gives none."""
     library = _library(lib)
-    ours, theirs = _apart(settings)
+    ours, theirs = _apart(settings, "async_client")
     kind = asyncs.transport_kind(library)
     return _mounted(library.AsyncClient(**_usual(library, theirs)), lambda inner: kind(inner, ours))
 
@@ -55,7 +55,7 @@ def transport(*, lib: str | None = None, inner: Any = None, **settings: Any) -> 
     `inner` is an `HTTPTransport` that is made already.
     """
     library = _library(lib)
-    ours, theirs = _apart(settings)
+    ours, theirs = _apart(settings, "transport")
     _refuse_http2(theirs)
     return _watched(library, inner or library.HTTPTransport(**theirs), ours)
 
@@ -66,7 +66,7 @@ def async_transport(*, lib: str | None = None, inner: Any = None, **settings: An
     `inner` is a transport that is made already, of whatever kind.
     """
     library = _library(lib)
-    ours, theirs = _apart(settings)
+    ours, theirs = _apart(settings, "async_transport")
     return asyncs.transport_kind(library)(inner or library.AsyncHTTPTransport(**theirs), ours)
 
 
@@ -84,18 +84,21 @@ def _library(name: str | None) -> Any:
     raise HangtightError(f"hangtight.http needs {wanted}, which is not installed:  pip install {name or 'httpx2'}")
 
 
-def _apart(settings: dict[str, Any]) -> tuple[Settings, dict[str, Any]]:
+def _apart(settings: dict[str, Any], way: str) -> tuple[Settings, dict[str, Any]]:
     """What is ours among the settings, and what is the library's."""
     theirs = dict(settings)
+    door = f"hangtight.http.{way}(..., {{name}}={{value}})"
     limits = {name: theirs.pop(name) for name in settings if name in LIMITS}
     mode, listener = theirs.pop("mode", None), theirs.pop("on_heartbeat", None)
     fallback = _names(theirs.pop("fallback", ()))
-    place = given(limits, mode, source="the client", change=CHANGE)
-    return Settings(place, fallback, listener), theirs
+    if listener is not None and not callable(listener):
+        raise SettingsError("on_heartbeat", listener, "a function that takes a heartbeat")
+    place = given(limits, mode, source="the client", change=door)
+    return Settings(place, Door(door), fallback, listener, within_httpx="transport" in way), theirs
 
 
 def _names(fallback: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(fallback, str) or not all(isinstance(name, str) for name in fallback):
+    if not isinstance(fallback, list | tuple) or not all(isinstance(name, str) for name in fallback):
         raise SettingsError("fallback", fallback, 'a list of names of models, such as ["qwen3:1.7b"]')
     return tuple(fallback)
 
@@ -115,6 +118,8 @@ def _mounted(made: Any, wrap: Any) -> Any:
 
 def _watched(library: Any, inner: Any, ours: Settings) -> Any:
     pool = getattr(inner, "_pool", None)
+    if getattr(pool, "_http2", False):
+        _refuse_http2({"http2": True})
     if not hasattr(pool, "_network_backend"):
         kind = f"{type(inner).__module__}.{type(inner).__qualname__}"
         raise SettingsError("transport", kind, f"a plain {library.__name__}.HTTPTransport, or left out")

@@ -42,6 +42,11 @@ class PrefillProgress:
 
 
 @dataclass(frozen=True, slots=True)
+class Whole:
+    """The head of the answer shows that it comes in one piece."""
+
+
+@dataclass(frozen=True, slots=True)
 class Content:
     """Progress: text of the answer, or arguments of a tool call."""
 
@@ -131,6 +136,7 @@ Fact = (
     | LoadProgress
     | Ready
     | PrefillProgress
+    | Whole
     | Content
     | Reasoning
     | Contact

@@ -33,6 +33,7 @@ from hangtight.core.facts import (
     Resident,
     Resumed,
     Slept,
+    Whole,
 )
 from hangtight.core.heartbeat import Heartbeat, Snapshot, snapshot_of
 from hangtight.core.limits import Limit
@@ -139,7 +140,7 @@ class Generation:
             case Handed():
                 self._halt(now)
                 self.waiting = False
-            case Absent() | Queued() | Admitted() | PrefillProgress() | LoadProgress() | Ready() | Resident():
+            case Absent() | Queued() | Admitted() | PrefillProgress() | LoadProgress() | Ready() | Resident() | Whole():
                 self._server_said(fact, before, now)
             case Finished():
                 if before is not Phase.CLOSING:

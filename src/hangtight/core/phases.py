@@ -26,6 +26,7 @@ from hangtight.core.facts import (
     Resident,
     Resumed,
     Slept,
+    Whole,
 )
 
 
@@ -96,6 +97,7 @@ LEGAL: dict[Phase, Row] = {
         PrefillProgress: Phase.WAITING,
         Ready: Phase.WAITING,
         Resident: Phase.WAITING,
+        Whole: Phase.UNSTREAMED,
     },
     Phase.WAITING: _live(Phase.WAITING)
     | _ANSWERING
@@ -106,17 +108,18 @@ LEGAL: dict[Phase, Row] = {
         PrefillProgress: Phase.WAITING,
         Ready: Phase.WAITING,
         Resident: Phase.WAITING,
+        Whole: Phase.UNSTREAMED,
     },
     Phase.UNSTREAMED: _live(Phase.UNSTREAMED)
     | dict.fromkeys(_ABOUT_THE_LOAD, Phase.UNSTREAMED)
-    | {Content: Phase.UNSTREAMED, Finished: Phase.CLOSING},
+    | {Content: Phase.UNSTREAMED, Whole: Phase.UNSTREAMED, Finished: Phase.CLOSING},
     Phase.THINKING: _flowing(Phase.THINKING),
     Phase.STREAMING: _flowing(Phase.STREAMING),
     # After the finish reason only usage and the end mark are due; but a second choice may still be streaming.
     Phase.CLOSING: _flowing(Phase.CLOSING),
     # What was already on its way when we asked the source to stop still counts as received.
     Phase.CANCELLING: _flowing(Phase.CANCELLING)
-    | dict.fromkeys((Content, Reasoning, Finished, Queued, Admitted), Phase.CANCELLING),
+    | dict.fromkeys((Content, Reasoning, Finished, Queued, Admitted, Whole), Phase.CANCELLING),
     Phase.ENDED: {},
 }
 

@@ -25,6 +25,7 @@ TOKENS_PER_SECOND_NEARBY = 50.0
 TOKENS_PER_SECOND_FAR = 500.0
 PREFILL_SHARE_OF_TOTAL = 0.5  # a prompt may lengthen first_token to at most half of total
 EXTENSION_OF_A_MODE = 2.0
+UNSTREAMED_FOREIGN = Seconds(600.0)
 
 
 class Rank(IntEnum):
@@ -220,10 +221,16 @@ def _clocks(limits: Limits, values: Mapping[str, Value], situation: Situation) -
         thinking=length(limits.thinking),
         queue=length(limits.queue),
         load=length(limits.load),
-        unstreamed=length(limits.unstreamed),
+        unstreamed=_unstreamed(limits, values, situation),
         cancel=length(limits.cancel),
         heartbeat=length(limits.heartbeat),
     )
+
+
+def _unstreamed(limits: Limits, values: Mapping[str, Value], situation: Situation) -> Seconds:
+    """Files, pictures and embeddings have the time that the SDKs give them, unless somebody gave another."""
+    usual = values["unstreamed"].rank is Rank.DEFAULT and not situation.generates
+    return UNSTREAMED_FOREIGN if usual else length(limits.unstreamed)
 
 
 def _cold(limits: Limits, situation: Situation) -> Seconds:

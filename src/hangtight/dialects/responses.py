@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from hangtight.core.facts import Content, Reasoning
+from hangtight.core.facts import Content, PrefillProgress, Reasoning
 from hangtight.dialects.dialect import Body, Chunk, Dialect, Unfit
 from hangtight.dialects.merging import fields_of
 from hangtight.dialects.reading import CONTACT, Piece, Reader, inside, text_of
@@ -60,6 +60,8 @@ class ResponsesReader(Reader):
 
     def _item(self, kind: str, fields: Mapping[str, Any]) -> Piece:
         """Some models think and call tools unheard: then the items are all that tells of it."""
+        if fields.get("prompt_progress"):  # llama.cpp
+            return PrefillProgress, "", False
         if kind == PARTIAL_IMAGE:
             return Content, "", False
         item = inside(fields.get("item")).get("type") if kind in (ADDED, ITEM_DONE) else None

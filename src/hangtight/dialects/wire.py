@@ -115,6 +115,8 @@ class Wire:
     def _pieces(self, items: list[Item]) -> list[Piece]:
         pieces: list[Piece] = []
         for item in items:
+            if self.marked:
+                break  # behind the end mark nobody reads
             if isinstance(item, Event):
                 pieces += self._worth(self._take(item.event, item.data, item.complete))
         return pieces

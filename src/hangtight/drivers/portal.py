@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -91,6 +92,8 @@ def flow(begin: Callable[[], AsyncGenerator[Any]]) -> Generator[Any]:
         except Over:
             return
         finally:
-            portal.call(flowing.aclose())
+            if not sys.is_finalizing():
+                portal.call(flowing.aclose())
     finally:
-        portal.close()
+        if not sys.is_finalizing():  # the thread stands still then, and the sockets close with the process
+            portal.close()

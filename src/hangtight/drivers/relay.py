@@ -14,6 +14,7 @@ from hangtight.core.phases import Outcome, Phase
 from hangtight.errors import GenerationTimeout, Truncated
 
 if TYPE_CHECKING:
+    from hangtight.core.attempts import Attempt
     from hangtight.core.generation import Generation
     from hangtight.drivers.session import Session
 
@@ -29,7 +30,7 @@ def _nothing() -> None:
 class Relay:
     """The part of a session that hands its clocks over and takes them back."""
 
-    __slots__ = ("chief", "deputy", "hand", "lends", "merged", "stands_aside", "wrapped")
+    __slots__ = ("attempts", "chained", "chief", "deputy", "hand", "lends", "merged", "stands_aside", "wrapped")
 
     if TYPE_CHECKING:
         machine: Generation
@@ -45,6 +46,10 @@ class Relay:
         """The last session of a client of ours beneath."""
         self.stands_aside = False
         """It keeps the clocks at this moment."""
+        self.attempts: tuple[Attempt, ...] = ()
+        """What a client of ours tried before this generation."""
+        self.chained = False
+        """The watch has a chain of its own: a client of ours beneath has none then."""
         self.lends = False
         """The source may ask models through clients of ours, at any step."""
         self.merged = 0

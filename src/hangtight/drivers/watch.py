@@ -183,6 +183,7 @@ class Watch(Generic[T]):
             host=None if getattr(self._source, "loads_anew", False) else "",
         )
         if chain is not None:
+            session.chained = True
             session.machine.earlier = Seconds(session.machine.born - chain.attempts.born)
         if not getattr(self._source, "keeps", True):
             session.parts = Forgotten()
@@ -259,7 +260,10 @@ class Watch(Generic[T]):
     @property
     def attempts(self) -> tuple[Attempt, ...]:
         """The models that failed before the one that answered, and why."""
-        return self._chain.attempts.told if self._chain else ()
+        if self._chain is not None:
+            return self._chain.attempts.told
+        deputy = self._session.deputy if self._session else None
+        return deputy.attempts if deputy is not None else ()
 
     @property
     def partial(self) -> str:

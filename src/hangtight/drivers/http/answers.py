@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable
 from typing import Any
 
-from hangtight.core.facts import Broke, Closed, Contact, Content, End, Fact, Left
+from hangtight.core.facts import Broke, Closed, Content, End, Fact, Left
 from hangtight.dialects.chat import complaint
 from hangtight.dialects.dialect import Assembly, Body, Unfit
 from hangtight.dialects.reading import Piece
@@ -16,16 +15,18 @@ from hangtight.drivers.http.call import Call, Plan
 from hangtight.drivers.servers import OK, is_loading
 from hangtight.drivers.session import Session
 from hangtight.drivers.sources import EXTENSION
-from hangtight.drivers.sse import EventTooLarge
+from hangtight.drivers.sse import EVENT_LIMIT, EventTooLarge
 from hangtight.errors import BackendError, Truncated
 
 ASK_AGAIN = 1.0  # seconds between two questions to a server that is loading its model
 LAST_WORDS = 0.05  # seconds for the end of a body whose end mark is there, so that its connection can be used again
 REFUSED = 400  # and above
-REFUSAL_LIMIT = 1024 * 1024
+REFUSAL_LIMIT = 16 * 1024 * 1024
 ABOUT_THE_BODY = ("content-length", "content-type", "content-encoding", "transfer-encoding")
 JSON = "application/json"
-PAGE = "text/html"
+EVENTS, LINES = b"event-stream", b"ndjson"
+READ = (b"", b"identity", b"gzip", b"x-gzip", b"deflate")
+"""The kinds of compression that we can read."""
 
 
 class Answer:
@@ -36,23 +37,22 @@ class Answer:
         self.response = response
         self.assembly: Assembly | None = None
         self.wire: Wire | None = None
+        self.unread = b""
+        """Of a stream that was to be put together: what came before the first event."""
+        self._unpack: Unpack | None = None
         headers = {name.lower(): value for name, value in response.headers.raw}
-        self._kind = headers.get(b"content-type", b"").decode("latin-1")
-        self._unpack = _unpacker(headers.get(b"content-encoding", b""))
-        if call.dialect is not None and self._is_stream():
-            self.assembly = call.dialect.assembly() if call.plan is Plan.UPGRADED else None
-            self.wire = Wire(call.dialect, self.assembly)
-
-    def _is_stream(self) -> bool:
-        """Whether it is the stream that was asked for; JSON in its place is a server that does not stream."""
-        call, kind = self.call, self._kind
-        if self.response.status_code != OK or call.plan not in (Plan.STREAMED, Plan.UPGRADED):
-            return False
-        lines = call.dialect is not None and call.dialect.lines
-        return not kind.startswith(PAGE) and (lines or not kind.startswith(JSON))
+        dialect, encoding = call.asked.dialect, headers.get(b"content-encoding", b"").strip().lower()
+        if dialect is None or response.status_code != OK or call.plan not in (Plan.STREAMED, Plan.UPGRADED):
+            return
+        kind = headers.get(b"content-type", b"").lower()
+        if encoding in READ and (not kind or (LINES if dialect.lines else EVENTS) in kind):
+            self._unpack = None if encoding in (b"", b"identity") else Unpack()
+            self.assembly = dialect.assembly() if call.plan is Plan.UPGRADED else None
+            self.wire = Wire(dialect, self.assembly)
 
     @property
     def is_stream(self) -> bool:
+        """The stream that was asked for; else a server that does not stream, or what nobody here can read."""
         return self.wire is not None
 
     @property
@@ -63,12 +63,17 @@ class Answer:
     def take(self, session: Session, data: bytes) -> bool:
         """What these bytes say. True where it was noted past `record`, in the fast lane."""
         if self.wire is None:
-            session.note(Content() if self.call.plan is Plan.FOREIGN else Contact())
+            session.note(Content())  # we cannot see into it, so we believe that it is content
             return False
         try:
-            return record(session, self.wire.feed(self._unpack(data)))
-        except EventTooLarge as huge:
-            raise BackendError(f"{self.call.place} sent what nobody can read: {huge}") from huge
+            if self._unpack is not None:
+                data = self._unpack(data)
+            pieces = self.wire.feed(data)
+        except (EventTooLarge, Unreadable) as error:
+            raise BackendError(f"{self.call.asked.place} sent what nobody can read: {error}") from error
+        if self.assembly is not None and not session.machine.tokens and len(self.unread) < REFUSAL_LIMIT:
+            self.unread += data
+        return record(session, pieces)
 
     def close(self, session: Session) -> None:
         """The body has ended; an end without its border may still say something."""
@@ -99,7 +104,7 @@ def record(session: Session, pieces: list[Piece]) -> bool:
     lane = machine.lane
     if not pieces:
         session.receive(None, "", False)
-    elif lane is not None and all(kind is lane and not finished for kind, _, finished in pieces):
+    elif lane is not None and _are_steady(pieces, lane):
         machine.since = session.clock()
         machine.waiting = False
         machine.tokens += len(pieces)
@@ -111,6 +116,13 @@ def record(session: Session, pieces: list[Piece]) -> bool:
     return False
 
 
+def _are_steady(pieces: list[Piece], lane: type) -> bool:
+    if len(pieces) == 1:
+        kind, _, finished = pieces[0]
+        return kind is lane and not finished
+    return all(kind is lane and not finished for kind, _, finished in pieces)
+
+
 def is_waiting_for_its_model(status: int, body: bytes) -> bool:
     return is_loading(status, body.decode("utf-8", "replace"))
 
@@ -118,7 +130,7 @@ def is_waiting_for_its_model(status: int, body: bytes) -> bool:
 def refusal_of(call: Call, status: int, body: bytes, session: Session) -> BackendError:
     """A refusal, as an error that tells whether another model may be asked."""
     words = complaint(body.decode("utf-8", "replace")) or "no reason given"
-    error = BackendError(f"{call.place} refused with {status}: {words}")
+    error = BackendError(f"{call.asked.place} refused with {status}: {words}")
     error.status, error.elapsed = status, session.elapsed
     return error
 
@@ -137,23 +149,36 @@ def assembled(call: Call, answer: Answer, session: Session) -> Any:
     wire, assembly = answer.wire, answer.assembly
     assert wire is not None, "only a stream is put together"
     assert assembly is not None
-    status: int = OK
-    body: Body
+    status, content = OK, b""
     if wire.refusal is not None:
-        status, body = wire.refusal
+        status, content = wire.refusal.status, _written(wire.refusal.body)
     else:
         try:
-            body = assembly.answer()
+            content = _written(assembly.answer())
         except Unfit as unfit:
-            raise _incomplete(wire, session, str(unfit)) from unfit
+            content = _whole_after_all(answer)
+            if not content:
+                raise _incomplete(wire, session, str(unfit)) from unfit
+            call.answered(streamed=False)
     kept = [(name, value) for name, value in answer.response.headers.multi_items() if name not in ABOUT_THE_BODY]
     return call.lib.Response(
         status,
-        headers=[*kept, ("content-type", JSON)],
-        content=json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass"),
-        request=call.request,
+        headers=[*kept, ("content-type", JSON), ("content-length", str(len(content)))],
+        stream=call.lib.ByteStream(content),
         extensions={"http_version": answer.response.extensions.get("http_version", b"HTTP/1.1"), EXTENSION: session},
     )
+
+
+def _written(body: Body) -> bytes:
+    return json.dumps(body).encode()
+
+
+def _whole_after_all(answer: Answer) -> bytes:
+    """Some servers do not stream and do not say so: then one JSON object is all that came."""
+    try:
+        return answer.unread if isinstance(json.loads(answer.unread), dict) else b""
+    except (ValueError, RecursionError):
+        return b""
 
 
 def _incomplete(wire: Wire, session: Session, why: str) -> BackendError:
@@ -166,10 +191,37 @@ def _incomplete(wire: Wire, session: Session, why: str) -> BackendError:
     return error
 
 
-def _unpacker(encoding: bytes) -> Callable[[bytes], bytes]:
-    """We ask for no compression; a server that compresses all the same is read where the standard library can."""
-    match encoding.strip().lower():
-        case b"gzip" | b"x-gzip" | b"deflate":
-            return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress
-        case _:
-            return bytes
+class Unreadable(ValueError):
+    """Compressed bytes that are none, or far too many."""
+
+
+class Unpack:
+    """We ask for no compression; a server that compresses all the same is read with the standard library."""
+
+    def __init__(self) -> None:
+        self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)
+        self._is_first = True
+
+    def __call__(self, data: bytes) -> bytes:
+        try:
+            return self._inflated(data)
+        except zlib.error as error:
+            raise Unreadable(f"its compression is broken ({error})") from error
+
+    def _inflated(self, data: bytes) -> bytes:
+        found = b""
+        while data:
+            try:
+                found += self._inflate.decompress(data, EVENT_LIMIT)
+            except zlib.error:
+                if not self._is_first:
+                    raise
+                self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)  # deflate without its header, as some send it
+                found += self._inflate.decompress(data, EVENT_LIMIT)
+            self._is_first = False
+            if self._inflate.unconsumed_tail or len(found) > EVENT_LIMIT:
+                raise Unreadable(f"one piece of it is larger than {EVENT_LIMIT} bytes")
+            data = self._inflate.unused_data
+            if data:
+                self._inflate, self._is_first = zlib.decompressobj(zlib.MAX_WBITS | 32), True
+        return found

@@ -1,78 +1,48 @@
-"""The asynchronous transport: one alarm for each response, and no task of its own."""
+"""The asynchronous client: one alarm for each response, and no task of its own but for the looks at an Ollama."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from functools import cache, partial
+from typing import Any
 
-from hangtight.core.facts import Absent, Broke, Contact, Handed, Ready
 from hangtight.drivers import aio, clock
-from hangtight.drivers.http.answers import (
-    ASK_AGAIN,
-    LAST_WORDS,
-    REFUSAL_LIMIT,
-    REFUSED,
-    Answer,
-    assembled,
-    failed_early,
-    is_waiting_for_its_model,
-    refusal_of,
-)
-from hangtight.drivers.http.call import Again, Call, Plan, Settings
+from hangtight.drivers.http.answers import LAST_WORDS, REFUSAL_LIMIT
+from hangtight.drivers.http.attempt import Course, Reading, course
+from hangtight.drivers.http.call import Call, Settings
 from hangtight.drivers.http.memory import Looking, base_of
 from hangtight.drivers.http.sdk import dressed
-from hangtight.drivers.servers import OK, UNAVAILABLE
-from hangtight.drivers.sources import EXTENSION
 from hangtight.errors import HangtightError
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterable
-
-Send = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[Any]]
 
 
-class Reading:
-    """One attempt under its clocks: asked for, read, and closed at any end."""
+class AsyncReading(Reading):
+    """One attempt whose clocks are kept by an alarm of the loop."""
 
-    def __init__(self, call: Call, loop: asyncio.AbstractEventLoop) -> None:
-        self.call = call
-        self.session = call.session()
+    def __init__(self, call: Call, loop: asyncio.AbstractEventLoop, send: Send) -> None:
+        super().__init__(call)
         self.life = aio.Life(self.session, loop)
-        self.answer: Answer | None = None
-        self.over = False
-        self._in_lane = False
-        """The last bytes were progress, past `record`: so is the next question."""
+        self._send = send
         self._step: Callable[[], Awaitable[bytes]] | None = None
         base = base_of(call)
         self._looking = Looking(loop, base, call.attempts.model, self.session.note) if base is not None else None
 
-    # -- the head ---------------------------------------------------------------------------------------------
+    async def send(self, pool: float | None) -> Any:
+        if self.is_late:
+            self.life.alarm.look_again(0)
+            await self._end(None)
+        return await self._guarded(self._send(self.call.to_send(self.session, pool)))
 
-    async def open(self, send: Send) -> Answer:
-        """The head of the answer; a server that loads its model is asked again until it has."""
-        loading = False
-        while True:
-            response = await self.guarded(send())
-            if response.status_code != UNAVAILABLE or self.call.dialect is None:
-                break
-            body = await self.guarded(collected(response.stream))
-            if not is_waiting_for_its_model(response.status_code, body):
-                response.stream = self.call.lib.ByteStream(body)
-                break
-            self.session.note(Contact() if loading else Absent())
-            loading = True
-            await self.guarded(asyncio.sleep(ASK_AGAIN))
-        if loading:
-            self.session.note(Ready())
-        self.life.source = response.stream
-        self._step = aiter(response.stream).__anext__
-        self.answer = Answer(self.call, response)
-        self.session.end_of_source = self.answer.end
-        return self.answer
+    async def collect(self, response: Any) -> bytes:
+        return bytes(await self._guarded(_collected(response.stream)))
 
-    async def guarded(self, work: Awaitable[Any]) -> Any:
+    async def nap(self, seconds: float) -> None:
+        await self._guarded(asyncio.sleep(seconds))
+
+    async def _guarded(self, work: Awaitable[Any]) -> Any:
         """What this work gives, while the clocks run."""
         self.life.alarm.task = asyncio.current_task()
         try:
@@ -81,90 +51,76 @@ class Reading:
             if not await self._ended(error):
                 raise
         self.session.settle()
-        raise StopAsyncIteration
+        raise asyncio.CancelledError
 
-    # -- the body ---------------------------------------------------------------------------------------------
-
-    async def read(self) -> bytes:
-        """The next bytes. Raises StopAsyncIteration at the end, or what the end is for the caller."""
-        session, answer, step = self.session, self.answer, self._step
-        if self.over or answer is None or step is None:
-            raise StopAsyncIteration
-        if session.rang is None:
-            machine = session.machine
-            if self._in_lane and machine.lane is not None:
-                machine.since = session.clock()
-                machine.waiting = True
-            else:
-                session.ask()
-            self.life.alarm.task = asyncio.current_task()
-            try:
-                data: bytes = await step()
-                self._in_lane = answer.take(session, data)
-                if self._looking is not None and machine.tokens:
-                    await self._look_away()
-                self.life.alarm.take_back()
-                return data
-            except BaseException as error:
-                if not await self._ended(error):
-                    raise
-        else:
-            await self._ended(None)
+    async def read(self) -> bytes | None:
+        session, answer = self.session, self.answer
+        if self.over or answer is None:
+            return None
+        if self._step is None:
+            self.life.source = self.stream
+            self._step = aiter(self.stream).__anext__
+        if answer.is_complete:
+            return await self._last_words(self._step)
+        if session.rang is not None:
+            await self._end(None)
+            return None
+        self.ask()
+        self.life.alarm.task = asyncio.current_task()
+        try:
+            data: bytes = await self._step()
+            self.in_lane = answer.take(session, data)
+            self.life.alarm.take_back()
+            if self._looking is not None and session.machine.tokens:
+                await self._look_away()
+            return data
+        except BaseException as error:
+            if not await self._ended(error):
+                raise
         session.settle()
-        raise StopAsyncIteration
+        return None
 
-    async def until_a_token(self) -> list[bytes]:
-        """What comes before the first token, and that: until then another model may take over."""
-        early: list[bytes] = []
-        while not self.over and not self.session.machine.tokens:
-            try:
-                early.append(await self.read())
-            except StopAsyncIteration:
-                break
-            if self.answer is not None and self.answer.is_complete:
-                break
-        return early
-
-    async def through(self) -> None:
-        """Read all of it, as far as its end mark."""
-        answer = self.answer
-        assert answer is not None, "the head comes first"
-        while not answer.is_complete:
-            try:
-                await self.read()
-            except StopAsyncIteration:
-                return
-        await self.leave()
-
-    # -- the end ----------------------------------------------------------------------------------------------
+    async def _last_words(self, step: Callable[[], Awaitable[bytes]]) -> bytes | None:
+        """Behind the end mark, for a moment: a connection whose body was read to its end can be used again."""
+        machine = self.session.machine
+        if machine.next_wakeup() > self.session.clock():
+            with suppress(StopAsyncIteration, TimeoutError):
+                async with asyncio.timeout(LAST_WORDS):
+                    return await step()
+        await self._left()
+        return None
 
     async def leave(self) -> None:
-        """Nobody reads on. The connection is closed, unless it was read to its end."""
-        if not self.over:
-            await self._hear_the_last_words()
-            self.session.note(self.answer.last_fact() if self.answer is not None else Broke())
-            await self._ended(None)
-
-    async def _hear_the_last_words(self) -> None:
-        """Behind the end mark, for a moment: a connection whose body was read to its end can be used again."""
-        if self.answer is None or self._step is None or not self.answer.is_complete:
+        if self.over:
             return
         try:
-            async with asyncio.timeout(LAST_WORDS):
-                while True:
-                    await self._step()
-        except (StopAsyncIteration, TimeoutError):
-            pass
+            while self.hears_last_words() and await self.read() is not None:
+                pass
         except Exception:  # noqa: BLE001 - the answer is whole; how its connection ends is nobody's concern
             pass
+        finally:
+            await self._left()
+
+    async def _left(self) -> None:
+        if not self.over:
+            self.session.note(self.last_fact())
+            await self._ended(None)
+
+    async def _end(self, error: BaseException | None) -> None:
+        await self._ended(error)
+        self.session.settle()
 
     async def _ended(self, error: BaseException | None) -> bool:
+        """True where the end is for `settle` to judge: the source's own end, or one that we made."""
         self.over = True
         if isinstance(error, StopAsyncIteration) and self.answer is not None:
             self.answer.close(self.session)
-        await self._look_away()
-        kind = type(error) if error is not None else None
-        return await self.life.__aexit__(kind, error, error.__traceback__ if error is not None else None)
+        try:
+            await self._look_away()
+        finally:
+            kind, trace = (type(error), error.__traceback__) if error is not None else (None, None)
+            ours = await self.life.__aexit__(kind, error, trace)
+        return ours
 
     async def _look_away(self) -> None:
         looking, self._looking = self._looking, None
@@ -174,67 +130,41 @@ class Reading:
     def forget(self) -> None:
         """Thrown away unread: no alarm shall stay behind."""
         if not self.over:
-            self.life.loop.call_soon_threadsafe(self.life.alarm.stop)
+            with suppress(RuntimeError):  # the loop is closed, and its alarms with it
+                self.life.loop.call_soon_threadsafe(self.life.alarm.stop)
 
 
-async def collected(stream: AsyncIterable[bytes]) -> bytes:
-    """A short body, whole."""
+async def _collected(stream: Any) -> bytearray:
     body = bytearray()
     async for data in stream:
         body += data
         if len(body) > REFUSAL_LIMIT:
             break
     await aio.close(stream)
-    return bytes(body)
+    return body
 
 
-async def handle(lib: Any, send: Callable[[Any], Awaitable[Any]], settings: Settings, request: Any) -> Any:
-    """Answer one request of a client: by the model it asks, or by one that stands in for it."""
-    loop = aio.running_loop()
-    call = Call(lib, request, settings, clock.timepiece_of(loop))
-    while True:
-        reading = Reading(call, loop)
-        try:
-            return await _attempt(call, reading, lambda: send(call.to_send()))
-        except Again:
-            await reading.leave()
-        except Exception as error:
-            if not call.goes_on(error, reading.session):
-                raise
-            await reading.leave()
-
-
-async def _attempt(call: Call, reading: Reading, send: Send) -> Any:
-    answer = await reading.open(send)
-    response = answer.response
-    if response.status_code >= REFUSED and call.may_ask_again(response.status_code):
-        body = await reading.guarded(collected(response.stream))
-        await reading.leave()
-        call.refused(refusal_of(call, response.status_code, body, reading.session), reading.session)
-        response.stream = call.lib.ByteStream(body)
-        return response
-    if response.status_code == OK:
-        call.answered(streamed=answer.is_stream)
-    if call.plan is Plan.UPGRADED and answer.is_stream:
-        await reading.through()
-        failed_early(call, answer, reading.session)
-        return assembled(call, answer, reading.session)
-    early: list[bytes] = []
-    if call.attempts.may_change and answer.is_stream:
-        early = await reading.until_a_token()
-        failed_early(call, answer, reading.session)
-    reading.session.note(Handed())
-    response.stream = body_kind(call.lib)(reading, early)
-    response.extensions[EXTENSION] = reading.session
-    return response
+async def followed(course: Course) -> Any:
+    """Do what the course of a call asks for, one step after the other, to its response."""
+    try:
+        step = next(course)
+        while True:
+            try:
+                answer = await step()
+            except BaseException as error:  # noqa: BLE001 - whatever it is, it is for the course to judge
+                step = course.throw(error)
+            else:
+                step = course.send(answer)
+    except StopIteration as done:
+        return done.value
 
 
 @cache
-def body_kind(lib: Any) -> Callable[[Reading, list[bytes]], Any]:
+def body_kind(lib: Any) -> Callable[[AsyncReading, list[bytes]], Any]:
     """The body of a response, of this library's own base class."""
 
     class Body(lib.AsyncByteStream):  # type: ignore[misc]
-        def __init__(self, reading: Reading, early: list[bytes]) -> None:
+        def __init__(self, reading: AsyncReading, early: list[bytes]) -> None:
             self.reading = reading
             self.early = early
 
@@ -245,9 +175,12 @@ def body_kind(lib: Any) -> Callable[[Reading, list[bytes]], Any]:
             if self.early:
                 return self.early.pop(0)
             try:
-                return await self.reading.read()
+                data = await self.reading.read()
             except HangtightError as error:
                 raise self.reading.call.for_the_caller(error) from error.__cause__
+            if data is None:
+                raise StopAsyncIteration
+            return data
 
         async def aclose(self) -> None:
             await self.reading.leave()
@@ -271,7 +204,10 @@ def transport_kind(lib: Any) -> Any:
 
         async def handle_async_request(self, request: Any) -> Any:
             try:
-                return await handle(lib, self.inner.handle_async_request, self.settings, request)
+                loop = aio.running_loop()
+                call = Call(lib, request, self.settings, clock.timepiece_of(loop))
+                begin = partial(AsyncReading, call, loop, self.inner.handle_async_request)
+                return await followed(course(call, begin, body_kind(lib)))
             except HangtightError as error:
                 raise dressed(error, request.headers) from error.__cause__
 

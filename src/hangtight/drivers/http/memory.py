@@ -33,7 +33,13 @@ Note = Callable[[Fact], object]
 def base_of(call: Call) -> str | None:
     """The address of the Ollama that this call asks about a model which may have to load."""
     url, model = call.request.url, call.attempts.model
-    if call.dialect is None or not call.dialect.lines or url.scheme != "http" or not model or model.endswith(ELSEWHERE):
+    if (
+        call.asked.dialect is None
+        or not call.asked.dialect.lines
+        or url.scheme != "http"
+        or not model
+        or model.endswith(ELSEWHERE)
+    ):
         return None
     before, found, _ = str(url).rpartition(API)
     return before if found else None

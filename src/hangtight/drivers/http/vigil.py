@@ -6,8 +6,10 @@ because nothing else ever has to wake a reader: it wakes by itself when there is
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,11 +19,9 @@ from hangtight.core.orders import Cancel
 from hangtight.core.time import NEVER, Instant
 from hangtight.core.timers import Timer
 from hangtight.drivers.helper import Rang
-from hangtight.drivers.watchdog import LONGEST_NAP, PATIENCE, SOONEST, complain
+from hangtight.drivers.watchdog import COURIERS, LONGEST_NAP, PATIENCE, SOONEST
 
 if TYPE_CHECKING:
-    import socket
-
     from hangtight.drivers.http.memory import Look
     from hangtight.drivers.session import Session
 
@@ -48,6 +48,8 @@ class Vigil:
         self.session = session
         self.due = Instant(0.0)
         self.looks = LOOKS
+        if session.on_heartbeat is not None:
+            COURIERS.hire()
         self.look: Look | None = None
         """Of a call that may have to wait for a load."""
 
@@ -86,11 +88,16 @@ class Vigil:
         if self.look is None:
             return True
         if self.session.machine.first_at is not None:
-            self.close()
+            self.look_away()
             return True
         return self.look.wait(main, nap, self.session.clock())
 
     def close(self) -> None:
+        if self.session.on_heartbeat is not None:
+            COURIERS.dismiss()
+        self.look_away()
+
+    def look_away(self) -> None:
         if self.look is not None:
             self.look.close()
             self.look = None
@@ -128,13 +135,9 @@ class Vigil:
             raise Rang
 
     def _tell(self, heartbeat: Heartbeat) -> None:
-        """A listener that fails is its own problem; one that is slow is excused like a sleep of ours."""
-        if self.session.on_heartbeat is None:
-            return
-        try:
-            self.session.on_heartbeat(heartbeat)
-        except Exception:  # noqa: BLE001 - whatever it is, it is not the generation's
-            complain()
+        """A listener that fails, or that is slow, is its own problem: it is told from a thread that lives for that."""
+        if self.session.on_heartbeat is not None:
+            COURIERS.send(self.session.on_heartbeat, heartbeat)
 
 
 class Moment:
@@ -158,6 +161,18 @@ class Moment:
 def watch_over(pool: Any, core: Any) -> None:
     """Put our backend beneath the pool of a transport of httpx or httpx2."""
     pool._network_backend = backend_kind(core)(pool._network_backend)
+
+
+def _addresses(host: str, port: int) -> list[str]:
+    """The name itself, unless it has several addresses: each of them may be silent, and all share what is left."""
+    if HERE.vigil is None:
+        return [host]
+    with suppress(OSError):
+        found = list(
+            dict.fromkeys(str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        )
+        return found if len(found) > 1 else [host]
+    return [host]
 
 
 def connecting(core: Any, work: Callable[[float | None], Any], timeout: float | None) -> Any:
@@ -219,7 +234,15 @@ def backend_kind(core: Any) -> Callable[[Any], Any]:
 
         def connect_tcp(self, host: str, port: int, timeout: float | None = None, *more: Any, **named: Any) -> Any:
             connect = self.inner.connect_tcp
-            return stream(connecting(core, lambda left: connect(host, port, left, *more, **named), timeout))
+
+            def opened(address: str, timeout: float | None) -> Any:
+                return stream(connecting(core, lambda left: connect(address, port, left, *more, **named), timeout))
+
+            *others, last = _addresses(host, port)
+            for address in others:
+                with suppress(core.ConnectError, core.ConnectTimeout):
+                    return opened(address, timeout)
+            return opened(last, timeout)
 
         def connect_unix_socket(self, path: str, timeout: float | None = None, *more: Any, **named: Any) -> Any:
             connect = self.inner.connect_unix_socket
