@@ -29,6 +29,7 @@ from hangtight.core.facts import (
     Resident,
     Resumed,
     Slept,
+    Whole,
 )
 from hangtight.core.generation import Generation
 from hangtight.core.heartbeat import Heartbeat
@@ -639,3 +640,49 @@ def test_the_lane_is_open_while_content_or_reasoning_flows_and_nothing_is_paused
     ):
         generation.record(fact, at(1))
         assert generation.lane is lane
+
+
+# -- what the clients ask of it ---------------------------------------------------------------------------------------
+
+
+def test_a_call_that_began_earlier_has_so_much_less_of_its_total() -> None:
+    generation = lived(clocks=replace(DEFAULTS, total=Seconds(100)))
+    generation.date_back(at(-30))
+    assert generation.due(Timer.TOTAL) == at(70)
+    assert generation.due(Timer.SILENCE) == at(45), "the silence counts from the request"
+    assert generation.snapshot(at(10)).elapsed == 40
+
+
+def test_the_attempts_before_are_part_of_what_people_are_told() -> None:
+    generation = streaming(5)
+    generation.earlier = Seconds(30)
+    snapshot = generation.snapshot(at(10))
+    assert (snapshot.elapsed, snapshot.first_token) == (40, 35)
+
+
+def test_other_lengths_hold_from_the_start_once_they_are_given() -> None:
+    generation = streaming(1)
+    generation.renew(replace(COLD, idle=Seconds(7), total=Seconds(50)), at(3))
+    assert generation.due(Timer.SILENCE) == at(8)
+    assert generation.due(Timer.TOTAL) == at(50), "a model that answers is warm"
+    unanswered = lived()
+    unanswered.renew(COLD, at(3))
+    assert unanswered.due(Timer.SILENCE) == at(105)
+    assert unanswered.due(Timer.TOTAL) == at(660)
+
+
+def test_an_answer_whose_head_shows_that_it_comes_whole_has_the_limit_for_that() -> None:
+    generation = lived((40, Whole()))
+    assert generation.phase is Phase.UNSTREAMED
+    assert generation.due(Timer.SILENCE) == at(340)
+    generation.record(Content(), at(100))
+    generation.record(Asked(), at(100))
+    assert generation.due(Timer.SILENCE) == at(400), "its pieces are progress"
+
+
+def test_a_watch_takes_the_verdict_of_the_generation_beneath_it() -> None:
+    beneath = streaming(1)
+    beneath.wake(at(46))
+    above = lived()
+    above.follow(beneath)
+    assert (above.outcome, above.broken) == (Outcome.TIMEOUT, Broken(Limit.IDLE, Seconds(45)))

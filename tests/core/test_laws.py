@@ -43,6 +43,7 @@ from hangtight.core.facts import (
     Resident,
     Resumed,
     Slept,
+    Whole,
 )
 from hangtight.core.generation import Generation
 from hangtight.core.orders import Cancel, CancelAgain, Order
@@ -58,6 +59,7 @@ PLAIN_FACTS: tuple[Fact, ...] = (
     Queued(),
     Admitted(),
     Resident(),
+    Whole(),
     Absent(),
     LoadProgress(),
     Ready(),
@@ -457,3 +459,21 @@ def test_cancelling_asks_again_until_it_is_confirmed(naps: list[float], late: li
     machine.record(Closed(), Instant(now))
     assert machine.next_wakeup() == NEVER
     assert machine.outcome is Outcome.LEFT
+
+
+@pytest.mark.parametrize("phase", [phase for phase in Phase if Asked in LEGAL[phase]])
+@pytest.mark.parametrize("waiting", [False, True])
+def test_asking_and_hearing_without_ceremony_is_what_record_does(phase: Phase, waiting: bool) -> None:
+    """`asked` and `heard` are the fast ways of two facts each; nothing else may differ."""
+    plain, quick = Generation(Clocks(), Instant(0.0)), Generation(Clocks(), Instant(0.0))
+    for machine in (plain, quick):
+        machine.phase = phase
+        machine.waiting = waiting
+        machine.since = Instant(1.0)
+    plain.record(Contact(), Instant(5.0))
+    plain.record(Handed(), Instant(5.0))
+    quick.heard(Instant(5.0))
+    plain.record(Asked(), Instant(7.0))
+    quick.asked(Instant(7.0))
+    quick._open_lane()
+    assert slots(plain) == slots(quick)

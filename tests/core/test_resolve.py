@@ -266,3 +266,41 @@ def test_whatever_is_said_nothing_outlives_a_parent_and_no_call_its_own_total(
     assert clocks.first_token - clocks.cold >= (limits.first_token or 0) - 1e-9
     assert clocks.cold <= (limits.cold or 0)
     assert known.warm is None or not clocks.cold
+
+
+# -- what the clients ask of it ---------------------------------------------------------------------------------------
+
+
+def cutting(**values: float | None) -> Layer:
+    return Layer(Rank.CALL, "timeout=20 of the client library", values, "timeout={value}", cuts=True)
+
+
+def test_what_cuts_only_ever_shortens() -> None:
+    resolved = resolve([call(idle=10, first_token=None), cutting(idle=20, first_token=20, thinking=None)], WARM)
+    assert (resolved.limits.idle, resolved.limits.first_token, resolved.limits.thinking) == (10, 20, 300)
+    assert resolved.values["first_token"].source == "timeout=20 of the client library"
+    assert resolved.values["idle"].source == "the call"
+
+
+def test_what_was_cut_gets_no_allowance() -> None:
+    assert resolve([cutting(first_token=20)], COLD).clocks.first_token == 20
+
+
+def test_a_later_attempt_has_what_the_ones_before_left_and_its_other_limits() -> None:
+    resolved = resolve([call(total=100)], Situation(left=40, warm=True))
+    assert (resolved.clocks.ceiling, resolved.clocks.first_token, resolved.clocks.idle) == (40, 45, 45)
+
+
+def test_with_a_mode_what_is_left_is_shared_out_anew() -> None:
+    resolved = resolve([DEEP], Situation(left=30, warm=True))
+    assert (resolved.limits.first_token, resolved.limits.idle, resolved.limits.total) == (9, 6, 30)
+    assert resolved.values["total"].source == "the attempts before: 30s remain"
+    shorter = resolve([DEEP], Situation(left=30, remaining=10, warm=True))
+    assert shorter.limits.total == 10
+
+
+def test_what_generates_nothing_has_a_total_only_if_somebody_gave_one() -> None:
+    foreign = Situation(generates=False)
+    assert (resolve([file(total=50)], foreign).clocks.total, resolve([], foreign).clocks.unstreamed) == (inf, 600)
+    given = resolve([call(total=50, unstreamed=5)], foreign).clocks
+    assert (given.total, given.unstreamed) == (50, 5)

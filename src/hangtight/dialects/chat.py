@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from hangtight.errors import SettingsError
+
 Chunk = dict[str, Any]
 Prompt = str | Sequence[Mapping[str, Any]]
 """A question, or a conversation as messages with `role` and `content`."""
@@ -24,6 +26,7 @@ EXTRAS: Mapping[str, object] = {
 """Fields that tell us more where the server knows them. One that refuses a field is asked again without it."""
 
 LONGEST_COMPLAINT = 600
+CHARACTERS_PER_TOKEN = 4
 ERROR = "error"
 
 
@@ -46,6 +49,23 @@ class Said:
     """The length of the answer, as the server counts it."""
     read: float | None = None
     """How much of the prompt has been read, from 0 to 1."""
+
+
+def checked_prompt(prompt: Any) -> Prompt:
+    """Refuses what is neither a question nor a conversation."""
+    if isinstance(prompt, str) or (isinstance(prompt, list | tuple) and prompt and all(map(_is_message, prompt))):
+        return prompt
+    raise SettingsError("prompt", prompt, "text, or a list of messages with `role` and `content`")
+
+
+def _is_message(message: Any) -> bool:
+    return isinstance(message, Mapping) and "role" in message
+
+
+def tokens_of(prompt: Prompt) -> int:
+    """About how long it is."""
+    length = len(prompt) if isinstance(prompt, str) else sum(len(str(message)) for message in prompt)
+    return length // CHARACTERS_PER_TOKEN
 
 
 def messages_of(prompt: Prompt) -> list[Mapping[str, Any]]:

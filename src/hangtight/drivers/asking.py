@@ -28,11 +28,12 @@ from hangtight.dialects.chat import (
     request_body,
     said,
     streamed,
+    tokens_of,
 )
 from hangtight.drivers import clock
 from hangtight.drivers.http11 import BrokenBody, HTTPError, Response, request
 from hangtight.drivers.residency import watched_memory
-from hangtight.drivers.servers import OK, Server, is_loading
+from hangtight.drivers.servers import Server, is_loading
 from hangtight.drivers.sse import Event, EventTooLarge, Item, NDJSONDecoder, SSEDecoder
 from hangtight.drivers.terms import AROUND, LimitArgs, given, terms_of
 from hangtight.drivers.watch import Watch
@@ -47,7 +48,7 @@ CONNECT = 10.0
 ASK_AGAIN = 1.0  # seconds between two questions to a server that is loading its model
 COMPLAINT_LIMIT = 64 * 1024
 REFUSED_FIELDS = (400, 422)  # how servers say that they do not know a field
-CHARACTERS_PER_TOKEN = 4
+SUCCESS = range(200, 300)
 SHOWN = 60  # characters of each end of what makes no sense
 END_MARK = "[DONE]"
 ELSEWHERE = ("-cloud", ":cloud")  # Ollama's names for models that it only passes on: they are never in its memory
@@ -85,13 +86,6 @@ class Asking:
         self.model, self.last, self.reason, self.tokens, self.cut = model, Said(), "", None, ""
         self._ended, self._note, self._chunks = End.CUT, _nobody, None
         return self
-
-    @property
-    def prompt_tokens(self) -> int:
-        """About how long the question is."""
-        prompt = self.prompt
-        length = len(prompt) if isinstance(prompt, str) else sum(len(str(message)) for message in prompt)
-        return length // CHARACTERS_PER_TOKEN
 
     def attach(self, note: Callable[[Fact], object]) -> None:
         """The generation that this answer belongs to."""
@@ -199,7 +193,7 @@ class Asking:
         while True:
             attempt = AsyncExitStack()
             answer = await self._send(attempt, extras)
-            if answer.status == OK and not _is(answer, "text/html"):
+            if answer.status in SUCCESS and not _is(answer, "text/html"):
                 stack.push_async_exit(attempt)
                 if loading:
                     self._note(Ready())
@@ -238,7 +232,7 @@ class Asking:
     # -- errors -----------------------------------------------------------------------------------------------
 
     def _refused(self, answer: Response, body: str) -> BackendError:
-        if answer.status == OK:
+        if answer.status in SUCCESS:
             error = self._failed(
                 f"{self.server.chat_url} answers with a web page: is this the address of a model server?"
             )
@@ -270,7 +264,7 @@ def watched(
     The models of `fallback` stand in, one after the other, for one that fails before its first token.
     """
     situation = Situation(
-        prompt_tokens=asking.prompt_tokens,
+        prompt_tokens=tokens_of(asking.prompt),
         nearby=asking.server.is_nearby,
         reasons=asking.think,
     )

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator, Generator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
+from hangtight.core.resolve import Situation
 from hangtight.core.telling import Door
-from hangtight.dialects.chat import Prompt, said
-from hangtight.drivers.asking import Asking, watched
-from hangtight.drivers.servers import choose_model, find_server
-from hangtight.drivers.terms import AROUND, LimitArgs, given
+from hangtight.dialects.chat import Prompt, checked_prompt, said, tokens_of
+from hangtight.drivers.asking import Asking
+from hangtight.drivers.servers import choose_model, find_server, is_nearby
+from hangtight.drivers.terms import AROUND, LimitArgs, given, rounded, terms_of
+from hangtight.drivers.watch import Watch
+from hangtight.errors import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +24,7 @@ if TYPE_CHECKING:
     from hangtight.core.attempts import Attempt
     from hangtight.core.heartbeat import Heartbeat
     from hangtight.core.phases import Outcome
-    from hangtight.drivers.watch import Watch
+    from hangtight.drivers.servers import Server
 
     class Asked(LimitArgs, TypedDict, total=False):
         """What may be given with a question, beside the limits."""
@@ -33,6 +38,16 @@ if TYPE_CHECKING:
 
 
 DOOR = Door("hangtight.generate(..., {name}={value})")
+HOW = ("fallback", "on_heartbeat")
+
+
+def _is_nearby(url: Any) -> bool:
+    """Whether the model is asked on this machine or its network, as far as that is known before a server is found."""
+    if url is None:
+        return True
+    if not isinstance(url, str):
+        raise SettingsError("url", url, 'the address of a server, such as "http://127.0.0.1:11434"')
+    return is_nearby(urlsplit(url if "://" in url else f"http://{url}").hostname or "")
 
 
 class Answer:
@@ -43,29 +58,35 @@ class Answer:
 
     def __init__(self, prompt: Prompt, asked: Asked) -> None:
         wish: dict[str, Any] = dict(asked)
-        self._prompt = prompt
+        self._prompt = checked_prompt(prompt)
         self._model, self._url = wish.pop("model", None), wish.pop("url", None)
         self._think = bool(wish.pop("think", False))
-        self._how = {name: wish.pop(name) for name in ("mode", "fallback", "on_heartbeat") if name in wish}
-        self._limits = wish
-        given(wish, self._how.get("mode"))  # what cannot be meant is refused now, not when the first piece is wanted
-        self._around = AROUND.get()
+        mode, self._how = wish.pop("mode", None), {key: wish.pop(key) for key in HOW if key in wish}
+        situation = Situation(
+            prompt_tokens=rounded(tokens_of(prompt)), nearby=_is_nearby(self._url), reasons=self._think
+        )
+        self._terms = terms_of(given(wish, mode), *AROUND.get(), door=DOOR, situation=situation)
+        self._server: Server | None = None
         self._asking: Asking | None = None
         self._watch: Watch[Any] | None = None
 
     async def _pieces(self) -> AsyncGenerator[str]:
-        server = await find_server(self._url, os.environ)
-        model = await choose_model(server, self._model)
-        self._asking = Asking(server, model, self._prompt, think=self._think)
-        token = AROUND.set(self._around)
-        try:
-            watching = self._watch = watched(self._asking, door=DOOR, **self._how, **self._limits)
-        finally:
-            AROUND.reset(token)
+        if self._watch is not None:
+            raise RuntimeError("this answer has been read already: ask again for another")
+        source = self._ask if self._how.get("fallback") else partial(self._ask, self._model)
+        watching = self._watch = Watch(source, self._terms, model=self._model, **self._how)
         async with watching as chunks:
             async for chunk in chunks:
                 if text := said(chunk).answer:
                     yield text
+
+    async def _ask(self, model: str | None) -> Asking:
+        """The question, put to this model; the server is looked for once, and that takes of the same time."""
+        if self._server is None:
+            self._server = await find_server(self._url, os.environ)
+        name = await choose_model(self._server, model)
+        self._asking = Asking(self._server, name, self._prompt, think=self._think)
+        return self._asking
 
     def __iter__(self) -> Generator[str]:
         from hangtight.drivers import portal

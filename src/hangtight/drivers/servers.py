@@ -181,7 +181,7 @@ async def _look(place: Place) -> Server | str:
     except ConnectFailed as failed:
         return "nothing there" if isinstance(failed.__cause__, ConnectionRefusedError) else str(failed)
     except HTTPError as broken:
-        return str(broken)
+        return _taken_at_its_word(place) if place.named else str(broken)
 
 
 async def _recognise(place: Place, connect: float) -> Server | str:

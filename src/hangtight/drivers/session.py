@@ -150,6 +150,8 @@ class Session(Relay):
             inner: Session = origin.session
             inner.on_heartbeat = self.on_heartbeat or inner.on_heartbeat
             inner.renew(self.terms.on_top_of(inner.terms))
+            inner.hand[0]()  # its alarm may have to ring sooner now
+            inner.hand[1]()
             inner.take_over(self)
         if self.stands_aside:
             return origin

@@ -255,7 +255,8 @@ class Watch(Generic[T]):
     @property
     def limits(self) -> Limits:
         """The limits of this call, without allowances."""
-        return self._terms.resolved(None, heard=False).limits
+        deputy = self._session.deputy if self._session else None
+        return deputy.resolved.limits if deputy else self._terms.resolved(None, heard=False).limits
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:

@@ -154,6 +154,8 @@ def assembled(call: Call, answer: Answer, session: Session) -> Any:
         status, content = wire.refusal.status, _written(wire.refusal.body)
     else:
         try:
+            if wire.broken:
+                raise Unfit("an event of it cannot be read")
             content = _written(assembly.answer())
         except Unfit as unfit:
             content = _whole_after_all(answer)

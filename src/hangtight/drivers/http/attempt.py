@@ -109,10 +109,10 @@ def course(call: Call, begin: Callable[[], Reading], body: Callable[[Any, list[b
             return (yield from _attempt(call, reading, body))
         except Again:
             yield reading.leave
-        except Exception as error:  # noqa: BLE001 - it is raised again, if nobody stands in
+        except Exception as error:
             yield reading.leave
             if not call.goes_on(error, reading.session):
-                raise call.exhausted(error) from error.__cause__
+                raise
 
 
 def _attempt(call: Call, reading: Reading, body: Callable[[Any, list[bytes]], Any]) -> Course:

@@ -220,11 +220,3 @@ class Call:
         if told and error.attempts[-1:] != told[-1:]:
             tell(error, (*told, *error.attempts))
         return dressed(error, self.request.headers)
-
-    def exhausted(self, error: Exception) -> Exception:
-        """After several models an SDK shall not begin anew: a connection that failed is an error of ours then."""
-        if len(self.attempts.told) <= 1 or isinstance(error, HangtightError):
-            return error
-        ours = BackendError(f"{self.attempts.model}: {str(error) or type(error).__name__}")
-        tell(ours, self.attempts.told)
-        return ours

@@ -1,0 +1,81 @@
+"""Who is asked next, and within what: by arithmetic."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hangtight.core.attempts import Attempt, Attempts, Fault, Try
+from hangtight.core.time import FOREVER, Instant, Seconds
+
+HEAVY, LIGHT, TINY = "qwen3-coder", "qwen3:1.7b", "qwen3:0.6b"
+TOTAL = Seconds(100.0)
+
+
+def failed(model: str, fault: Fault = Fault.TIMEOUT, at: float = 30.0) -> Attempt:
+    return Attempt(model, fault, "stuck", at, "first_token")
+
+
+def test_after_a_failure_the_next_model_gets_what_is_left() -> None:
+    attempts = Attempts([HEAVY, LIGHT], Instant(5.0))
+    assert attempts.model == HEAVY
+    assert attempts.may_change
+    assert attempts.failed(failed(HEAVY), Instant(35.0), TOTAL) == Try(LIGHT, Seconds(70.0))
+    assert attempts.model == LIGHT
+    assert not attempts.may_change
+    assert attempts.failed(failed(LIGHT), Instant(50.0), TOTAL) is None
+    assert [attempt.model for attempt in attempts.told] == [HEAVY, LIGHT]
+
+
+def test_when_nothing_is_left_nobody_is_asked() -> None:
+    attempts = Attempts([HEAVY, LIGHT], Instant(0.0))
+    assert attempts.failed(failed(HEAVY), Instant(100.0), TOTAL) is None
+
+
+def test_without_a_total_the_next_one_has_no_end_either() -> None:
+    assert Attempts([HEAVY, LIGHT], Instant(0.0)).failed(failed(HEAVY), Instant(9.0), FOREVER) == Try(LIGHT, FOREVER)
+
+
+def test_once_a_token_was_delivered_nobody_else_is_asked() -> None:
+    attempts = Attempts([HEAVY, LIGHT], Instant(0.0))
+    attempts.delivered = True
+    assert not attempts.may_change
+    assert attempts.failed(failed(HEAVY), Instant(1.0), TOTAL) is None
+
+
+def test_a_request_that_nobody_would_take_is_not_asked_again() -> None:
+    attempts = Attempts([HEAVY, LIGHT], Instant(0.0))
+    assert attempts.failed(failed(HEAVY, Fault.REQUEST), Instant(1.0), TOTAL) is None
+
+
+def test_the_same_model_is_tried_again_after_a_fault_of_the_server_but_not_after_a_timeout() -> None:
+    attempts = Attempts([HEAVY, HEAVY, HEAVY, TINY], Instant(0.0))
+    assert attempts.failed(failed(HEAVY, Fault.SERVER), Instant(1.0), TOTAL) == Try(HEAVY, Seconds(99.0))
+    assert attempts.failed(failed(HEAVY), Instant(31.0), TOTAL) == Try(TINY, Seconds(69.0))
+
+
+def test_a_chain_of_one_model_that_is_named_again_ends() -> None:
+    attempts = Attempts([HEAVY, HEAVY], Instant(0.0))
+    assert attempts.failed(failed(HEAVY), Instant(1.0), TOTAL) is None
+
+
+def test_an_attempt_is_told_in_one_line() -> None:
+    assert str(failed(HEAVY)) == "qwen3-coder failed after 30s: stuck"
+
+
+@given(
+    st.lists(st.sampled_from([HEAVY, LIGHT, TINY]), min_size=1),
+    st.lists(st.tuples(st.sampled_from(Fault), st.floats(0, 40))),
+)
+def test_no_chain_gives_more_than_its_total_or_asks_a_silent_model_twice(
+    models: list[str], story: list[tuple[Fault, float]]
+) -> None:
+    attempts, now, silent = Attempts(models, Instant(0.0)), 0.0, set[str]()
+    for fault, took in story:
+        now += took
+        silent |= {attempts.model} if fault is Fault.TIMEOUT else set()
+        following = attempts.failed(failed(attempts.model, fault), Instant(now), TOTAL)
+        if following is None:
+            break
+        assert now + following.left <= TOTAL + 1e-9
+        assert following.model not in silent
