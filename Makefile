@@ -39,8 +39,9 @@ coverage: $(VENV)/.test
 	$(BIN)/python -m coverage run --source=src/hangtight/core -m pytest tests/core -q
 	$(BIN)/python -m coverage report --show-missing --fail-under=100
 
-docs: $(VENV)/.cli
+docs: $(VENV)/.test
 	$(BIN)/python docs/make_time_contract.py
+	$(BIN)/python docs/make_sdks.py
 
 bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks

@@ -42,101 +42,11 @@ PAGE = Path(__file__).with_name("time-contract.md")
 PROSE = Path(__file__).with_name("time-contract.md.in")
 SRC = Path(hangtight.__file__).parent
 
+sys.path.insert(0, str(PAGE.parent.parent))
+
+from docs.contract_words import RANKS, ROWS, Row  # noqa: E402 - the words beside us must be found first
+
 Table = Iterable[Iterable[str]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One limit in words. `fed_by` are the names that a room outside of core must use for the clock to start."""
-
-    starts: str
-    restarts: str
-    stops: str
-    about: str
-    fed_by: tuple[str, ...] = ()
-
-
-ROWS: dict[str, Row] = {
-    "first_token": Row(
-        starts="the request is sent",
-        restarts="the server, or a process on stderr, shows that it gets on with the load or the prompt",
-        stops="first progress",
-        about="Silence before the first piece. A model that may have to load gets more, see the allowances.",
-    ),
-    "idle": Row(
-        starts="somebody waits for the next piece",
-        restarts="progress",
-        stops="the end; stands while nobody waits",
-        about="Silence in the middle. While you work on a piece the clock stands: a slow reader is not a slow model.",
-    ),
-    "total": Row(
-        starts="the call, or later for a model that may have to load",
-        restarts="never",
-        stops="the end",
-        about="The whole call, hard. No token moves it.",
-    ),
-    "extend_to": Row(
-        starts="with `total`",
-        restarts="never",
-        stops="the end",
-        about="How far `total` may be moved up for a model that is doing well.",
-    ),
-    "heartbeat": Row(
-        starts="the call",
-        restarts="each heartbeat",
-        stops="the end, however it ends",
-        about="Not a limit but an interval: the sign of life for `on_heartbeat`. 0 or `None` is off.",
-    ),
-    "thinking": Row(
-        starts="first reasoning",
-        restarts="reasoning",
-        stops="content",
-        about="Takes the place of `idle` while the model reasons. Pings do not restart it.",
-    ),
-    "unstreamed": Row(
-        starts="the call",
-        restarts="never",
-        stops="the answer",
-        about="An answer that comes in one piece: `await hangtight.watch(...)`. No token is to be seen there.",
-    ),
-    "queue": Row(
-        starts="the request is accepted",
-        restarts="never",
-        stops="a slot is given",
-        about="Waiting for a slot.",
-        fed_by=("Queued",),
-    ),
-    "load": Row(
-        starts="the server says that the model is not in memory",
-        restarts="load progress",
-        stops="the model is in memory",
-        about="A load that can be seen, on a server that tells.",
-        fed_by=("Absent",),
-    ),
-    "cancel": Row(
-        starts="we ask the source to stop",
-        restarts="we ask again",
-        stops="the source is closed",
-        about="How long a source may take to close. It is reported (`.left_running`), never raised.",
-    ),
-    "cold": Row(
-        starts="-",
-        restarts="-",
-        stops="-",
-        about="Not a clock but an allowance: what `first_token` gets on top for a load that nobody can see.",
-    ),
-}
-
-RANKS: dict[Rank, str] = {
-    Rank.CALL: "what this call was given: arguments of `watch` and `child`, options of the command",
-    Rank.STEP: "a step of a workflow",
-    Rank.RUN: "a run of a workflow",
-    Rank.MODE: "`mode=`",
-    Rank.MODEL: "a model's own section of the settings file",
-    Rank.ENVIRONMENT: "environment variables",
-    Rank.FILE: "the general section of the settings file",
-    Rank.DEFAULT: "the numbers of the table above",
-}
 
 
 def the_limits() -> str:

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 
 import pytest
 from hypothesis import settings
+
 from tests.realserver.server import LlamaCpp
 
 settings.register_profile("house", derandomize=True, deadline=None, database=None)

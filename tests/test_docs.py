@@ -1,8 +1,8 @@
 """The pages are true: made from the code, their links lead somewhere, their examples run, their commands exist.
 
 Every ```python block of README.md and docs/ is run, the blocks of a page in order and in one namespace, as a reader
-would type them. `openai` and `ollama` find a server of the lab where they look for one. A block that begins with
-`# not run: why` is only compiled.
+would type them. The client libraries and `generate` find a server of the lab where they look for one. A block that
+begins with `# not run: why` is only compiled.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 
 import hangtight
+from hangtight.drivers.servers import PORTS
 from hangtight.testing.lab import Lab
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -74,6 +75,8 @@ def shared() -> Iterator[Lab]:
 def lab(shared: Lab, monkeypatch: pytest.MonkeyPatch) -> Lab:
     monkeypatch.setenv("OPENAI_BASE_URL", f"{shared.url}/v1")
     monkeypatch.setenv("OPENAI_API_KEY", "none")
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", shared.url)
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "none")
     monkeypatch.setenv("OLLAMA_HOST", shared.url)
     return shared
 
@@ -100,6 +103,12 @@ def test_an_example_that_is_not_run_still_has_to_be_python() -> None:
     with pytest.raises(SyntaxError):
         execute(f"{NOT_RUN} no reason\nfor x in:", "here", {})
     execute(f"{NOT_RUN} no reason\nraise ValueError", "here", {})
+
+
+def test_the_page_about_generate_lists_the_usual_ports_in_their_order() -> None:
+    page = (ROOT / "docs" / "generate.md").read_text(encoding="utf-8")
+    listed = page[page.index("The usual ports") : page.index("It may speak")]
+    assert [int(port) for port in re.findall(r"\b\d{4,5}\b", listed)] == list(PORTS)
 
 
 # Commands

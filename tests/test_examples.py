@@ -13,6 +13,27 @@ pytestmark = pytest.mark.real
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 SAID = "island mirror letter stone desert"
+FRAMEWORKS = ["with_langchain.py", "with_pydantic_ai.py", "with_openai_agents.py"]
+SERVICES = ("OPENAI_", "LANGCHAIN_", "LANGSMITH_", "LOGFIRE_", "OTEL_")
+
+STAYS_HERE = """
+import os, runpy, sys
+
+def look(event, told):
+    if event == "socket.connect" and isinstance(told[1], tuple):
+        host = told[1][0]
+    elif event in ("socket.getaddrinfo", "socket.gethostbyname"):
+        host = told[0]
+    else:
+        return
+    if host not in (None, "localhost", "127.0.0.1", "::1"):
+        os.write(2, f"{event}: {host}".encode())
+        os._exit(3)
+
+sys.addaudithook(look)
+runpy.run_path(sys.argv[1], run_name="__main__")
+"""
+"""Runs a script that may speak to this machine alone; whoever asks for another ends it, in whatever thread."""
 
 
 def shown_by(name: str, *words: str) -> str:
@@ -76,3 +97,33 @@ def test_the_demo_shows_a_load_that_survives_and_a_hang_that_is_caught() -> None
     assert "10 words kept" in shown
     assert "IdleTimeout: " in shown
     assert "\033[" not in shown, "colours are for terminals"
+
+
+def shown_at_home(script: Path) -> subprocess.CompletedProcess[str]:
+    """What became of a script that may not leave this machine, with no service set in its environment."""
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(SERVICES)}
+    command = [sys.executable, "-c", STAYS_HERE, str(script)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=plain)
+
+
+@pytest.mark.parametrize("name", FRAMEWORKS)
+def test_a_framework_answers_keeps_the_text_of_a_hang_and_falls_back_and_speaks_to_nobody_else(name: str) -> None:
+    ended = shown_at_home(EXAMPLES / name)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "Traceback" not in ended.stderr
+    answer, hang = ended.stdout.split("IdleTimeout: ")
+    assert SAID in answer
+    assert "idle = 1 comes from the client" in hang
+    kept, fallen_back = hang.partition("kept: ")[2].split("\n", 1)
+    assert len(kept.split()) == 12
+    assert SAID in fallen_back
+    assert "qwen3:1.7b" in fallen_back.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "way_out", ["socket.create_connection(('192.0.2.1', 9), 1)", "socket.getaddrinfo('a.test', 9)"]
+)
+def test_a_script_that_would_speak_to_somebody_else_is_ended_at_once(way_out: str, tmp_path: Path) -> None:
+    script = tmp_path / "leaves.py"
+    script.write_text(f"import socket\n{way_out}\n", encoding="utf-8")
+    assert shown_at_home(script).returncode == 3

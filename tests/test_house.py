@@ -14,6 +14,7 @@ import pytest
 import hangtight
 
 SRC = Path(hangtight.__file__).parent
+ROOT = Path(__file__).resolve().parent.parent
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 40
 MOST_PARAMETERS = 7
@@ -40,6 +41,7 @@ IMPURE_MODULES = {"time", "asyncio", "threading", "random", "os", "socket", "log
 CLOCK_CALLS = {"time.time", "time.monotonic", "time.sleep", "time.perf_counter", "asyncio.wait_for"}
 
 FILES = sorted(path for path in SRC.rglob("*.py") if path != SRC / "__init__.py")
+BESIDE = sorted(path for room in ("docs", "examples", "benchmarks") for path in (ROOT / room).glob("*.*"))
 
 
 def room(path: Path) -> str:
@@ -90,6 +92,11 @@ def test_files_and_functions_stay_short(path: Path) -> None:
         assert length <= LONGEST_FUNCTION, f"{function.name} has {length} lines"
 
 
+@pytest.mark.parametrize("path", BESIDE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_pages_examples_and_benchmarks_stay_short_too(path: Path) -> None:
+    assert path.read_text(encoding="utf-8").count("\n") <= LONGEST_FILE
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SRC)))
 def test_no_constructor_takes_more_than_seven_settings(path: Path) -> None:
     for function in functions(ast.parse(path.read_text())):
@@ -130,6 +137,18 @@ def test_importing_hangtight_loads_nothing_else() -> None:
 
 def test_watching_loads_no_third_party_module() -> None:
     script = "import sys, hangtight; list(hangtight.watch(['a'])); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
+    rooms = {name.partition(".")[0] for name in loaded.split()}
+    assert rooms - sys.stdlib_module_names - {"hangtight", "__main__"} <= injected_at_start()
+
+
+@pytest.mark.real
+def test_generating_loads_no_third_party_module() -> None:
+    script = (
+        "import sys, hangtight; from hangtight.testing.lab import Lab\n"
+        "with Lab() as lab: hangtight.generate('?', url=lab.url, model='tokens=2,rate=400')\n"
+        "print(*sys.modules)"
+    )
     loaded = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
     rooms = {name.partition(".")[0] for name in loaded.split()}
     assert rooms - sys.stdlib_module_names - {"hangtight", "__main__"} <= injected_at_start()

@@ -5,6 +5,8 @@
 ...     print(chunk)
 to
 kens
+>>> hangtight.generate("Why is the sky blue?", model="qwen3-coder", mode="deep")            # doctest: +SKIP
+>>> openai.OpenAI(http_client=hangtight.http.client(idle=45, fallback=["qwen3:1.7b"]))      # doctest: +SKIP
 
 Every name below is loaded when it is first used: importing hangtight loads nothing else.
 """

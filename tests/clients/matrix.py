@@ -23,6 +23,7 @@ LIMITS = {
     "load": "hangtight.LoadTimeout",
 }
 CUT = "hangtight.Truncated"
+UNREADABLE = "hangtight.BackendError"
 BROKEN_JSON = "json.JSONDecodeError"
 
 Told = str | Mapping[str, str]
@@ -112,7 +113,7 @@ FAULTS = (
     Fault("status 400", "status=400", BAD, again=ALL),
     Fault("an error event before the first token", "error=0", IN_STREAM, BROKE),
     Fault("an error event after three tokens", "error=3,rate=400", IN_STREAM | {"responses": ANSWER}, BROKE),
-    Fault("one event of broken JSON", "garbage=3,rate=400", BROKEN_JSON, ANSWER),
+    Fault("one event of broken JSON", "garbage=3,rate=400", BROKEN_JSON, UNREADABLE),
     Fault("no finish reason", "no-reason,tokens=3,rate=400", ANSWER, dict.fromkeys(APIS, CUT) | {"responses": ANSWER}),
     Fault("no end mark", "no-done,tokens=3,rate=400", _by(ANSWER, ANSWER, CUT)),
     Fault("neither of them", "no-reason,no-done,tokens=3,rate=400", CUT),

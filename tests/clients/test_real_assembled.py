@@ -7,12 +7,12 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.realserver import TOOL
-from tests.realserver.server import LlamaCpp
 
 from hangtight.core.facts import End
 from hangtight.dialects.dialect import Body, dialect_for
 from hangtight.dialects.wire import Wire
+from tests.realserver import TOOL
+from tests.realserver.server import LlamaCpp
 
 pytestmark = pytest.mark.real
 

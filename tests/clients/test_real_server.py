@@ -15,13 +15,13 @@ import openai
 import pytest
 from openai import Stream
 from openai.types.chat import ChatCompletionChunk
-from tests.realserver import TOOL
-from tests.realserver.server import LlamaCpp
 
 import hangtight
 from hangtight.core.facts import Content, PrefillProgress
 from hangtight.core.phases import Outcome
 from hangtight.dialects.pieces import reader_for
+from tests.realserver import TOOL
+from tests.realserver.server import LlamaCpp
 
 pytestmark = pytest.mark.real
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from hangtight import errors
+from hangtight.core.attempts import Attempt, Fault
 from hangtight.core.facts import Absent, Asked, Content, Fact, Reasoning
 from hangtight.core.generation import Generation
 from hangtight.core.limits import Limit
@@ -188,7 +189,11 @@ def travelled(error: BaseException, protocol: int) -> Any:
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
 def test_a_timeout_arrives_with_all_it_knew(protocol: int) -> None:
     error = told(Content())
-    error.partial, error.left_running, error.attempts = "half an ans", True, ("first", "second")
+    error.partial, error.left_running, error.attempts = (
+        "half an ans",
+        True,
+        (Attempt("m", Fault.TIMEOUT, "stuck", 1.0),),
+    )
     error.add_note("its source could not be stopped")
     for twin in (travelled(error, protocol), copy.copy(error)):
         assert type(twin) is IdleTimeout

@@ -225,7 +225,7 @@ class Lives(RuleBasedStateMachine):
                 self.quiet = 0.0
             case Ready() if before is Phase.WAITING and clocks.cold:
                 self.quiet = 0.0
-            case Queued() | Admitted() | Absent() | PrefillProgress() | Ready() | Resident() if moved:
+            case Queued() | Admitted() | Absent() | PrefillProgress() | Ready() | Resident() | Whole() if moved:
                 self.quiet = 0.0
             case Resident() if before is Phase.WAITING and not clocks.reasons:
                 late = self.quiet >= clocks.first_token - clocks.cold

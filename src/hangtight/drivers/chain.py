@@ -35,6 +35,8 @@ class Chain:
         others = [self._entry(at, entry, source) for at, entry in enumerate(fallback, 1)]
         self.attempts = Attempts([first, *others], Instant(0.0))
         self.left: Seconds = FOREVER
+        self.holds = False
+        """Nobody sees a piece before the last one: until then another model may take over."""
 
     def _entry(self, at: int, entry: Any, source: Callable[[str], Any]) -> str:
         if isinstance(entry, str):
@@ -87,7 +89,7 @@ async def aflow(
         flowing = flow(chain.opening, session)
         try:
             async for chunk in flowing:
-                if attempts.may_change and not session.tokens:
+                if attempts.may_change and (chain.holds or not session.tokens):
                     early.append(chunk)
                     continue
                 attempts.delivered = True
@@ -115,7 +117,7 @@ def flow(
         flowing = flow(chain.opening, session)
         try:
             for chunk in flowing:
-                if attempts.may_change and not session.tokens:
+                if attempts.may_change and (chain.holds or not session.tokens):
                     early.append(chunk)
                     continue
                 attempts.delivered = True

@@ -56,15 +56,17 @@ class Answer:
     The question is asked when the first piece is wanted. Leaving the loop gives it up.
     """
 
-    def __init__(self, prompt: Prompt, asked: Asked) -> None:
+    def __init__(self, prompt: Prompt, asked: Asked, *, holds: bool = False) -> None:
         wish: dict[str, Any] = dict(asked)
         self._prompt = checked_prompt(prompt)
         self._model, self._url = wish.pop("model", None), wish.pop("url", None)
         self._think = bool(wish.pop("think", False))
         mode, self._how = wish.pop("mode", None), {key: wish.pop(key) for key in HOW if key in wish}
-        situation = Situation(
-            prompt_tokens=rounded(tokens_of(prompt)), nearby=_is_nearby(self._url), reasons=self._think
-        )
+        if self._how.get("fallback") and not self._model:
+            raise SettingsError("fallback", self._how["fallback"], "given together with `model`, which names the first")
+        self._how["holds"] = holds
+        tokens, nearby = rounded(tokens_of(self._prompt)), _is_nearby(self._url)
+        situation = Situation(prompt_tokens=tokens, nearby=nearby, reasons=self._think)
         self._terms = terms_of(given(wish, mode), *AROUND.get(), door=DOOR, situation=situation)
         self._server: Server | None = None
         self._asking: Asking | None = None
@@ -149,14 +151,15 @@ def astream(prompt: Prompt, **asked: Unpack[Asked]) -> Answer:
 def generate(prompt: Prompt, **asked: Unpack[Asked]) -> str:
     """The answer to a question, from the server at `url`, else from the one that is found on this machine.
 
-    Takes `model`, `mode`, `fallback`, `think`, `on_heartbeat` and the limits of `watch`. A prompt is text, or a list of
-    messages. Raises GenerationTimeout, with what was said so far in `.partial`, or BackendError.
+    Takes `model`, `mode`, `fallback`, `think`, `on_heartbeat` and the limits of `watch`. The models of `fallback` stand
+    in for one that fails, also in the middle of its answer, since nobody has seen that yet. A prompt is text, or a list
+    of messages. Raises GenerationTimeout, with what was said so far in `.partial`, or BackendError.
 
     >>> generate("Why is the sky blue?", model="qwen3-coder", mode="deep")  # doctest: +SKIP
     """
-    return "".join(Answer(prompt, asked))
+    return "".join(Answer(prompt, asked, holds=True))
 
 
 async def agenerate(prompt: Prompt, **asked: Unpack[Asked]) -> str:
     """The answer to a question: `generate` for code that is asynchronous."""
-    return "".join([text async for text in Answer(prompt, asked)])
+    return "".join([text async for text in Answer(prompt, asked, holds=True)])

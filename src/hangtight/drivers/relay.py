@@ -30,7 +30,18 @@ def _nothing() -> None:
 class Relay:
     """The part of a session that hands its clocks over and takes them back."""
 
-    __slots__ = ("attempts", "chained", "chief", "deputy", "hand", "lends", "merged", "stands_aside", "wrapped")
+    __slots__ = (
+        "attempts",
+        "chained",
+        "chief",
+        "deputy",
+        "hand",
+        "hidden",
+        "lends",
+        "merged",
+        "stands_aside",
+        "wrapped",
+    )
 
     if TYPE_CHECKING:
         machine: Generation
@@ -38,6 +49,7 @@ class Relay:
         excused: float
         left_running: bool
         note: Callable[[Fact], Any]
+        ask: Callable[[], None]
 
     def __init__(self) -> None:
         self.chief: Session | None = None
@@ -50,6 +62,8 @@ class Relay:
         """What a client of ours tried before this generation."""
         self.chained = False
         """The watch has a chain of its own: a client of ours beneath has none then."""
+        self.hidden = False
+        """Its pieces are put together before the watch sees them: what it sees is counted there."""
         self.lends = False
         """The source may ask models through clients of ours, at any step."""
         self.merged = 0
@@ -74,12 +88,17 @@ class Relay:
         chief.stands_aside = False
         chief.excused += self.excused
         chief.left_running = chief.left_running or self.left_running
-        if self.machine.outcome not in FAILURES and self.machine.tokens and chief.machine.phase is not Phase.ENDED:
+        waits = chief.machine.waiting
+        told = not self.hidden or chief.machine.phase is Phase.UNSTREAMED
+        if told and self.machine.outcome not in FAILURES and self.machine.tokens:
+            tokens = chief.machine.tokens + self.machine.tokens
             chief.note(Content())
-            chief.machine.tokens += self.machine.tokens - 1
+            chief.machine.tokens = tokens
             chief.parts.extend(self.parts)
             chief.merged = chief.machine.tokens
         chief.note(Resumed(DEPUTY))
+        if waits:
+            chief.ask()
         chief.machine.beat_at = self.machine.beat_at
         chief.hand[1]()
 
@@ -95,6 +114,8 @@ class Relay:
         """Nothing came after the last generation beneath: its end is ours too."""
         deputy = self.deputy
         if deputy is None or deputy.machine.outcome is None or deputy.machine.outcome in FAILURES:
+            return
+        if self.machine.outcome not in (None, Outcome.LEFT):
             return
         if self.machine.tokens == self.merged:
             self.machine.follow(deputy.machine)

@@ -196,6 +196,14 @@ class Session(Relay):
         if finished:
             self.note(Finished())
 
+    def ring(self) -> None:
+        """What is due, is due now: there is nobody to be woken."""
+        with self.lock:
+            orders = self.machine.wake(self.clock())
+        for order in orders:
+            if isinstance(order, Cancel):
+                self.rang = order
+
     def judge(self, error: BaseException) -> bool:
         """An error came out of the source. True where it is only what an end of ours looks like from above."""
         self.follow_into(error)

@@ -58,12 +58,15 @@ class Watch(Generic[T]):
         model: str | None = None,
         on_heartbeat: Callable[[Heartbeat], object] | None = None,
         fallback: Sequence[Any] = (),
+        holds: bool = False,
     ) -> None:
         self._source = source
         self._terms = terms
         self._model = model
         self._on_heartbeat = on_heartbeat
         self._chain = chains.Chain(source, model, fallback) if fallback else None
+        if self._chain is not None:
+            self._chain.holds = holds
         self._session: Session | None = None
         self._flow: weakref.ref[Any] | None = None
         self._begun: Any = None

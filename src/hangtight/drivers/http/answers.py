@@ -71,9 +71,10 @@ class Answer:
             pieces = self.wire.feed(data)
         except (EventTooLarge, Unreadable) as error:
             raise BackendError(f"{self.call.asked.place} sent what nobody can read: {error}") from error
-        if self.assembly is not None and not session.machine.tokens and len(self.unread) < REFUSAL_LIMIT:
-            self.unread += data
-        return record(session, pieces)
+        in_lane = record(session, pieces)
+        if self.assembly is not None:
+            self.unread = b"" if session.machine.tokens or len(self.unread) > REFUSAL_LIMIT else self.unread + data
+        return in_lane
 
     def close(self, session: Session) -> None:
         """The body has ended; an end without its border may still say something."""
@@ -178,7 +179,8 @@ def _written(body: Body) -> bytes:
 def _whole_after_all(answer: Answer) -> bytes:
     """Some servers do not stream and do not say so: then one JSON object is all that came."""
     try:
-        return answer.unread if isinstance(json.loads(answer.unread), dict) else b""
+        found = json.loads(answer.unread) if answer.unread else None
+        return answer.unread if isinstance(found, dict) and not (answer.wire and answer.wire.finished) else b""
     except (ValueError, RecursionError):
         return b""
 

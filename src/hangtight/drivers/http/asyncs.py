@@ -32,7 +32,7 @@ class AsyncReading(Reading):
 
     async def send(self, pool: float | None) -> Any:
         if self.is_late:
-            self.life.alarm.look_again(0)
+            self.session.ring()
             await self._end(None)
         return await self._guarded(self._send(self.call.to_send(self.session, pool)))
 

@@ -167,13 +167,13 @@ def _refusal(call: Call, reading: Reading, response: Any) -> Course:
     yield reading.leave
     call.refused(refusal_of(call, response.status_code, body, reading.session), reading.session)
     response.stream = call.lib.ByteStream(body)
-    if len(call.attempts.told) > 1:
-        response.headers[RETRY] = "false"  # the whole chain was asked: an SDK shall not begin it anew
-    return response
+    return _marked(call, response)
 
 
 def _marked(call: Call, response: Any) -> Any:
     """Who answered, where it is not who was asked."""
     if call.attempts.told:
         response.headers[MODEL] = call.attempts.model
+        if response.status_code >= REFUSED:
+            response.headers[RETRY] = "false"  # all of them were asked: an SDK shall not begin anew
     return response

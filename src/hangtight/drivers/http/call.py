@@ -123,7 +123,7 @@ class Call:
             place=self.timepiece.place,
             host=self.asked.place,
         )
-        session.attempts = self.attempts.told
+        session.attempts, session.hidden = self.attempts.told, self.plan is not Plan.STREAMED
         if self._left is None:
             session.machine.date_back(self.born)
         session.machine.earlier = self._earlier

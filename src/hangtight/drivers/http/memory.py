@@ -67,12 +67,14 @@ class Looking:
 class Look:
     """The looks of a synchronous call: one small request after another, each moved on only when its socket is ready."""
 
-    __slots__ = ("_address", "_answer", "_model", "_question", "_seen", "_side", "_unsent", "due")
+    __slots__ = ("_address", "_answer", "_model", "_places", "_question", "_seen", "_side", "_unsent", "due")
 
     def __init__(self, base: str, model: str, note: Note, now: Instant) -> None:
         place = urlsplit(base)
         self._address = (place.hostname or "", place.port or 80)
         self._question = f"GET {place.path}/api/ps HTTP/1.0\r\nHost: {place.netloc}\r\n\r\n".encode("ascii", "replace")
+        self._places: list[tuple[Any, Any]] | None = None
+        """The addresses of that name which may still be the right one."""
         self._model = model
         self._seen = Seen(note)
         self._side: socket.socket | None = None
@@ -101,11 +103,14 @@ class Look:
         self._unsent = self._question
         self.due = NEVER
         try:
-            family = socket.getaddrinfo(*self._address, type=socket.SOCK_STREAM)[0]
-            self._side = socket.socket(family[0], socket.SOCK_STREAM)
+            if self._places is None:
+                found = socket.getaddrinfo(*self._address, type=socket.SOCK_STREAM)
+                self._places = [(entry[0], entry[4]) for entry in found]
+            family, place = self._places[0]
+            self._side = socket.socket(family, socket.SOCK_STREAM)
             self._side.setblocking(False)
-            self._side.connect_ex(family[4])
-        except OSError:
+            self._side.connect_ex(place)
+        except (OSError, IndexError):
             self.close()
 
     def _move_on(self, next_look: Instant) -> None:
@@ -124,7 +129,11 @@ class Look:
             self.due = next_look
         except BlockingIOError:
             return
-        except (OSError, ValueError, RecursionError, Unclear):  # it says nothing, now or later
+        except OSError:  # nobody listens there: the name may have another address
+            self.close()
+            self._places = (self._places or [])[1:]
+            self.due = next_look if self._places else NEVER
+        except (ValueError, RecursionError, Unclear):  # it says nothing, now or later
             self.close()
 
     def close(self) -> None:
