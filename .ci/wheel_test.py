@@ -22,6 +22,13 @@ import sys, hangtight
 assert "src" not in hangtight.__file__.split("/"), hangtight.__file__
 assert list(hangtight.watch(iter(["a", "b"]))) == ["a", "b"]
 assert "".join(hangtight.child([sys.executable, "-c", "print(1)"])).strip() == "1"
+from hangtight.testing.lab import Lab
+with Lab() as lab:
+    assert hangtight.generate("Why?", url=f"{lab.url}/v1", model="tokens=3,rate=400").split()
+try:
+    hangtight.http.client()
+except hangtight.HangtightError as lacking:
+    assert "pip install httpx2" in str(lacking)
 third = [name for name in sys.modules if name.partition(".")[0] in ("typer", "rich", "httpx", "pydantic", "openai")]
 assert not third, third
 """
