@@ -191,7 +191,7 @@ WORDS = {
         LINES,
         _lines({"model": "m", "message": {"role": "assistant", "content": "hello"}, "done": False}),
         _lines(FINISHED),
-        b"\n",
+        *_lines(FINISHED),
         _lines({"error": "boom"}),
         {**FINISHED, "message": {"role": "assistant", "content": "hello"}},
     ),

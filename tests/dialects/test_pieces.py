@@ -219,3 +219,40 @@ def test_no_reader_minds_what_a_field_holds(chunk: dict[str, Any], value: object
 def test_the_model_is_told_where_a_chunk_names_it() -> None:
     assert model_of({"model": "m"}) == model_of(SimpleNamespace(model="m")) == "m"
     assert model_of({"model": ""}) is model_of({"model": 3}) is model_of("text") is None
+
+
+def test_chunks_of_langchain_are_read() -> None:
+    from langchain_core.messages import AIMessageChunk
+
+    reader = reader_for(AIMessageChunk(content="hi"))
+    told = [
+        (AIMessageChunk(content="hi"), (Content, "hi", False)),
+        (AIMessageChunk(content=""), (None, "", False)),
+        (AIMessageChunk(content=[{"type": "text", "text": "ho"}]), (Content, "ho", False)),
+        (AIMessageChunk(content=[{"type": "thinking", "thinking": "hm"}]), (Reasoning, "", False)),
+        (AIMessageChunk(content="", additional_kwargs={"reasoning_content": "hm"}), (Reasoning, "", False)),
+        (
+            AIMessageChunk(content="", tool_call_chunks=[{"name": "f", "args": "{", "id": "1", "index": 0}]),
+            (Content, "", False),
+        ),
+        (AIMessageChunk(content="", response_metadata={"finish_reason": "stop"}), (None, "", True)),
+    ]
+    assert [reader.read(chunk) for chunk, _ in told] == [piece for _, piece in told]
+
+
+def test_the_events_of_openais_own_stream_helper_count_each_piece_once() -> None:
+    chunk = {"choices": [{"index": 0, "delta": {"content": "hi"}, "finish_reason": None}]}
+    last = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+    events = [
+        {"type": "chunk", "chunk": chunk, "snapshot": {}},
+        {"type": "content.delta", "delta": "hi", "snapshot": "hi"},
+        {"type": "chunk", "chunk": last, "snapshot": {}},
+        {"type": "content.done", "content": "hi"},
+    ]
+    reader = reader_for(events[0])
+    assert [reader_for(event, reader).read(event) for event in events] == [
+        (Content, "hi", False),
+        (None, "", False),
+        (None, "", True),
+        (None, "", False),
+    ]

@@ -567,3 +567,35 @@ def test_what_msgspec_takes_it_reads_as_python_does(text: str) -> None:
     except ValueError:
         return
     assert repr(found) == repr(loader()(text.encode())) == repr(json.loads(text))
+
+
+@pytest.mark.parametrize(
+    ("path", "events", "usage"),
+    [
+        ("/v1/chat/completions", [{"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 5}}], (3, 5)),
+        ("/v1/chat/completions", [{"choices": [], "usage": {"prompt_tokens": True, "completion_tokens": "5"}}], None),
+        (
+            "/v1/messages",
+            [
+                {"type": "message_start", "message": {"usage": {"input_tokens": 3, "output_tokens": 1}}},
+                {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 5}},
+            ],
+            (3, 5),
+        ),
+        (
+            "/v1/responses",
+            [{"type": "response.completed", "response": {"usage": {"input_tokens": 3, "output_tokens": 5}}}],
+            (3, 5),
+        ),
+        ("/api/generate", [{"response": "", "done": True, "prompt_eval_count": 3, "eval_count": 5}], (3, 5)),
+        ("/api/chat", [{"message": {"content": "hi"}, "done": False}], None),
+    ],
+)
+def test_what_the_server_counts_is_known(path: str, events: list[Any], usage: tuple[int, int] | None) -> None:
+    dialect = dialect_for(path)
+    assert dialect is not None
+    wire = Wire(dialect)
+    for event in events:
+        line = json.dumps(event)
+        wire.feed((line + "\n" if dialect.lines else f"data: {line}\n\n").encode())
+    assert wire.usage == usage

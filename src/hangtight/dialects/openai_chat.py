@@ -30,6 +30,24 @@ UNREBUILT: Final = (
 """Fields of a request whose answer cannot be put together from a stream."""
 
 
+class HelperReader(Reader):
+    """Events of openai's `chat.completions.stream()`: each chunk of the answer, and what the client makes of it."""
+
+    __slots__ = ("_chunks",)
+
+    def __init__(self, chunk_type: type) -> None:
+        super().__init__(chunk_type, self._event, says_finish=True)
+        self._chunks = read_choices()
+
+    def takes(self, chunk: object) -> bool:
+        """Each event has a type of its own."""
+        return isinstance(inside(chunk).get("type"), str)
+
+    def _event(self, event: Any) -> Piece:
+        chunk = inside(event).get("chunk")
+        return CONTACT if chunk is None else self._chunks(chunk)
+
+
 def read_choices() -> Read:
     """Chat and text completions alike. With several choices it ends when each has."""
     finished: set[int] = set()

@@ -12,6 +12,9 @@ from typing import Any
 from hangtight.core.facts import Content
 from hangtight.dialects.reading import CONTACT, Kind, Piece, Read, Reader
 
+EVENTS_OF_HELPER = ("chunk", "content.delta")
+"""How a stream of openai's `chat.completions.stream()` begins."""
+
 __all__ = ["CONTACT", "Kind", "Piece", "Read", "Reader", "Undecided", "model_of", "reader_for"]
 
 
@@ -45,6 +48,14 @@ def _by_shape(chunk_type: type, shape: Mapping[str, Any]) -> Reader | None:
     kind = shape.get("type")
     if not isinstance(kind, str):
         return None
+    if kind == "AIMessageChunk":
+        from hangtight.dialects.langchain import read_message
+
+        return Reader(chunk_type, read_message)
+    if kind in EVENTS_OF_HELPER:
+        from hangtight.dialects.openai_chat import HelperReader
+
+        return HelperReader(chunk_type)
     if kind.startswith("response."):
         from hangtight.dialects.responses import BEGINNINGS, ResponsesReader
 

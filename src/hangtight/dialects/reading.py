@@ -8,13 +8,21 @@ fact, because this runs once per token. No reader raises, whatever is in the chu
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from hangtight.core.facts import Content, PrefillProgress, Reasoning
 
 Kind = type[Content] | type[Reasoning] | type[PrefillProgress] | None
 Piece = tuple[Kind, str, bool]
 Read = Callable[[Any], Piece]
+
+
+class Usage(NamedTuple):
+    """How long prompt and answer are, as the server counts them, in tokens."""
+
+    prompt: int | None
+    answer: int | None
+
 
 CONTACT: Final[Piece] = (None, "", False)
 NOTHING: Final[Mapping[str, Any]] = {}
@@ -56,3 +64,25 @@ def beside(value: Any, name: str) -> Any:
 
 def text_of(value: object) -> str:
     return value if isinstance(value, str) else ""
+
+
+PROMPTS: Final = ("prompt_tokens", "input_tokens", "prompt_eval_count")
+ANSWERS: Final = ("completion_tokens", "output_tokens", "eval_count")
+
+
+def usage_in(chunk: Mapping[str, Any]) -> Usage | None:
+    """What a chunk of any of the APIs says about lengths."""
+    for place in (chunk, inside(chunk.get("response")), inside(chunk.get("message"))):
+        told = inside(place.get("usage")) or (place if "eval_count" in place else NOTHING)
+        prompt, answer = (_first_count(told, names) for names in (PROMPTS, ANSWERS))
+        if prompt is not None or answer is not None:
+            return Usage(prompt, answer)
+    return None
+
+
+def _first_count(told: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
+    for name in names:
+        value = told.get(name)
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+            return value
+    return None

@@ -10,7 +10,7 @@ from typing import Final
 from hangtight.core.facts import End
 from hangtight.dialects.dialect import MESSAGE, Assembly, Chunk, Dialect, Refusal
 from hangtight.dialects.quick import loader, patient_load, steady_for
-from hangtight.dialects.reading import CONTACT, Piece
+from hangtight.dialects.reading import CONTACT, Piece, Usage, usage_in
 from hangtight.drivers.sse import EVENT_LIMIT, Event, Item, NDJSONDecoder, SSEDecoder
 
 DONE: Final = "[DONE]"
@@ -44,6 +44,8 @@ class Wire:
         """Every choice that began has a finish reason."""
         self.refusal: Refusal | None = None
         """The first error event."""
+        self.usage: Usage | None = None
+        """How long prompt and answer are, as the server counts them."""
         self.broken = ""
         """The first whole event whose JSON could not be read."""
 
@@ -149,10 +151,20 @@ class Wire:
             if refusal is not None:
                 self.refusal = self.refusal or refusal
                 return CONTACT
+        if piece[0] is None or piece[2]:
+            self._count(chunk)
         if self._assembly is not None:
             self._assembly.add(event, chunk)
         self.finished = piece[2] or (self.finished and piece[0] is None)
         return piece
+
+    def _count(self, chunk: Chunk) -> None:
+        """The server's own count; some tell the prompt's at the beginning and the answer's at the end."""
+        told = usage_in(chunk)
+        if told is not None:
+            known = self.usage or told
+            prompt = known.prompt if told.prompt is None else told.prompt
+            self.usage = Usage(prompt, known.answer if told.answer is None else told.answer)
 
     def _unread(self, event: str, text: str, complete: bool) -> Piece:
         if not self._dialect.lines and text.startswith(DONE):

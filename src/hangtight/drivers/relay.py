@@ -47,6 +47,7 @@ class Relay:
         machine: Generation
         parts: list[str]
         excused: float
+        usage: Any
         left_running: bool
         note: Callable[[Fact], Any]
         ask: Callable[[], None]
@@ -88,6 +89,7 @@ class Relay:
         chief.stands_aside = False
         chief.excused += self.excused
         chief.left_running = chief.left_running or self.left_running
+        chief.usage = self.usage
         waits = chief.machine.waiting
         told = not self.hidden or chief.machine.phase is Phase.UNSTREAMED
         if told and self.machine.outcome not in FAILURES and self.machine.tokens:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from hangtight.core.heartbeat import Heartbeat
     from hangtight.core.time import Instant
+    from hangtight.dialects.reading import Usage
     from hangtight.drivers.terms import Terms
 
 UNKNOWN = "the model"
@@ -67,6 +68,7 @@ class Session(Relay):
         "resolved",
         "tapped",
         "terms",
+        "usage",
     )
 
     def __init__(
@@ -94,6 +96,8 @@ class Session(Relay):
         self.reader: Reader | None = None
         self.tapped: Tapped | None = None
         self.end_of_source: Callable[[], End] | None = None
+        self.usage: Usage | None = None
+        """How long prompt and answer are, as the server counts them; known to clients of ours."""
         self.rang: Cancel | None = None
         self.left_running = False
         self.excused = 0.0

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from hangtight.core.attempts import Attempt
     from hangtight.core.heartbeat import Heartbeat, Snapshot
     from hangtight.core.phases import Outcome
+    from hangtight.dialects.reading import Usage
 
 T = TypeVar("T")
 
@@ -249,6 +250,11 @@ class Watch(Generic[T]):
     def tokens(self) -> int:
         """Pieces with content so far. Most servers send one token in each."""
         return self._session.tokens if self._session else 0
+
+    @property
+    def usage(self) -> Usage | None:
+        """Tokens of prompt and answer as the server counts them, over a client of ours; None where it does not say."""
+        return self._session.usage if self._session else None
 
     @property
     def elapsed(self) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 from hangtight.core.facts import Broke, Closed, Content, End, Fact, Left
 from hangtight.dialects.chat import complaint
 from hangtight.dialects.dialect import Assembly, Body, Unfit
-from hangtight.dialects.reading import Piece
+from hangtight.dialects.reading import Piece, Usage
 from hangtight.dialects.wire import Wire
 from hangtight.drivers.http.call import Call, Plan
 from hangtight.drivers.servers import OK, is_loading
@@ -25,6 +25,7 @@ REFUSAL_LIMIT = 16 * 1024 * 1024
 ABOUT_THE_BODY = ("content-length", "content-type", "content-encoding", "transfer-encoding")
 JSON = "application/json"
 EVENTS, LINES = b"event-stream", b"ndjson"
+HEAD = 2  # bytes
 READ = (b"", b"identity", b"gzip", b"x-gzip", b"deflate")
 """The kinds of compression that we can read."""
 
@@ -88,6 +89,10 @@ class Answer:
             record(session, pieces)
         if self.wire.refusal is not None:
             session.note(Broke())
+
+    @property
+    def usage(self) -> Usage | None:
+        return self.wire.usage if self.wire is not None else None
 
     def end(self) -> End:
         return End.WHOLE if self.wire is None else self.wire.end
@@ -205,6 +210,7 @@ class Unpack:
     def __init__(self) -> None:
         self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)
         self._is_first = True
+        self._head = b""
 
     def __call__(self, data: bytes) -> bytes:
         try:
@@ -214,6 +220,11 @@ class Unpack:
 
     def _inflated(self, data: bytes) -> bytes:
         found = b""
+        if self._is_first:  # two bytes tell which kind it is
+            data, self._head = self._head + data, b""
+            if len(data) < HEAD:
+                self._head = data
+                return b""
         while data:
             try:
                 found += self._inflate.decompress(data, EVENT_LIMIT)

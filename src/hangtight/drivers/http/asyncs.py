@@ -113,6 +113,7 @@ class AsyncReading(Reading):
     async def _ended(self, error: BaseException | None) -> bool:
         """True where the end is for `settle` to judge: the source's own end, or one that we made."""
         self.over = True
+        self.count()
         if isinstance(error, StopAsyncIteration) and self.answer is not None:
             self.answer.close(self.session)
         try:

@@ -83,6 +83,10 @@ class Reading(ABC):
         else:
             self.session.ask()
 
+    def count(self) -> None:
+        """What the server has counted."""
+        self.session.usage = self.answer.usage if self.answer is not None else None
+
     def hears_last_words(self) -> bool:
         """After the end mark the rest of a body is read, but only for a moment in all."""
         if self.answer is None or not self.answer.is_complete:

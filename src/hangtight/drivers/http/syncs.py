@@ -131,6 +131,7 @@ class SyncReading(Reading):
         try:
             return self._judge(error)
         finally:
+            self.count()
             self.vigil.close()
             if self.stream is not None:
                 self.stream.close()
