@@ -202,7 +202,7 @@ def descend(kind: type[BaseException]) -> Iterator[type[BaseException]]:
     if not kind.__name__.startswith("_"):
         yield kind
     for below in kind.__subclasses__():
-        if below.__module__ == errors.__name__:
+        if getattr(errors, below.__name__, None) is below:  # not the twins that are made for an SDK
             yield from descend(below)
 
 

@@ -321,7 +321,9 @@ def test_a_listener_that_blocks_does_not_stop_the_clocks_of_the_thread_that_wait
         assert seen.late.limit == "total"
         assert timer.lateness() < 4
         blocked.set()
-    assert settles(lambda: set(threading.enumerate()) <= threads | {t for t in threading.enumerate() if "dog" in t.name})
+    assert settles(
+        lambda: set(threading.enumerate()) <= threads | {t for t in threading.enumerate() if "dog" in t.name}
+    )
 
 
 def test_embeddings_may_take_ten_minutes_and_no_longer() -> None:
@@ -346,5 +348,3 @@ def test_embeddings_may_take_ten_minutes_and_no_longer() -> None:
     late = jumping(asked(700))
     assert isinstance(late, hangtight.TotalTimeout)
     assert (late.limit, round(late.elapsed)) == ("unstreamed", 600)
-
-

@@ -63,9 +63,7 @@ def once(sdk: str, **theirs: Any) -> dict[str, Any]:
 @streamed_or_not
 @both_ways
 @each_sdk
-def test_bytes_that_go_on_for_ever_after_the_end_mark_hold_nobody(
-    sdk: str, asynchronous: bool, streamed: bool
-) -> None:
+def test_bytes_that_go_on_for_ever_after_the_end_mark_hold_nobody(sdk: str, asynchronous: bool, streamed: bool) -> None:
     words = WORDS[sdk]
 
     def never_closes(line: Line) -> None:
@@ -133,9 +131,7 @@ def test_text_behind_the_end_mark_is_not_added(asynchronous: bool, streamed: boo
 # -- the reader in the middle -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "body", [{**CHAT, "stream": True}, {**CHAT, "audio": {"voice": "a"}}, {"input": "x"}], ids=str
-)
+@pytest.mark.parametrize("body", [{**CHAT, "stream": True}, {**CHAT, "audio": {"voice": "a"}}, {"input": "x"}], ids=str)
 def test_a_reader_that_is_busy_with_something_else_is_never_cancelled(body: dict[str, Any]) -> None:
     def in_two_pieces(line: Line) -> None:
         line.head(JSON)
@@ -194,6 +190,27 @@ def test_cancelled_in_the_last_words_of_an_answer_leaves_no_alarm(monkeypatch: p
         asyncio.run(cancelled(server.url))
 
 
+@pytest.mark.parametrize("status", ["200 OK", "429 Too Many Requests"])
+def test_a_body_that_is_closed_before_it_is_read_gives_its_connection_back(status: str) -> None:
+    def talks(line: Line) -> None:
+        line.head(status=status)
+        line.say(*WORDS[OPENAI].hello)
+        line.hold()
+
+    async def close_unread(url: str) -> list[Any]:
+        async with hangtight.http.async_client() as client:
+            async with client.stream("POST", f"{url}/v1/chat/completions", json={**CHAT, "stream": True}):
+                pass
+            return [connection for connection in client._transport.inner._pool.connections if not connection.is_idle()]
+
+    with Wild(talks) as server:
+        assert asyncio.run(close_unread(server.url)) == []
+        with hangtight.http.client() as client:
+            with client.stream("POST", f"{server.url}/v1/chat/completions", json={**CHAT, "stream": True}):
+                pass
+            assert client._transport.inner._pool.connections == []
+
+
 # -- what an answer that was put together is still good for -----------------------------------------------------
 
 
@@ -226,7 +243,10 @@ def test_an_answer_that_was_put_together_in_a_loop_has_them_too() -> None:
 HALF_READ = {
     "kept": ("words = iter(STREAM)\nnext(words)", 0),
     "left by exit": ("for _ in STREAM: raise SystemExit(3)", 3),
-    "in a cycle": ("class Keeper: pass\nkeeper = Keeper()\nkeeper.words = (iter(STREAM), keeper)\nnext(keeper.words[0])", 0),
+    "in a cycle": (
+        "class Keeper: pass\nkeeper = Keeper()\nkeeper.words = (iter(STREAM), keeper)\nnext(keeper.words[0])",
+        0,
+    ),
 }
 
 

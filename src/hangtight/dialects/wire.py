@@ -14,6 +14,7 @@ from hangtight.dialects.reading import CONTACT, Piece, Usage, usage_in
 from hangtight.drivers.sse import EVENT_LIMIT, Event, Item, NDJSONDecoder, SSEDecoder
 
 DONE: Final = "[DONE]"
+LAST_EVENT: Final = b"data: [DONE]\n\n"
 ERROR: Final = "error"
 LONGEST_SHOWN: Final = 200  # characters of what could not be read
 
@@ -61,6 +62,9 @@ class Wire:
     def feed(self, data: bytes) -> list[Piece]:
         """What these bytes mean, without mere contact. Only EventTooLarge is ever raised."""
         if self._clean:
+            if data == LAST_EVENT:
+                self._done = not self._dialect.lines
+                return []
             pieces = self._line(data) if self._dialect.lines else self._event(data)
             if pieces is not None:
                 return pieces
