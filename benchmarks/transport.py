@@ -109,5 +109,5 @@ def rows() -> list[Row]:
         call = added(kind, 0, CALLS) / CALLS
         chunk = (added(kind, CHUNKS, 1) - call) / CHUNKS
         found.append(Row(f"transport, {kind}: added to a call", call * MICRO, "us", 60))
-        found.append(Row(f"transport, {kind}: added to a chunk, its bytes read", chunk * MICRO, "us", 4))
+        found.append(Row(f"transport, {kind}: added to a chunk, its bytes read", chunk * MICRO, "us", 6))
     return found

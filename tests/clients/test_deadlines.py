@@ -1,12 +1,10 @@
-"""Where a deadline could be missed: foreign calls, pools, redirects, retries, dead addresses, uploads, listeners."""
+"""Where a deadline could be missed: foreign calls, pools, redirects, retries, dead addresses."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -28,11 +26,10 @@ from tests.clients.kit import (
     async_client,
     nothing_left,
     one_lab,
-    settles,
     sync_client,
 )
 from tests.clients.peer import HELLO, Peer, Said
-from tests.clients.wild import JSON, LONG, WORDS, Line, Wild, hello
+from tests.clients.wild import WORDS, Line, Wild
 
 pytestmark = pytest.mark.real
 
@@ -147,6 +144,30 @@ def test_embeddings_outlive_the_limits_of_generations_and_keep_the_one_of_their_
         assert error.limit == "unstreamed"
 
 
+def test_embeddings_may_take_ten_minutes_and_no_longer() -> None:
+    async def asked(seconds: float) -> BaseException | None:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            await asyncio.sleep(seconds)
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}")
+            writer.close()
+
+        listening = await asyncio.start_server(answer, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/v1/embeddings"
+        async with listening, hangtight.http.async_client(verify=NO_TLS) as client:
+            try:
+                await client.post(url, json={"model": "m", "input": "x"})
+            except hangtight.GenerationTimeout as error:
+                await asyncio.sleep(seconds)
+                return error
+        return None
+
+    assert jumping(asked(500)) is None
+    late = jumping(asked(700))
+    assert isinstance(late, hangtight.TotalTimeout)
+    assert (late.limit, round(late.elapsed)) == ("unstreamed", 600)
+
+
 # -- before anything is sent --------------------------------------------------------------------------------------
 
 
@@ -165,13 +186,15 @@ def test_waiting_for_a_connection_of_the_pool_in_a_loop_has_the_clocks() -> None
     async def ask(url: str) -> None:
         body = {**CHAT, "stream": True}
         only = httpx2.Limits(max_connections=1)
-        async with hangtight.http.async_client(total=SOON, limits=only) as client:
-            async with client.stream("POST", f"{url}/v1/chat/completions", json=body) as first:
-                await anext(aiter(first.aiter_bytes()))
-                timer = BareTimer(SOON)
-                with pytest.raises(hangtight.TotalTimeout):
-                    await client.post(f"{url}/v1/chat/completions", json=body)
-                assert timer.lateness() < 4
+        async with (
+            hangtight.http.async_client(total=SOON, limits=only) as client,
+            client.stream("POST", f"{url}/v1/chat/completions", json=body) as first,
+        ):
+            await anext(aiter(first.aiter_bytes()))
+            timer = BareTimer(SOON)
+            with pytest.raises(hangtight.TotalTimeout):
+                await client.post(f"{url}/v1/chat/completions", json=body)
+            assert timer.lateness() < 4
 
     with Wild(half) as server:
         asyncio.run(ask(server.url))
@@ -245,106 +268,3 @@ def test_nothing_is_sent_after_the_deadline(asynchronous: bool, streamed: bool) 
         seen = How(OPENAI, asynchronous, streamed, {"total": 2 * SOON}).call(peer.url, "m")
         assert isinstance(seen.error, hangtight.TotalTimeout)
         assert len(peer.asked) == 1
-
-
-# -- while it is sent ---------------------------------------------------------------------------------------------
-
-
-@both_ways
-def test_an_upload_that_the_server_takes_slowly_is_no_silence(asynchronous: bool) -> None:
-    begun: list[float] = []
-
-    def takes_its_time(line: Line) -> None:
-        left = int(line.asked.headers["content-length"]) - len(line.asked.body)
-        began = time.monotonic()
-        while left > 0:
-            left -= len(line.connection.recv(min(left, 128 * 1024)))
-            if time.monotonic() - began < 5 * SOON:
-                time.sleep(SOON / 40)
-        begun.append(time.monotonic() - began)
-        hello(line)
-
-    with Wild(takes_its_time, reads_bodies=False, buffer=128 * 1024) as server:
-        ours = {"first_token": SOON, "idle": SOON, "total": 30}
-        seen = How(OPENAI, asynchronous, ours=ours, more={"extra_body": LARGE}).call(server.url, "m")
-        assert (seen.error, seen.text) == (None, "hello")
-        assert begun[0] > 3 * SOON
-
-
-@both_ways
-def test_total_rings_in_the_middle_of_a_slow_upload(asynchronous: bool) -> None:
-    def takes_for_ever(line: Line) -> None:
-        while line.connection.recv(64 * 1024):
-            line.hold(SOON / 4)
-
-    with Wild(takes_for_ever, reads_bodies=False, buffer=128 * 1024) as server:
-        timer = BareTimer(2 * SOON)
-        how = How(OPENAI, asynchronous, ours={"total": 2 * SOON}, more={"extra_body": LARGE})
-        assert how.call(server.url, "m").late.limit == "total"
-        assert timer.lateness() < 4
-
-
-LARGE = {"padding": "x" * (32 * 1024 * 1024)}
-"""Far more than the buffers of a connection hold."""
-
-
-# -- while it is waited for ---------------------------------------------------------------------------------------
-
-
-@both_ways
-@each_sdk
-def test_an_answer_in_one_piece_has_the_limit_of_those_however_early_its_head_came(
-    sdk: str, asynchronous: bool
-) -> None:
-    def late(line: Line) -> None:
-        line.head(JSON)
-        line.hold(3 * SOON)
-        line.say(httpx.Response(200, json=WORDS[sdk].whole).content)
-        line.end()
-
-    with Wild(late) as server:
-        for ours, error in (({"unstreamed": LONG}, None), ({"unstreamed": SOON, "idle": LONG}, "unstreamed")):
-            how = How(sdk, asynchronous, False, {"first_token": SOON, "idle": SOON, **ours})
-            seen = how.call(server.url, "m")
-            assert getattr(seen.error, "limit", seen.error) == error
-            assert seen.text == ("" if error else "hello")
-
-
-@streamed_or_not
-def test_a_listener_that_blocks_does_not_stop_the_clocks_of_the_thread_that_waits(streamed: bool) -> None:
-    blocked = threading.Event()
-    threads = set(threading.enumerate())
-    ours = {"total": 2 * SOON, "heartbeat": SOON / 4, "on_heartbeat": lambda _: blocked.wait(LONG)}
-    with Wild(half) as server:
-        timer = BareTimer(2 * SOON)
-        seen = How(OPENAI, False, streamed, ours).call(server.url, "m")
-        assert seen.late.limit == "total"
-        assert timer.lateness() < 4
-        blocked.set()
-    assert settles(
-        lambda: set(threading.enumerate()) <= threads | {t for t in threading.enumerate() if "dog" in t.name}
-    )
-
-
-def test_embeddings_may_take_ten_minutes_and_no_longer() -> None:
-    async def asked(seconds: float) -> BaseException | None:
-        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await reader.readuntil(b"\r\n\r\n")
-            await asyncio.sleep(seconds)
-            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}")
-            writer.close()
-
-        listening = await asyncio.start_server(answer, "127.0.0.1", 0)
-        url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/v1/embeddings"
-        async with listening, hangtight.http.async_client(verify=NO_TLS) as client:
-            try:
-                await client.post(url, json={"model": "m", "input": "x"})
-            except hangtight.GenerationTimeout as error:
-                await asyncio.sleep(seconds)
-                return error
-        return None
-
-    assert jumping(asked(500)) is None
-    late = jumping(asked(700))
-    assert isinstance(late, hangtight.TotalTimeout)
-    assert (late.limit, round(late.elapsed)) == ("unstreamed", 600)

@@ -142,16 +142,18 @@ def test_a_reader_that_is_busy_with_something_else_is_never_cancelled(body: dict
 
     async def reads_in_pieces(url: str) -> list[str]:
         done: list[str] = []
-        async with hangtight.http.async_client(first_token=SOON, idle=SOON, unstreamed=SOON) as client:
-            async with client.stream("POST", f"{url}/v1/chat/completions", json=body) as answer:
-                pieces = aiter(answer.aiter_bytes())
-                done.append((await anext(pieces)).decode())
-                await asyncio.sleep(3 * SOON)
-                done.append("worked")
-                try:
-                    done += [piece.decode() async for piece in pieces]
-                except hangtight.TotalTimeout:
-                    done.append("late")
+        async with (
+            hangtight.http.async_client(first_token=SOON, idle=SOON, unstreamed=SOON) as client,
+            client.stream("POST", f"{url}/v1/chat/completions", json=body) as answer,
+        ):
+            pieces = aiter(answer.aiter_bytes())
+            done.append((await anext(pieces)).decode())
+            await asyncio.sleep(3 * SOON)
+            done.append("worked")
+            try:
+                done += [piece.decode() async for piece in pieces]
+            except hangtight.TotalTimeout:
+                done.append("late")
         task = asyncio.current_task()
         assert task is not None
         assert task.cancelling() == 0

@@ -270,12 +270,12 @@ def test_no_text_is_mixed_among_twenty_threads_with_one_client() -> None:
             seen["silent" if silent else "well"] += 1
             wrong.extend([] if expected else [(model, text)])
 
-    with Wild(repeats_its_name) as server:
-        with sync_client(OPENAI, server.url, {"idle": 1, "first_token": LONG}, max_retries=0) as client:
-            threads = [threading.Thread(target=ask, args=(client, number)) for number in range(20)]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
+    ours = {"idle": 1, "first_token": LONG}
+    with Wild(repeats_its_name) as server, sync_client(OPENAI, server.url, ours, max_retries=0) as client:
+        threads = [threading.Thread(target=ask, args=(client, number)) for number in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
     assert wrong == []
     assert seen == {"well": 55, "silent": 25}

@@ -15,7 +15,7 @@ from tests.clients.kit import ANTHROPIC, OLLAMA, OPENAI
 from tests.clients.peer import Asked, chat_chunk, sse
 
 LONG = 8.0
-"""Seconds after which it gives up what would go on for ever: a call that is held by it ends all the same, far too late."""
+"""Seconds after which it gives up what would go on for ever: a call that it holds ends all the same, far too late."""
 PIECE = 64 * 1024
 EVENTS, LINES, JSON = "text/event-stream", "application/x-ndjson", "application/json"
 
@@ -183,7 +183,7 @@ WORDS = {
             {"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": None}, "usage": USAGE},
             {"type": "message_stop"},
         ),
-        *_named({"type": "ping"}),
+        _named({"type": "ping"})[0],
         _named({"type": "error", "error": {"type": "overloaded_error", "message": "boom"}}),
         {**MESSAGE, "content": [{"type": "text", "text": "hello"}], "stop_reason": "end_turn"},
     ),
@@ -191,7 +191,7 @@ WORDS = {
         LINES,
         _lines({"model": "m", "message": {"role": "assistant", "content": "hello"}, "done": False}),
         _lines(FINISHED),
-        *_lines(FINISHED),
+        _lines(FINISHED)[0],
         _lines({"error": "boom"}),
         {**FINISHED, "message": {"role": "assistant", "content": "hello"}},
     ),

@@ -28,11 +28,16 @@ def msgspec() -> ModuleType | None:
     return msgspec
 
 
-@cache
 def loader() -> Load:
     """What reads any JSON. Where it refuses a text, `patient_load` may still take it."""
-    found = msgspec()
-    return patient_load if found is None else found.json.Decoder().decode
+    return patient_load if msgspec() is None else _quick_load()
+
+
+@cache
+def _quick_load() -> Load:
+    from msgspec.json import Decoder
+
+    return Decoder().decode
 
 
 def patient_load(data: str | bytes) -> Any:
@@ -40,14 +45,16 @@ def patient_load(data: str | bytes) -> Any:
     return json.loads(data if isinstance(data, str) else data.decode("utf-8", "replace"))
 
 
-@cache
 def steady_for(name: str) -> Steady | None:
     """What reads only the chunk that comes a thousand times, in half the time; None for any other chunk.
 
     Where the dialect's own reader is fast enough there is none.
     """
-    if name not in WITH_CHOICES or msgspec() is None:
-        return None
+    return _steady() if name in WITH_CHOICES and msgspec() is not None else None
+
+
+@cache
+def _steady() -> Steady:
     decode = _choices_decoder()
 
     def read(data: str | bytes) -> Piece | None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import inspect
 import sys
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from hangtight.core.facts import Cancelled, Finished, Left, Slept
 from hangtight.core.heartbeat import Heartbeat
 from hangtight.core.orders import Cancel, CancelAgain, Excused
 from hangtight.core.time import Instant
-from hangtight.drivers.handover import handing
+from hangtight.drivers.handover import HANDED, handing
 from hangtight.errors import HangtightError
 
 if TYPE_CHECKING:
@@ -216,14 +217,15 @@ async def flow(opening: Callable[[], Any], session: Session, loop: asyncio.Abstr
         with handing(session):
             life.source = await opened(opening, session)
         step, alarm, reader = aiter(life.source).__anext__, life.alarm, session.reader
-        lends = session.lends
+        lent = weakref.ref(session) if session.lends else None
         while True:
             alarm.task = asyncio.current_task()
-            if lends:
-                with handing(session):
-                    chunk = await step()
-            else:
+            token = HANDED.set(lent) if lent is not None else None
+            try:
                 chunk = await step()
+            finally:
+                if token is not None:
+                    HANDED.reset(token)
             if session.stands_aside:
                 yield chunk
                 continue
