@@ -140,7 +140,7 @@ def test_the_limits_around_an_agent_hold_in_its_second_call_too(asynchronous: bo
     timer = BareTimer(SOON)
     watch, heard, error = watched(Agent(lab.url, FAST, MUTE, streamed=streamed), asynchronous, idle=SOON)
     assert isinstance(error, hangtight.IdleTimeout)
-    assert timer.lateness() < 5
+    assert timer.lateness() < LONG / SOON / 4
     assert (error.source, watch.outcome) == ("the call", "timeout")
     assert heard.startswith(text_of(FAST))
     assert lab.when(MUTE, lambda counts: counts.cancelled == 1).asked == 1
@@ -240,7 +240,7 @@ def test_a_server_that_shows_nothing_of_itself_takes_of_the_same_total(asynchron
         timer = BareTimer(2 * SOON)
         with pytest.raises(hangtight.TotalTimeout):
             ask(asynchronous, model="m", url=server.url, total=2 * SOON)
-        assert timer.lateness() < 4
+        assert timer.lateness() < LONG / SOON / 4
 
 
 @pytest.mark.parametrize(

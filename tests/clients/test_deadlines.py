@@ -29,11 +29,13 @@ from tests.clients.kit import (
     sync_client,
 )
 from tests.clients.peer import HELLO, Peer, Said
-from tests.clients.wild import WORDS, Line, Wild
+from tests.clients.wild import LONG, WORDS, Line, Wild
 
 pytestmark = pytest.mark.real
 
 SOON = 0.2
+HELD = LONG / SOON / 4
+"""Who is that late, against a timer of `SOON`, was held."""
 CHAT: dict[str, Any] = {"model": "m", "messages": MESSAGES}
 VECTOR = b'{"object":"list","model":"m","data":[],"usage":{"prompt_tokens":1,"total_tokens":1}}'
 CALLS = {
@@ -96,7 +98,7 @@ def test_a_timeout_of_the_sdk_ends_whatever_call_it_was_given_for(call: str, asy
         error = error_of(call, asynchronous, server.url, {}, timeout=SOON)
         assert isinstance(error, hangtight.GenerationTimeout)
         assert error.source == f"timeout={SOON} of the client library"
-        assert timer.lateness() < 4
+        assert timer.lateness() < HELD
         assert len(server.asked) == 1
 
 
@@ -175,11 +177,12 @@ def test_waiting_for_a_connection_of_the_pool_has_the_clocks() -> None:
     with Wild(half) as server, hangtight.http.client(total=SOON, limits=httpx2.Limits(max_connections=1)) as client:
         body = {**CHAT, "stream": True}
         with client.stream("POST", f"{server.url}/v1/chat/completions", json=body) as first:
-            next(first.iter_bytes())  # a slow reader: it keeps the only connection
+            pieces = first.iter_bytes()
+            next(pieces)  # a slow reader: it keeps the only connection
             timer = BareTimer(SOON)
             with pytest.raises(hangtight.TotalTimeout):
                 client.post(f"{server.url}/v1/chat/completions", json=body)
-            assert timer.lateness() < 4
+            assert timer.lateness() < HELD
 
 
 def test_waiting_for_a_connection_of_the_pool_in_a_loop_has_the_clocks() -> None:
@@ -190,11 +193,12 @@ def test_waiting_for_a_connection_of_the_pool_in_a_loop_has_the_clocks() -> None
             hangtight.http.async_client(total=SOON, limits=only) as client,
             client.stream("POST", f"{url}/v1/chat/completions", json=body) as first,
         ):
-            await anext(aiter(first.aiter_bytes()))
+            pieces = aiter(first.aiter_bytes())
+            await anext(pieces)
             timer = BareTimer(SOON)
             with pytest.raises(hangtight.TotalTimeout):
                 await client.post(f"{url}/v1/chat/completions", json=body)
-            assert timer.lateness() < 4
+            assert timer.lateness() < HELD
 
     with Wild(half) as server:
         asyncio.run(ask(server.url))
@@ -256,7 +260,7 @@ def test_a_redirect_that_leads_round_in_circles_has_one_deadline(asynchronous: b
         timer = BareTimer(2 * SOON)
         how = How(OPENAI, asynchronous, streamed, {"total": 2 * SOON}, theirs={"max_retries": 0})
         assert how.call(server.url, "m").late.limit == "total"
-        assert timer.lateness() < 2.5
+        assert timer.lateness() < 4
         assert len(server.asked) > 1
 
 

@@ -244,8 +244,7 @@ async def flow(opening: Callable[[], Any], session: Session, loop: asyncio.Abstr
                 alarm.take_back()
             yield chunk
             if kind is machine.lane and kind is not None:
-                machine.since = now()
-                machine.waiting = True
+                machine.since, machine.waiting = now(), True
             elif session.rang is not None:
                 break
             else:

@@ -95,7 +95,9 @@ class Answer:
         return self.wire.usage if self.wire is not None else None
 
     def end(self) -> End:
-        return End.WHOLE if self.wire is None else self.wire.end
+        if self.wire is None or (self.unread and _whole_after_all(self)):
+            return End.WHOLE
+        return self.wire.end
 
     def last_fact(self) -> Fact:
         """What it is when the reader stops here."""

@@ -23,6 +23,7 @@ HEADERS: Mapping[bytes, str] = {
     b"x-hangtight-idle": "idle",
 }
 MODE = b"x-hangtight-mode"
+OURS = (b"x", b"X", b"a", b"A")  # x-hangtight-..., x-stainless-..., accept-encoding
 OF_HTTPX = {"connect": 5.0, "read": 5.0, "write": 5.0, "pool": 5.0}
 OF_SDKS = {"connect": 5.0, "read": 600}
 """What these give where nobody gave anything."""
@@ -40,7 +41,9 @@ class Asked:
         self.host: str = url.host
         self.path: str = url.path
         self.place = f"{self.host}:{url.port or ''}"
-        self.headers: dict[bytes, bytes] = {name.lower(): value for name, value in request.headers.raw}
+        raw = request.headers.raw
+        self.headers: dict[bytes, bytes] = {name.lower(): value for name, value in raw if name[:1] in OURS}
+        """Those that may mean something to us."""
         self.dialect: Dialect | None = dialect_for(self.path) if request.method == "POST" else None
         self.body: Body = {}
         if self.dialect is not None:

@@ -9,7 +9,7 @@ from functools import cache, partial
 from typing import Any
 
 from hangtight.drivers import aio, clock
-from hangtight.drivers.http.answers import LAST_WORDS, REFUSAL_LIMIT
+from hangtight.drivers.http.answers import LAST_WORDS, REFUSAL_LIMIT, Answer
 from hangtight.drivers.http.attempt import Course, Reading, course
 from hangtight.drivers.http.call import Call, Settings
 from hangtight.drivers.http.memory import Looking, base_of
@@ -29,6 +29,10 @@ class AsyncReading(Reading):
         self._step: Callable[[], Awaitable[bytes]] | None = None
         base = base_of(call)
         self._looking = Looking(loop, base, call.attempts.model, self.session.note) if base is not None else None
+
+    def begins(self, response: Any) -> Answer:
+        self.life.source = response.stream  # closed with this life, read or not
+        return super().begins(response)
 
     async def send(self, pool: float | None) -> Any:
         if self.is_late:
@@ -58,7 +62,6 @@ class AsyncReading(Reading):
         if self.over or answer is None:
             return None
         if self._step is None:
-            self.life.source = self.stream
             self._step = aiter(self.stream).__anext__
         if answer.is_complete:
             return await self._last_words(self._step)
@@ -82,8 +85,7 @@ class AsyncReading(Reading):
 
     async def _last_words(self, step: Callable[[], Awaitable[bytes]]) -> bytes | None:
         """Behind the end mark, for a moment: a connection whose body was read to its end can be used again."""
-        machine = self.session.machine
-        if machine.next_wakeup() > self.session.clock():
+        if self.hears_last_words():
             with suppress(StopAsyncIteration, TimeoutError):
                 async with asyncio.timeout(LAST_WORDS):
                     return await step()

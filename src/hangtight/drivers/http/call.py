@@ -18,7 +18,7 @@ from hangtight.drivers.faults import attempt_of, fault_of, tell
 from hangtight.drivers.handover import handed
 from hangtight.drivers.http.asked import Asked, in_timeout
 from hangtight.drivers.http.sdk import dressed
-from hangtight.drivers.http.sending import sending_kind
+from hangtight.drivers.http.sending import PIECE, sending_kind
 from hangtight.drivers.session import Session
 from hangtight.drivers.terms import AROUND, Given, Listener, Terms, terms_of
 from hangtight.errors import BackendError, HangtightError
@@ -160,7 +160,10 @@ class Call:
         sent.__dict__.update(request.__dict__)
         sent.extensions = {**request.extensions, "timeout": {"connect": self.timeout.get("connect"), "pool": pool}}
         content = self._content()
-        sent.stream = sending_kind(self.lib)(sent.stream if content is None else self.lib.ByteStream(content), session)
+        if content is not None:
+            sent.stream = self.lib.ByteStream(content)
+        if self.asked.dialect is None or len(content or request.content) > PIECE:
+            sent.stream = sending_kind(self.lib)(sent.stream, session)
         if content is not None or self.asked.headers.get(b"accept-encoding") not in READABLE:
             sent.headers = request.headers.copy()
             sent.headers["accept-encoding"] = "identity"

@@ -97,8 +97,7 @@ class SyncReading(Reading):
 
     def _last_words(self, step: Callable[[], bytes]) -> bytes | None:
         """Behind the end mark, for a moment: a connection whose body was read to its end can be used again."""
-        session = self.session
-        if session.machine.next_wakeup() > session.clock():
+        if self.hears_last_words():
             before, HERE.vigil = HERE.vigil, Moment(LAST_WORDS)
             try:
                 return step()
