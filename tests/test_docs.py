@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import gc
 import importlib.util
 import inspect
 import re
@@ -97,6 +98,8 @@ def test_every_example_runs(page: Path, lab: Lab) -> None:
     names: dict[str, Any] = {"__name__": "example"}
     for number, block in enumerate(blocks(page, "python"), 1):
         execute(block, f"{page.name}, python block {number}", names)
+    names.clear()
+    gc.collect()  # what a page leaves open for the sake of brevity is closed here, where nobody minds
 
 
 def test_an_example_that_is_not_run_still_has_to_be_python() -> None:
