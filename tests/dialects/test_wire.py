@@ -19,8 +19,8 @@ from hangtight.dialects import quick
 from hangtight.dialects.dialect import Dialect, Unfit, dialect_for
 from hangtight.dialects.quick import loader
 from hangtight.dialects.reading import Piece
+from hangtight.dialects.sse import EVENT_LIMIT, EventTooLarge
 from hangtight.dialects.wire import Wire
-from hangtight.drivers.sse import EVENT_LIMIT, EventTooLarge
 
 FINISH: Piece = (None, "", True)
 CALL: Piece = (Content, "", False)

@@ -11,7 +11,7 @@ from hangtight.core.facts import End
 from hangtight.dialects.dialect import MESSAGE, Assembly, Chunk, Dialect, Refusal
 from hangtight.dialects.quick import loader, patient_load, steady_for
 from hangtight.dialects.reading import CONTACT, Piece, Usage, usage_in
-from hangtight.drivers.sse import EVENT_LIMIT, Event, Item, NDJSONDecoder, SSEDecoder
+from hangtight.dialects.sse import EVENT_LIMIT, Event, Item, NDJSONDecoder, SSEDecoder
 
 DONE: Final = "[DONE]"
 LAST_EVENT: Final = b"data: [DONE]\n\n"

@@ -30,11 +30,11 @@ from hangtight.dialects.chat import (
     streamed,
     tokens_of,
 )
+from hangtight.dialects.sse import Event, EventTooLarge, Item, NDJSONDecoder, SSEDecoder
 from hangtight.drivers import clock
 from hangtight.drivers.http11 import BrokenBody, HTTPError, Response, request
 from hangtight.drivers.residency import watched_memory
 from hangtight.drivers.servers import Server, is_loading
-from hangtight.drivers.sse import Event, EventTooLarge, Item, NDJSONDecoder, SSEDecoder
 from hangtight.drivers.terms import AROUND, LimitArgs, given, terms_of
 from hangtight.drivers.watch import Watch
 from hangtight.errors import BackendError

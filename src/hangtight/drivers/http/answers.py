@@ -10,12 +10,12 @@ from hangtight.core.facts import Broke, Closed, Content, End, Fact, Left
 from hangtight.dialects.chat import complaint
 from hangtight.dialects.dialect import Assembly, Body, Unfit
 from hangtight.dialects.reading import Piece, Usage
+from hangtight.dialects.sse import EVENT_LIMIT, EventTooLarge
 from hangtight.dialects.wire import Wire
 from hangtight.drivers.http.call import Call, Plan
 from hangtight.drivers.servers import OK, is_loading
 from hangtight.drivers.session import Session
 from hangtight.drivers.sources import EXTENSION
-from hangtight.drivers.sse import EVENT_LIMIT, EventTooLarge
 from hangtight.errors import BackendError, Truncated
 
 ASK_AGAIN = 1.0  # seconds between two questions to a server that is loading its model

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from hangtight.drivers.sse import Contact, Event, EventTooLarge, Item, NDJSONDecoder, SSEDecoder
+from hangtight.dialects.sse import Contact, Event, EventTooLarge, Item, NDJSONDecoder, SSEDecoder
 
 Decoder = SSEDecoder | NDJSONDecoder
 TOO_LARGE = Contact("too large")  # stands for the error, so that what came before it can be compared too
