@@ -89,6 +89,14 @@ def test_a_tool_and_a_person_are_not_silence() -> None:
     assert shown.splitlines()[-1].startswith("finished: ")
 
 
+def test_the_steps_of_an_agent_share_one_deadline_and_it_ends_with_what_it_has() -> None:
+    shown = shown_by("agent.py").splitlines()
+    assert shown[0].strip() == SAID
+    assert shown[1] == "[Budget exhausted] Task incomplete."
+    assert '{"event": "step", "name": "plan", "share": 0.3}' in shown
+    assert shown[-1] == '{"event": "response", "text": "[Budget exhausted] Task incomplete."}'
+
+
 def test_the_demo_shows_a_load_that_survives_and_a_hang_that_is_caught() -> None:
     shown = shown_by("demo.py")
     assert "it was loading" in shown

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hangtight import http as http
     from hangtight.core.heartbeat import Heartbeat as Heartbeat
     from hangtight.core.limits import Limits as Limits
+    from hangtight.drivers.budgets import budget as budget
     from hangtight.drivers.child import achild as achild
     from hangtight.drivers.child import child as child
     from hangtight.drivers.generating import Answer as Answer
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from hangtight.drivers.watch import Watch as Watch
     from hangtight.drivers.watch import watch as watch
     from hangtight.errors import BackendError as BackendError
+    from hangtight.errors import BudgetSpent as BudgetSpent
     from hangtight.errors import FirstTokenTimeout as FirstTokenTimeout
     from hangtight.errors import GenerationTimeout as GenerationTimeout
     from hangtight.errors import HangtightError as HangtightError
@@ -46,6 +48,7 @@ _WHERE = {
     "Watch": "drivers.watch",
     "achild": "drivers.child",
     "agenerate": "drivers.generating",
+    "budget": "drivers.budgets",
     "astream": "drivers.generating",
     "child": "drivers.child",
     "generate": "drivers.generating",
@@ -54,6 +57,7 @@ _WHERE = {
     "stream": "drivers.generating",
     "watch": "drivers.watch",
     "BackendError": "errors",
+    "BudgetSpent": "errors",
     "FirstTokenTimeout": "errors",
     "GenerationTimeout": "errors",
     "HangtightError": "errors",

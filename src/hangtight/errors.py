@@ -7,6 +7,7 @@ HangtightError
 │   ├── FirstTokenTimeout                       first_token, or thinking before the first delta
 │   ├── IdleTimeout                             idle, or thinking after the first delta
 │   └── TotalTimeout                            total, or unstreamed
+├── BudgetSpent                                 the time of a task is spent: the call was not begun
 ├── BackendError                                the model's side broke, not the clock
 │   └── Truncated                               a stream ended without saying that it was the end
 └── SettingsError (also a ValueError)           a setting that cannot be meant
@@ -86,6 +87,26 @@ class IdleTimeout(GenerationTimeout):
 
 class TotalTimeout(GenerationTimeout):
     """The whole call took too long."""
+
+
+class BudgetSpent(HangtightError):
+    """The time of a task is spent, so the next call is not begun; what there is so far is the caller's to return.
+
+    Its text is one line, which may stand in an answer as it is. Why, and what to change, are its notes.
+    """
+
+    TEXT = "[Budget exhausted] Task incomplete."
+
+    remaining: float = 0.0
+    """Seconds that a call could still have had."""
+    needed: float = 0.0
+    """Seconds that it would have needed, as far as that is known."""
+    total: float = 0.0
+    elapsed: float = 0.0
+    step: str = ""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(args or (self.TEXT,)))
 
 
 class BackendError(HangtightError):

@@ -44,6 +44,20 @@ class Unset(Enum):
 UNSET = Unset.UNSET
 
 
+class Auto(Enum):
+    """The type of `AUTO`, which says that a limit is to be learned."""
+
+    AUTO = "auto"
+
+    def __repr__(self) -> str:
+        return "auto"
+
+
+AUTO = Auto.AUTO
+LEARNABLE = ("first_token", "idle", "total")
+Setting = float | Auto | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """The limits of a call, in seconds; `None` is no limit. The defaults are the time contract's.
@@ -78,7 +92,12 @@ class Limits:
         """
         if checked("remaining", remaining) is None or remaining is None:
             return self
-        return self.scaled_to(_least(self.total, remaining)).cut_to(remaining)
+        return self.inside(remaining)
+
+    def inside(self, remaining: float) -> Limits:
+        """`within` for a parent that is known to be one; its length may be for ever."""
+        effective = _least(self.total, remaining)
+        return self.scaled_to(None if effective == FOREVER else effective).cut_to(remaining)
 
     def scaled_to(self, effective: float | None) -> Limits:
         """These limits for a call that may take `effective` seconds in all: the rule of modes and budgets."""
@@ -95,6 +114,8 @@ class Limits:
     def cut_to(self, remaining: float) -> Limits:
         """Nothing here outlives what remains."""
         bounded = ("first_token", "idle", "total", "extend_to", "queue", "load", "thinking", "unstreamed")
+        if remaining == FOREVER:
+            return self
         return replace(self, **{name: _least(getattr(self, name), remaining) for name in bounded})
 
     def __repr__(self) -> str:

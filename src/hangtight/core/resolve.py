@@ -6,26 +6,31 @@ what was; a mode or a budget scales and cuts; and the allowances come on top, ne
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
+from hangtight.core.clocks import clocks_of, cut_clocks
 from hangtight.core.limits import (
+    AUTO,
     FIRST_TOKEN_IN_A_MODE,
     IDLE_IN_A_MODE,
     NAMES,
     Limits,
+    Setting,
+    checked,
     length,
 )
-from hangtight.core.time import FOREVER, Seconds, plain
-from hangtight.core.timers import Clocks, TotalFrom
+from hangtight.core.time import FOREVER, plain
+from hangtight.core.timers import Clocks
 
-TOKENS_PER_SECOND_NEARBY = 50.0
-TOKENS_PER_SECOND_FAR = 500.0
-PREFILL_SHARE_OF_TOTAL = 0.5  # a prompt may lengthen first_token to at most half of total
+if TYPE_CHECKING:
+    from hangtight.core.pace import Learned
+
 EXTENSION_OF_A_MODE = 2.0
-UNSTREAMED_FOREIGN = Seconds(600.0)
+DEFAULTS: Final = Limits()
+NOTHING_LEARNED: Final[Mapping[str, Learned]] = {}
 
 
 class Rank(IntEnum):
@@ -48,9 +53,11 @@ class Layer:
     rank: Rank
     source: str
     """How people know the place: `the call`, `mode deep`, `hangtight.yaml:14`."""
-    values: Mapping[str, float | None] = field(default_factory=dict)
+    values: Mapping[str, Setting] = field(default_factory=dict)
     change: str = ""
     """The line to change there, with `{name}` and `{value}`; without one, the line of the door is shown."""
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """Where exactly each of them stands, where that is known better: `hangtight.yaml:14`."""
     cuts: bool = False
     """Its numbers only ever shorten what the others say."""
 
@@ -68,6 +75,15 @@ class Value:
     follows: bool = False
     """Nobody said it: it is what another number asks for."""
 
+    @property
+    def in_person(self) -> bool:
+        """The call, a header, a budget or a parent gave it: it is meant as it stands."""
+        return self.rank is Rank.CALL
+
+    @property
+    def is_default(self) -> bool:
+        return self.rank is Rank.DEFAULT
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
@@ -76,6 +92,8 @@ class Situation:
     remaining: float | None = None
     """What a budget or another parent has left."""
     parent: str = "the budget"
+    change: str = ""
+    """The line to change at that parent."""
     left: float | None = None
     """What the attempts before this one have left of `total`."""
     prompt_tokens: int = 0
@@ -90,15 +108,34 @@ class Situation:
     """False for what passes through without being a generation: only a `total` given in person holds for it."""
 
 
-@dataclass(frozen=True, slots=True)
 class Resolved:
     """The limits as they were meant, where each came from, and the clocks that they become."""
 
-    limits: Limits
-    values: Mapping[str, Value]
-    clocks: Clocks
-    absent: bool = False
-    """The model is known not to be in memory: the call starts in `load`."""
+    __slots__ = ("_limits", "_values", "absent", "clocks")
+
+    def __init__(
+        self, limits: Limits | None, values: Mapping[str, Value] | None, clocks: Clocks, *, absent: bool = False
+    ) -> None:
+        self._limits = limits
+        self._values = values
+        self.clocks = clocks
+        self.absent = absent
+        """The model is known not to be in memory: the call starts in `load`."""
+
+    @property
+    def limits(self) -> Limits:
+        assert self._limits is not None, "what is resolved has limits"
+        return self._limits
+
+    @property
+    def values(self) -> Mapping[str, Value]:
+        assert self._values is not None, "what is resolved knows its values"
+        return self._values
+
+    def unheard(self) -> Resolved:
+        """The same where nobody listens: there is no heartbeat to wake for."""
+        clocks = replace(self.clocks, heartbeat=FOREVER)
+        return Resolved(self._limits, self._values, clocks, absent=self.absent)
 
 
 MODES: Mapping[str, float] = {"fast": 30.0, "deep": 120.0, "search": 60.0}
@@ -110,12 +147,15 @@ def mode_layer(name: str) -> Layer:
     return Layer(Rank.MODE, f"mode {name}", {"total": total, "extend_to": EXTENSION_OF_A_MODE * total})
 
 
-def resolve(layers: Iterable[Layer], situation: Situation | None = None) -> Resolved:
+def resolve(
+    layers: Iterable[Layer], situation: Situation | None = None, learned: Mapping[str, Learned] = NOTHING_LEARNED
+) -> Resolved:
+    """The limits and clocks of a call of which these layers, in whatever order, say something."""
     situation = situation or Situation()
     ordered = sorted(layers, key=lambda layer: layer.rank, reverse=True)
     cutting = [layer for layer in ordered if layer.cuts]
     ordered = [layer for layer in ordered if not layer.cuts]
-    values = {name: _highest(name, ordered) for name in NAMES}
+    values = {name: _highest(name, ordered, learned) for name in NAMES}
     scaled = situation.remaining is not None or any(layer.rank is Rank.MODE for layer in ordered)
     situation = _after_other_attempts(situation, scaled)
     if scaled:
@@ -126,14 +166,21 @@ def resolve(layers: Iterable[Layer], situation: Situation | None = None) -> Reso
     for layer in cutting:
         _cut(values, layer)
     limits = Limits(**{name: value.value for name, value in values.items()})
-    return Resolved(limits, values, _clocks(limits, values, situation), absent=situation.warm is False)
+    return Resolved(limits, values, clocks_of(limits, values, situation), absent=situation.warm is False)
 
 
-def _highest(name: str, ordered: Sequence[Layer]) -> Value:
+def _highest(name: str, ordered: Sequence[Layer], learned: Mapping[str, Learned]) -> Value:
     for above, layer in enumerate(ordered):
-        if name in layer.values:
-            return Value(layer.values[name], layer.rank, layer.source, layer.change, above)
-    return Value(getattr(Limits(), name), Rank.DEFAULT, "default", above=len(ordered))
+        if name not in layer.values:
+            continue
+        value, source = layer.values[name], layer.sources.get(name, layer.source)
+        if value is not AUTO:
+            return Value(value, layer.rank, source, layer.change, above)
+        if name in learned:  # else the next place is asked: nothing is known yet
+            found = learned[name]
+            told = f"auto at {source}, learned from {found.samples:,} calls ({found.level})"
+            return Value(found.value, min(layer.rank, Rank.STEP), told, layer.change, above)
+    return Value(getattr(DEFAULTS, name), Rank.DEFAULT, "default", above=len(ordered))
 
 
 def _use_defaults_of_modes(values: dict[str, Value], mode: str | None) -> None:
@@ -163,11 +210,14 @@ def _scale(values: dict[str, Value], situation: Situation) -> None:
             values[name] = replace(values[name], value=alone[name], source=values["total"].source)
     if remaining is None:
         return
-    inside = Limits(**_numbers(values)).within(remaining)
+    if remaining != FOREVER:
+        checked("remaining", remaining)
+    inside = Limits(**_numbers(values)).inside(remaining)
     for name, value in values.items():
         number = getattr(inside, name)
         if number != value.value:
-            values[name] = Value(number, Rank.CALL, f"{situation.parent}: {_said(remaining)}s remain")
+            told = f"{situation.parent}: {_said(remaining)}s remain"
+            values[name] = Value(number, Rank.CALL, told, situation.change)
 
 
 def _after_other_attempts(situation: Situation, scaled: bool) -> Situation:
@@ -182,8 +232,8 @@ def _after_other_attempts(situation: Situation, scaled: bool) -> Situation:
 def _cut(values: dict[str, Value], layer: Layer) -> None:
     for name, most in layer.values.items():
         value = values[name].value
-        if most is not None and (value is None or most < value):
-            values[name] = Value(most, layer.rank, layer.source, layer.change)
+        if most is not None and most is not AUTO and (value is None or most < value):
+            values[name] = Value(most, layer.rank, layer.sources.get(name, layer.source), layer.change)
 
 
 def _scaled(values: Mapping[str, Value], numbers: Mapping[str, Any]) -> dict[str, float | None]:
@@ -195,59 +245,34 @@ def _numbers(values: Mapping[str, Value]) -> dict[str, float | None]:
     return {name: value.value for name, value in values.items()}
 
 
-def _clocks(limits: Limits, values: Mapping[str, Value], situation: Situation) -> Clocks:
-    cold = _cold(limits, situation)
-    first = length(limits.first_token)
-    cold_first = Seconds(0.0)
-    if _may_wait_longer(values["first_token"]):
-        first = _with_prefill(first, length(limits.total), situation)
-        cold_first = cold
-    total_from = TotalFrom.CALL
-    if values["total"].rank is not Rank.CALL:
-        if situation.warm is False:
-            total_from = TotalFrom.READY
-        elif cold:
-            total_from = TotalFrom.FIRST_PROGRESS
-    unlimited = not situation.generates and values["total"].rank is not Rank.CALL
-    return Clocks(
-        total=FOREVER if unlimited else length(limits.total),
-        total_from=total_from,
-        ceiling=min(length(situation.remaining), length(situation.left)),
-        cold=cold_first,
-        late=cold,
-        first_token=Seconds(first + cold_first),
-        reasons=situation.reasons,
-        idle=length(limits.idle),
-        thinking=length(limits.thinking),
-        queue=length(limits.queue),
-        load=length(limits.load),
-        unstreamed=_unstreamed(limits, values, situation),
-        cancel=length(limits.cancel),
-        heartbeat=length(limits.heartbeat),
-    )
-
-
-def _unstreamed(limits: Limits, values: Mapping[str, Value], situation: Situation) -> Seconds:
-    """Files, pictures and embeddings have the time that the SDKs give them, unless somebody gave another."""
-    usual = values["unstreamed"].rank is Rank.DEFAULT and not situation.generates
-    return UNSTREAMED_FOREIGN if usual else length(limits.unstreamed)
-
-
-def _cold(limits: Limits, situation: Situation) -> Seconds:
-    """The allowance for a load that nobody can see; `cold=None` switches it off, like a model known to be warm."""
-    return Seconds(float(limits.cold or 0)) if situation.warm is None else Seconds(0.0)
-
-
-def _may_wait_longer(first: Value) -> bool:
-    """A number that somebody gave in person is meant; one that only follows another is not."""
-    return first.rank is not Rank.CALL or first.follows
-
-
-def _with_prefill(first: Seconds, total: Seconds, situation: Situation) -> Seconds:
-    usual = TOKENS_PER_SECOND_NEARBY if situation.nearby else TOKENS_PER_SECOND_FAR
-    reading = situation.prompt_tokens / (situation.pace or usual)
-    return Seconds(max(first, min(first + reading, PREFILL_SHARE_OF_TOTAL * total)))
-
-
 def _said(value: float | None) -> str:
     return "none" if value is None else plain(value)
+
+
+class Inside(Resolved):
+    """The same inside a parent that has so much left: the clocks at once, the words for people on demand."""
+
+    __slots__ = ("_anew", "_full")
+
+    def __init__(self, whole: Resolved, clocks: Clocks, anew: Callable[[], Resolved]) -> None:
+        super().__init__(None, None, clocks, absent=whole.absent)
+        self._anew = anew
+        self._full: Resolved | None = None
+
+    @property
+    def full(self) -> Resolved:
+        self._full = self._full or self._anew()
+        return self._full
+
+    @property
+    def limits(self) -> Limits:
+        return self.full.limits
+
+    @property
+    def values(self) -> Mapping[str, Value]:
+        return self.full.values
+
+
+def inside(whole: Resolved, situation: Situation, remaining: float, anew: Callable[[], Resolved]) -> Resolved:
+    """What was resolved for a parent with endless time, where it has so much left; `anew` resolves it in full."""
+    return Inside(whole, cut_clocks(whole, situation, remaining), anew)

@@ -27,9 +27,12 @@ class TotalFrom(Enum):
     FIRST_PROGRESS = "the first progress, at most the cold allowance late"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Clocks:
-    """The lengths that one generation really runs on: resolved, cut to the parent, allowances included."""
+    """The lengths that one generation really runs on: resolved, cut to the parent, allowances included.
+
+    Nobody changes one. It is not frozen because each call inside a budget makes its own, which freezing makes dear.
+    """
 
     total: Seconds = Seconds(600.0)
     total_from: TotalFrom = TotalFrom.CALL

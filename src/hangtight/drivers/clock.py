@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -15,6 +16,9 @@ now = cast("Callable[[], Instant]", time.monotonic)
 """The monotonic clock itself, not a wrapper: it is read twice for each token."""
 
 sleep = time.sleep
+
+wall = time.time
+"""What people call the time: for the journal alone, never for an interval."""
 
 
 def clock_of(loop: AbstractEventLoop) -> Callable[[], Instant]:
@@ -39,6 +43,19 @@ class Timepiece(NamedTuple):
 
 
 OURS = Timepiece(now)
+
+
+def here() -> Timepiece:
+    """The clock of the code that asks: a virtual loop's own under it, else the monotonic one."""
+    loop = loop_here()
+    return OURS if loop is None else timepiece_of(loop)
+
+
+def loop_here() -> AbstractEventLoop | None:
+    """The loop that runs in this thread, if one does; asyncio is not loaded to learn that none can."""
+    asyncio = sys.modules.get("asyncio")
+    loop: AbstractEventLoop | None = asyncio._get_running_loop() if asyncio is not None else None
+    return loop
 
 
 def timepiece_of(loop: AbstractEventLoop) -> Timepiece:

@@ -83,6 +83,7 @@ class Session(Relay):
         host: str | None = "",
     ) -> None:
         super().__init__()
+        terms.admit()
         self.terms = terms
         self.clock = clock
         self.on_heartbeat = on_heartbeat
@@ -104,7 +105,7 @@ class Session(Relay):
         self.lock = Lock()
         now = clock()
         warm = True if self._is_warm(now) else None
-        self.resolved = terms.resolved(warm, on_heartbeat is not None)
+        self.resolved = terms.resolved(warm, on_heartbeat is not None, model or "")
         phase = Phase.LOADING if self.resolved.absent else phase
         self.machine = Generation(self.resolved.clocks, now, phase=phase, model=model or UNKNOWN)
         self.machine.asked(now)
@@ -115,7 +116,8 @@ class Session(Relay):
     def renew(self, terms: Terms) -> None:
         """Other terms hold from now on: a watch was put around a stream that is open already."""
         self.terms = terms
-        self.resolved = terms.resolved(None if self.machine.clocks.late else True, self.on_heartbeat is not None)
+        warm = None if self.machine.clocks.late else True
+        self.resolved = terms.resolved(warm, self.on_heartbeat is not None, self.model or "")
         with self.lock:
             self.machine.renew(self.resolved.clocks, self.clock())
 
@@ -175,6 +177,8 @@ class Session(Relay):
     def _is(self, model: str | None) -> None:
         if model and not self.model:
             self.model = self.machine.model = model
+            if self.terms.settings.matching(model):
+                self.renew(self.terms)
 
     def kind_of(self, chunk: Any) -> tuple[Kind, str, bool]:
         """Read a chunk whose type the current reader is not made for (the first, or a change of type)."""

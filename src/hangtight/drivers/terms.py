@@ -11,30 +11,36 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
 
-from hangtight.core.limits import checked
-from hangtight.core.resolve import MODES, Layer, Rank, Resolved, Situation, mode_layer, resolve
+from hangtight.core.limits import AUTO, LEARNABLE, Setting, checked
+from hangtight.core.resolve import Layer, Rank, Resolved, Situation, inside, resolve
 from hangtight.core.telling import Door
 from hangtight.core.time import FOREVER
+from hangtight.drivers.budgets import CURRENT, Share
+from hangtight.drivers.standing import paces, settings
 from hangtight.errors import SettingsError
+from hangtight.rules.settings import Settings
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from hangtight.core.heartbeat import Heartbeat
+    from hangtight.core.pace import Learned
 
 ROUND_PROMPTS_TO = 50  # tokens: a second of reading nearby
+SOONEST = 0.001  # seconds: what a call gets that is under way when its budget is spent
+MOST_REMEMBERED = 64
 
 Listener = Callable[["Heartbeat"], object]
 
 
 class LimitArgs(TypedDict, total=False):
-    """What may be given for one call, in seconds; `None` is no limit."""
+    """What may be given for one call, in seconds; `None` is no limit, `"auto"` one that is learned."""
 
-    first_token: float | None
-    idle: float | None
-    total: float | None
+    first_token: float | Literal["auto"] | None
+    idle: float | Literal["auto"] | None
+    total: float | Literal["auto"] | None
     heartbeat: float | None
     load: float | None
     thinking: float | None
@@ -48,7 +54,7 @@ class Given:
     """What one place gave for a call."""
 
     source: str = "the call"
-    values: tuple[tuple[str, float | None], ...] = ()
+    values: tuple[tuple[str, Setting], ...] = ()
     mode: str | None = None
     change: str = ""
     cuts: bool = False
@@ -60,60 +66,151 @@ class Given:
 def given(limits: Mapping[str, Any], mode: str | None = None, *, source: str = "the call", change: str = "") -> Given:
     """Limits and a mode as somebody wrote them. Refuses what cannot be meant."""
     values = tuple((name, _known(name, value)) for name, value in limits.items())
-    if mode is not None and mode not in MODES:
-        raise SettingsError("mode", mode, f"one of {', '.join(MODES)}")
+    if mode is not None:
+        settings().mode(mode)
     return Given(source, values, mode, change)
 
 
-def _known(name: str, value: Any) -> float | None:
+def _known(name: str, value: Any) -> Setting:
     names = list(LimitArgs.__annotations__)
     if name not in names:
         near = difflib.get_close_matches(name, names, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise SettingsError(name, value, f"one of the limits {', '.join(names)}{hint}")
+    if name in LEARNABLE and value in (AUTO, AUTO.value):
+        return AUTO
     return checked(name, value)
+
+
+class Found(NamedTuple):
+    """A resolution, and what it was made from."""
+
+    resolved: Resolved
+    situation: Situation
+    layers: tuple[Layer, ...]
+    learned: Mapping[str, Learned]
+    cuts: bool
+    version: int
+    """Of what was learned, where something here is."""
 
 
 class Terms:
     """What holds for a call, and the line by which to ask for more. May be shared by many generations."""
 
-    __slots__ = ("_resolved", "door", "layers", "places", "situation")
+    __slots__ = ("_found", "door", "mode", "places", "settings", "share", "situation")
 
-    def __init__(self, places: tuple[Given, ...], *, door: Door, situation: Situation | None = None) -> None:
+    def __init__(
+        self,
+        places: tuple[Given, ...],
+        *,
+        door: Door,
+        settings: Settings,
+        situation: Situation | None = None,
+        share: Share | None = None,
+    ) -> None:
         self.places = places
         """The nearest first."""
-        self.layers = _layers(places)
         self.door = door
+        self.settings = settings
         self.situation = situation or Situation()
-        self._resolved: dict[tuple[bool | None, bool], Resolved] = {}
+        self.share = share
+        """The budget around the call."""
+        named = next((place.mode for place in places if place.mode is not None), None)
+        self.mode = named if named is not None else settings.default_mode
+        self._found: dict[tuple[bool | None, bool, str, int], Found] = {}
 
-    def resolved(self, warm: bool | None, heard: bool) -> Resolved:
+    def resolved(self, warm: bool | None, heard: bool, model: str = "") -> Resolved:
         """The limits and clocks for a model in this state. Without a listener there is no heartbeat to wake for."""
-        key = (warm, heard)
-        if key not in self._resolved:
-            situation = self.situation
-            if situation.warm is None:
-                situation = replace(situation, warm=warm)
-            resolved = resolve(self.layers, situation)
-            if not heard:
-                resolved = replace(resolved, clocks=replace(resolved.clocks, heartbeat=FOREVER))
-            self._resolved[key] = resolved
-        return self._resolved[key]
+        share = self.share
+        found = self._find(warm, heard, model)
+        if share is None:
+            return found.resolved
+        left = share.left() if self.situation.left is None else min(share.left(), self.situation.left)
+        left = max(left, SOONEST)
+
+        def anew() -> Resolved:
+            name, change = share.parent
+            situation = replace(found.situation, remaining=left, parent=name, change=change)
+            resolved = resolve(found.layers, situation, found.learned)
+            return resolved if heard else resolved.unheard()
+
+        return anew() if found.cuts else inside(found.resolved, found.situation, left, anew)
+
+    def _find(self, warm: bool | None, heard: bool, model: str) -> Found:
+        stands = 0 if self.share is None else 1 if self.share.step is None else 2
+        key = (warm, heard, model, stands)
+        found = self._found.get(key)
+        if found is None or (found.version >= 0 and found.version != paces().version):
+            if len(self._found) >= MOST_REMEMBERED:
+                self._found.clear()
+            found = self._found[key] = self._look(warm, heard, model)
+        return found
+
+    def _look(self, warm: bool | None, heard: bool, model: str) -> Found:
+        share, situation = self.share, self._known(warm, model)
+        of_call = (Layer(Rank.CALL, p.source, dict(p.values), p.change, cuts=p.cuts) for p in self.places if p.values)
+        in_step = share is not None and share.step is not None
+        layers = (*of_call, *self.settings.layers(self.mode, model, in_step))
+        version = paces().version
+        learned = self._learned(layers, model)
+        endless = situation if share is None else replace(situation, remaining=FOREVER)
+        resolved = resolve(layers, endless, learned)
+        learns = any(value is AUTO for layer in layers for value in layer.values.values())
+        cuts = any(layer.cuts for layer in layers)
+        return Found(
+            resolved if heard else resolved.unheard(), situation, layers, learned, cuts, version if learns else -1
+        )
+
+    def _known(self, warm: bool | None, model: str) -> Situation:
+        """The situation of a call to this model."""
+        known = self.situation
+        reasons = known.reasons or bool(self.settings.reasons(model))
+        if known.warm is not None or (warm is None and reasons is known.reasons):
+            return known if reasons is known.reasons else replace(known, reasons=reasons)
+        return replace(known, warm=warm, reasons=reasons)
+
+    def _learned(self, layers: tuple[Layer, ...], model: str) -> dict[str, Learned]:
+        """What is known for the limits that somebody wants learned."""
+        wanted = {name for layer in layers for name, value in layer.values.items() if value is AUTO}
+        learning, found = self.settings.learning, {}
+        for name in wanted:
+            told = paces().learned(
+                name, model, self.mode or "", self.situation.prompt_tokens, learning.floors, learning.samples
+            )
+            if told is not None:
+                found[name] = told
+        return found
+
+    def admit(self) -> None:
+        """Raises BudgetSpent where a call that began now could not fit into the budget around it."""
+        if self.share is not None:
+            self.share.admit()
 
     def within(self, left: float) -> Terms:
         """The same for an attempt that has so many seconds left of the call."""
         left = left if self.situation.left is None else min(left, self.situation.left)
-        return Terms(self.places, door=self.door, situation=replace(self.situation, left=left))
+        return self._with(self.places, replace(self.situation, left=left), self.share)
 
     def on_top_of(self, others: Terms) -> Terms:
         """The same where something else was given farther away, and more is known of the situation."""
         situation = replace(others.situation, left=self.situation.left)
-        return Terms((*self.places, *others.places), door=self.door, situation=situation)
+        return self._with((*self.places, *others.places), situation, self.share or others.share)
+
+    def shared(self, share: Share) -> Terms:
+        """The same inside a budget; what was resolved once need not be resolved again."""
+        terms = self._with(self.places, self.situation, share)
+        terms._found = self._found
+        return terms
+
+    def _with(self, places: tuple[Given, ...], situation: Situation, share: Share | None) -> Terms:
+        return Terms(places, door=self.door, settings=self.settings, situation=situation, share=share)
 
 
 def terms_of(*places: Given, door: Door, situation: Situation | None = None) -> Terms:
-    """The terms of a call to which these places gave something, the nearest first."""
-    return _terms(places, door, situation or Situation())
+    """The terms of a call to which these places gave something, the nearest first; what is around it counts too."""
+    terms = _terms(places, door, situation or Situation(), settings())
+    share = CURRENT.get()
+    return terms if share is None else terms.shared(share)
 
 
 def rounded(tokens: int) -> int:
@@ -122,16 +219,8 @@ def rounded(tokens: int) -> int:
 
 
 @lru_cache(maxsize=256, typed=True)
-def _terms(places: tuple[Given, ...], door: Door, situation: Situation) -> Terms:
-    return Terms(places, door=door, situation=situation)
-
-
-def _layers(places: tuple[Given, ...]) -> tuple[Layer, ...]:
-    layers = [
-        Layer(Rank.CALL, place.source, dict(place.values), place.change, place.cuts) for place in places if place.values
-    ]
-    mode = next((place.mode for place in places if place.mode is not None), None)
-    return (*layers, mode_layer(mode)) if mode is not None else tuple(layers)
+def _terms(places: tuple[Given, ...], door: Door, situation: Situation, settings: Settings) -> Terms:
+    return Terms(places, door=door, situation=situation, settings=settings)
 
 
 # -- around the call --------------------------------------------------------------------------------------------------

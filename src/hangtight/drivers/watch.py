@@ -15,7 +15,7 @@ from collections.abc import (
     Iterator,
     Sequence,
 )
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from hangtight.core.facts import Paused, Resumed
@@ -296,16 +296,18 @@ class Watch(Generic[T]):
     def paused(self, owner: str) -> Iterator[None]:
         """While the block runs its silence is not the model's: the caller waits on a `tool`, a `child`, a `person`.
 
-        A person also stops `total`.
+        A person also stops `total`, and the budget around.
         """
         if self._session is None:
             raise RuntimeError("the clocks have not started: there is nothing to pause")
         active = self._session.active
-        active.note(Paused(owner))
-        try:
-            yield
-        finally:
-            active.note(Resumed(owner))
+        share = active.terms.share
+        with nullcontext() if share is None else share.budget.paused(owner):
+            active.note(Paused(owner))
+            try:
+                yield
+            finally:
+                active.note(Resumed(owner))
 
 
 @overload

@@ -12,7 +12,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from hangtight.core.facts import Slept
 from hangtight.core.heartbeat import Heartbeat
@@ -23,6 +23,8 @@ from hangtight.drivers import clock
 if TYPE_CHECKING:
     from hangtight.core.orders import Order
     from hangtight.drivers.session import Session
+
+T = TypeVar("T")
 
 PATIENCE = 0.05  # an alarm later than this says that we slept; and how long we then look once more
 RETRY = 0.05  # how soon to try again to wake a reader that did not wake
@@ -39,6 +41,18 @@ class Cared(Protocol):
 
     def break_off(self) -> None:
         """Wake the reader, from any thread; asked again and again until it has woken."""
+
+
+class Rings(Protocol):
+    """What the watchdog thread rings for."""
+
+    due: Instant
+
+    def arm(self, now: Instant) -> None:
+        """Say in `due` when to ring next."""
+
+    def ring(self, now: Instant) -> None:
+        """It is due; or it was, a moment ago."""
 
 
 class Ticket:
@@ -113,12 +127,12 @@ class Watchdog:
 
     def reset(self) -> None:
         """Also after a fork: the child has neither our thread nor our tickets."""
-        self._tickets: set[Ticket] = set()
+        self._tickets: set[Rings] = set()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._next = NEVER
 
-    def add(self, ticket: Ticket) -> None:
+    def add(self, ticket: Rings) -> None:
         ticket.arm(clock.now())
         with self._changed:
             self._tickets.add(ticket)
@@ -128,7 +142,7 @@ class Watchdog:
             if ticket.due < self._next:
                 self._changed.notify()
 
-    def remove(self, ticket: Ticket) -> None:
+    def remove(self, ticket: Rings) -> None:
         with self._changed:
             self._tickets.discard(ticket)
 
@@ -150,7 +164,7 @@ class Watchdog:
 
 
 class Couriers:
-    """Brings heartbeats to listeners, in order, from a thread that ends when nobody listens any more."""
+    """Brings heartbeats and the like to listeners, in order, from a thread that ends when nobody listens any more."""
 
     def __init__(self) -> None:
         self.reset()
@@ -158,7 +172,7 @@ class Couriers:
     def reset(self) -> None:
         self._lock = threading.Lock()
         self._listening = 0
-        self._post: SimpleQueue[tuple[Callable[[Heartbeat], object], Heartbeat] | None] = SimpleQueue()
+        self._post: SimpleQueue[tuple[Callable[[Any], object], Any] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
     def hire(self) -> None:
@@ -180,15 +194,15 @@ class Couriers:
         if thread is not threading.current_thread():
             thread.join(PATIENCE)
 
-    def send(self, listener: Callable[[Heartbeat], object], heartbeat: Heartbeat) -> None:
-        self._post.put((listener, heartbeat))
+    def send(self, listener: Callable[[T], object], told: T) -> None:
+        self._post.put((listener, told))
 
     @staticmethod
-    def _run(post: SimpleQueue[tuple[Callable[[Heartbeat], object], Heartbeat] | None]) -> None:
+    def _run(post: SimpleQueue[tuple[Callable[[Any], object], Any] | None]) -> None:
         while (item := post.get()) is not None:
-            listener, heartbeat = item
+            listener, told = item
             try:
-                listener(heartbeat)
+                listener(told)
             except Exception:  # noqa: BLE001 - whatever it is, it is not the generation's
                 complain()
 

@@ -7,11 +7,12 @@ from functools import lru_cache
 from typing import Any
 
 from hangtight.core.limits import checked
-from hangtight.core.resolve import MODES, Situation
+from hangtight.core.resolve import Situation
 from hangtight.core.time import plain
 from hangtight.dialects.dialect import Body, Dialect, dialect_for
 from hangtight.dialects.quick import loader, patient_load
 from hangtight.drivers.servers import is_nearby
+from hangtight.drivers.standing import settings
 from hangtight.drivers.terms import Given, rounded
 from hangtight.errors import SettingsError
 
@@ -73,8 +74,8 @@ class Asked:
                 found.append(Given(shown, ((name, _seconds(shown, text)),), change=change))
         if (raw := self.headers.get(MODE)) is not None:
             shown, mode = MODE.decode().title(), raw.decode("latin-1")
-            if mode not in MODES:
-                raise SettingsError(shown, mode, f"one of {', '.join(MODES)}")
+            if mode not in settings().modes:
+                raise SettingsError(shown, mode, f"one of {', '.join(settings().modes)}")
             found.append(Given(shown, mode=mode))
         return found
 

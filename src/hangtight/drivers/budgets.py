@@ -1,0 +1,350 @@
+"""`hangtight.budget`: one deadline over a whole task, which every call of ours inside inherits."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar, Token
+from threading import Lock
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from urllib.parse import parse_qsl, urlencode
+
+from hangtight.core import budget as core
+from hangtight.core.pauses import PERSON
+from hangtight.core.telling import LONGER
+from hangtight.core.time import Instant, Seconds, plain, spoken
+from hangtight.drivers import clock
+from hangtight.drivers.parts import parts_of, seconds
+from hangtight.drivers.wrapping import Marks
+from hangtight.errors import BudgetSpent, SettingsError
+
+if TYPE_CHECKING:
+    import asyncio
+    from types import TracebackType
+    from typing import Self
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+HEADER = "X-Hangtight-Budget"
+"""Under this name `to_header()` travels, where it travels over HTTP."""
+BUDGET_STILL = "the budget has not begun: use `with`"
+
+
+class Share:
+    """Where a call stands: in this budget, and in this step of it or in none."""
+
+    __slots__ = ("budget", "step")
+
+    def __init__(self, budget: Budget, step: str | None) -> None:
+        self.budget = budget
+        self.step = step
+
+    def left(self) -> float:
+        """How long a call here may take at most."""
+        budget = self.budget
+        return budget.machine.left_for(self.step, budget.now())
+
+    def admit(self) -> None:
+        """Raises BudgetSpent where a call that began now could not fit."""
+        budget, step = self.budget, self.step
+        now = budget.now()
+        left, needed = budget.machine.left_for(step, now), budget.machine.needed(step, now)
+        if left <= 0 or left < needed:
+            raise budget.spent(step, left, needed)
+
+    @property
+    def parent(self) -> tuple[str, str]:
+        """How people know it, and the line to change."""
+        told = "the budget" if self.step is None else f"the budget, in step {self.step}"
+        return told, f"hangtight.budget({plain(LONGER * self.budget.total)}, ...)"
+
+
+CURRENT: ContextVar[Share | None] = ContextVar("hangtight-budget", default=None)
+
+
+class Budget:
+    """A time budget for a task, in seconds, from `with` on. Steps share it out; calls inside cannot outlive it.
+
+    `steps` names them with their weights, or with `"low"`, `"high"`, `"critical"`, or with all of it:
+    `{"weight": 2, "minimum": 10, "priority": "high"}`. What a step is allotted is soft: when it is used up
+    `on_wrap_up` is told, and `should_wrap_up` is true. `reserve` is kept at the end for work without a model.
+    `hard=True` (with `async with`) interrupts the block itself when the time is over.
+
+    >>> with Budget(120, steps={"analyze": 1, "plan": 1, "generate": "critical"}) as task:
+    ...     [round(task.allotted(step)) for step in ("analyze", "plan", "generate")]
+    [36, 36, 48]
+    """
+
+    def __init__(
+        self,
+        total: float,
+        *,
+        steps: Mapping[str, Any] | Iterable[str] = (),
+        reserve: float = 0.0,
+        hard: bool = False,
+        name: str = "",
+        on_wrap_up: Callable[[Step], object] | None = None,
+    ) -> None:
+        self.asked = seconds("budget", total)
+        self.reserve = seconds("reserve", reserve, least=0.0)
+        self.parts = parts_of(steps)
+        self.hard = hard
+        self.name = name or uuid.uuid4().hex[:8]
+        """How it is known in the journal: as a run."""
+        kept = self.reserve + sum(part.minimum for part in self.parts.values())
+        if kept > self.asked:
+            wanted = f"more than the {plain(kept)} seconds of its reserve and of its steps' minimums"
+            raise SettingsError("budget", total, wanted)
+        self.total = self.asked
+        """What there is: what was asked for, or less where a budget around it has less."""
+        self.now: Callable[[], Instant] = clock.now
+        self.around: Share | None = None
+        self._on_wrap_up = on_wrap_up
+        self._machine: core.Budget | None = None
+        self._lock = Lock()
+        self._token: Token[Share | None] | None = None
+        self._marks: Marks | None = None
+        self._scope: asyncio.Timeout | None = None
+
+    # -- the block --------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        if self.hard:
+            raise SettingsError("hard", True, "left out, or given with `async with`: a thread cannot be interrupted")
+        return self._begin()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end()
+
+    async def __aenter__(self) -> Self:
+        self._begin()
+        if self.hard:
+            import asyncio
+
+            self._scope = asyncio.timeout(self.remaining())
+            await self._scope.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        scope, self._scope = self._scope, None
+        self._end()
+        if scope is None:
+            return
+        try:
+            await scope.__aexit__(kind, error, trace)
+        except TimeoutError:
+            if not scope.expired():
+                raise
+            raise self.spent(None, 0.0, 0.0) from None
+
+    def _begin(self) -> Self:
+        if self._machine is not None:
+            raise RuntimeError("this budget has been used already: make another one")
+        self.around = CURRENT.get()
+        self.now = clock.here().now
+        if self.around is not None:
+            self.total = min(self.asked, self.around.left())
+        self._machine = core.Budget(Seconds(self.total), self.parts, self.now(), reserve=Seconds(self.reserve))
+        if self._on_wrap_up is not None:
+            self._marks = Marks(self._machine, self.now, self._lock, self._tell)
+        self._token = CURRENT.set(Share(self, None))
+        return self
+
+    def _end(self) -> None:
+        if self._marks is not None:
+            self._marks.stop()
+        _reset(self._token)
+
+    # -- how it stands ----------------------------------------------------------------------------------------
+
+    @property
+    def machine(self) -> core.Budget:
+        if self._machine is None:
+            raise RuntimeError(BUDGET_STILL)
+        return self._machine
+
+    def remaining(self) -> float:
+        """Seconds that are left of the task, its reserve included."""
+        return self.asked if self._machine is None else self._machine.remaining(self.now())
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since it began, without those in which a person was waited for."""
+        return 0.0 if self._machine is None else self._machine.elapsed(self.now())
+
+    @property
+    def exhausted(self) -> bool:
+        """Nothing is left for another call."""
+        return self._machine is not None and self._machine.exhausted(self.now())
+
+    def allotted(self, step: str) -> float:
+        """Seconds that this step is given, as things stand. Soft: passing it asks to wrap up, and ends nothing."""
+        with self._lock:
+            return self.machine.allotted(self._known(step), self.now())
+
+    # -- steps ------------------------------------------------------------------------------------------------
+
+    def step(self, name: str) -> Step:
+        """The block of one step: `with task.step("plan"):` or `async with`."""
+        return Step(self, self._known(name))
+
+    def _known(self, name: str) -> str:
+        if self.parts and name not in self.parts:
+            raise SettingsError("step", name, f"one of {', '.join(self.parts)}")
+        return name
+
+    def note(self, fact: core.Fact) -> None:
+        """Something happened to the task."""
+        with self._lock:
+            self.machine.record(fact, self.now())
+        if self._marks is not None:
+            self._marks.changed()
+        if self._scope is not None and isinstance(fact, core.Halted | core.Resumed):
+            self._move_the_end()
+
+    def _move_the_end(self) -> None:
+        """A person stops the clock that interrupts, too."""
+        import asyncio
+
+        scope, halted = self._scope, self.machine.halted
+        if scope is not None and not scope.expired():
+            scope.reschedule(None if halted else asyncio.get_running_loop().time() + self.remaining())
+
+    def _tell(self, name: str) -> object:
+        return self._on_wrap_up(Step(self, name)) if self._on_wrap_up is not None else None
+
+    @contextmanager
+    def paused(self, owner: str) -> Iterator[None]:
+        """While the block runs the time of the task, and of all around it, stands still, if `owner` is a person."""
+        tasks = list(self._with_all_around()) if owner == PERSON else []
+        for task in tasks:
+            task.note(core.Halted())
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.note(core.Resumed())
+
+    def _with_all_around(self) -> Iterator[Budget]:
+        task: Budget | None = self
+        while task is not None:
+            yield task
+            task = task.around.budget if task.around is not None else None
+
+    # -- elsewhere --------------------------------------------------------------------------------------------
+
+    def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call this function inside the budget, whatever thread we are in: `pool.submit(task.run, function, ...)`.
+
+        If one step is under way and no other, it counts for that step.
+        """
+        running = list(self.machine.running)
+        return _run_in(Share(self, running[0] if len(running) == 1 else None), function, *args, **kwargs)
+
+    def to_header(self) -> str:
+        """What is left, as text for another process: `from_header` takes it up there."""
+        share = CURRENT.get()
+        inside = share if share is not None and share.budget is self else Share(self, None)
+        left = self.remaining() if self._machine is None else inside.left()
+        return urlencode({"remaining": f"{left:.3f}", "run": self.name, "step": inside.step or ""})
+
+    @classmethod
+    def from_header(cls, header: str, **settings: Any) -> Budget:
+        """The budget of another process, from now on: it can only be shorter here."""
+        told = dict(parse_qsl(header, keep_blank_values=True))
+        try:
+            left = float(told["remaining"])
+        except (KeyError, ValueError):
+            raise SettingsError(HEADER, header, "what `to_header()` gave: remaining=41.250&run=...") from None
+        budget = cls(seconds(HEADER, left, least=0.0) or SPENT, **{"name": told.get("run", ""), **settings})
+        budget.total = budget.asked = left
+        return budget
+
+    def spent(self, step: str | None, left: float, needed: float) -> BudgetSpent:
+        """The error for a call that cannot fit any more."""
+        error = BudgetSpent()
+        error.remaining, error.needed, error.step = left, needed, step or ""
+        error.total, error.elapsed = self.total, self.elapsed
+        where = f"step {step}" if step else "the task"
+        wants = f"; {where} needs {spoken(needed)}" if needed else ""
+        error.add_note(f"the budget of {spoken(self.total)} timed out: {spoken(left)} are left for {where}{wants}")
+        error.add_note(f"to have longer:  hangtight.budget({plain(LONGER * self.total)}, ...)")
+        return error
+
+
+budget = Budget
+"""As people know it: `with hangtight.budget(120) as task:`."""
+
+SPENT = 0.001  # a budget that arrives with nothing left is one, too
+
+
+class Step:
+    """One step of a task."""
+
+    def __init__(self, budget: Budget, name: str) -> None:
+        self.budget = budget
+        self.name = name
+        self._token: Token[Share | None] | None = None
+
+    def __enter__(self) -> Self:
+        self.budget.note(core.Begun(self.name))
+        self._token = CURRENT.set(Share(self.budget, self.name))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _reset(self._token)
+        self.budget.note(core.Ended(self.name))
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, trace)
+
+    @property
+    def allotted(self) -> float:
+        """Seconds that it is given. Soft."""
+        return self.budget.allotted(self.name)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds that it has run."""
+        return self.budget.machine.spent(self.name, self.budget.now())
+
+    @property
+    def should_wrap_up(self) -> bool:
+        """It has used what was allotted to it."""
+        return self.budget.machine.should_wrap_up(self.name, self.budget.now())
+
+    def remaining(self) -> float:
+        """Seconds that a call in it may take at most: hard."""
+        return Share(self.budget, self.name).left()
+
+    def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call this function inside the step, whatever thread we are in: `pool.submit(step.run, function, ...)`."""
+        return _run_in(Share(self.budget, self.name), function, *args, **kwargs)
+
+
+def _run_in(share: Share, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    token = CURRENT.set(share)
+    try:
+        return function(*args, **kwargs)
+    finally:
+        _reset(token)
+
+
+def _reset(token: Token[Share | None] | None) -> None:
+    """An abandoned generator is closed in another context than it ran in, where nothing has to be undone."""
+    if token is not None:
+        with suppress(ValueError):
+            CURRENT.reset(token)

@@ -1,0 +1,144 @@
+"""What the files and the environment say, as the rest of the house uses it: immutable, and ready to be resolved."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from hangtight.core.resolve import MODES, Layer, mode_layer
+from hangtight.errors import SettingsError
+from hangtight.rules.errors import one_of
+
+DAY = 86400.0
+KEEP = 30 * DAY
+PRIORITIES = ("low", "normal", "high", "critical")
+SAMPLES = 100
+FLOORS: Mapping[str, float] = {"first_token": 5.0, "idle": 3.0, "total": 10.0}
+MOST_REMEMBERED = 1024  # combinations of mode and model; a program that makes up names must not fill the memory
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """A mode: what it says about the limits, and the models that it prefers."""
+
+    name: str
+    layers: tuple[Layer, ...]
+    """The highest first; what is shipped stands last."""
+    models: tuple[str, ...] = ()
+    """The first is preferred; the order is the fallback."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What is said about one model, or about all whose names match a pattern with `*`."""
+
+    name: str
+    layers: tuple[Layer, ...] = ()
+    fallback: tuple[str, ...] | None = None
+    """None where nothing is said; empty where there shall be none."""
+    proxy: str | None = None
+    reasons: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Learning:
+    """How limits that are `auto` are learned."""
+
+    samples: int = SAMPLES
+    floors: Mapping[str, float] = field(default_factory=lambda: dict(FLOORS))
+
+
+def shipped_modes() -> dict[str, Mode]:
+    return {name: Mode(name, (mode_layer(name),)) for name in MODES}
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Settings:
+    """All settings of one moment. Two are the same only if they are one object: a new reading is a new one."""
+
+    below: tuple[Layer, ...] = ()
+    """What stands below modes and models: the environment, then the files, the highest first."""
+    modes: Mapping[str, Mode] = field(default_factory=shipped_modes)
+    default_mode: str | None = None
+    """Of a call that names none."""
+    models: Mapping[str, Model] = field(default_factory=dict)
+    step: Layer | None = None
+    """The limit of a step that has none of its own."""
+    priorities: Mapping[str, str] = field(default_factory=dict)
+    journal: str | None = None
+    """A URL, a path, or `off`."""
+    keep: float | None = KEEP
+    """Seconds for which the journal keeps a generation; None is for ever."""
+    learning: Learning = field(default_factory=Learning)
+    files: tuple[str, ...] = ()
+    """Those that were read, as people know them."""
+    places: Mapping[str, str] = field(default_factory=dict)
+    """Where what is no limit stands: `{"default_mode": "hangtight.yaml:3"}`."""
+    remarks: tuple[str, ...] = ()
+    """What is allowed and does nothing, for `check` and `explain`."""
+    _layers: dict[tuple[str | None, str, bool], tuple[Layer, ...]] = field(default_factory=dict, init=False, repr=False)
+
+    def layers(self, mode: str | None, model: str, in_step: bool = False) -> tuple[Layer, ...]:
+        """What holds for a call below what the call itself gives, the highest first.
+
+        Without a mode the default one is meant. Raises SettingsError for a mode that nobody knows.
+        """
+        key = (mode, model, in_step)
+        known = self._layers.get(key)
+        if known is None:
+            known = self._found(mode, model, in_step)
+            if len(self._layers) >= MOST_REMEMBERED:
+                self._layers.clear()
+            self._layers[key] = known
+        return known
+
+    def _found(self, mode: str | None, model: str, in_step: bool) -> tuple[Layer, ...]:
+        named = self.mode(mode)
+        step = (self.step,) if in_step and self.step is not None else ()
+        of_models = tuple(layer for match in self.matching(model) for layer in match.layers)
+        return (*step, *(named.layers if named else ()), *of_models, *self.below)
+
+    def mode(self, name: str | None) -> Mode | None:
+        """The mode that holds for a call that names this one, or none."""
+        name = self.default_mode if name is None else name
+        if name is None:
+            return None
+        if name not in self.modes:
+            raise SettingsError("mode", name, one_of(self.modes, name))
+        return self.modes[name]
+
+    def matching(self, model: str) -> tuple[Model, ...]:
+        """What is said about a model: under its own name first, then by the patterns in the order of the files."""
+        own = self.models.get(model)
+        by_pattern = (other for key, other in self.models.items() if "*" in key and fnmatchcase(model, key))
+        return (*([own] if own else []), *(other for other in by_pattern if other is not own))
+
+    def fallback(self, mode: str | None, model: str) -> tuple[str, ...]:
+        """The models to turn to when this one fails: its own, else those after it in the list of the mode."""
+        for match in self.matching(model):
+            if match.fallback is not None:
+                return tuple(name for name in match.fallback if name != model)
+        named = self.mode(mode)
+        listed = named.models if named else ()
+        return listed[listed.index(model) + 1 :] if model in listed else ()
+
+    def proxy(self, model: str) -> str | None:
+        """The server that has the model, where the files say it."""
+        return next((match.proxy for match in self.matching(model) if match.proxy is not None), None)
+
+    def reasons(self, model: str) -> bool | None:
+        """Whether the model reasons before it answers, where the files say it."""
+        return next((match.reasons for match in self.matching(model) if match.reasons is not None), None)
+
+
+NOTHING = Settings()
+
+
+def standing_beside(journal: str | None, folder: Path) -> str | None:
+    """A path is meant from where it is written; a URL and `off` are what they are."""
+    if journal is None or journal == "off" or "://" in journal:
+        return journal
+    return str(folder / os.path.expanduser(journal))
