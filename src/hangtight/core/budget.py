@@ -186,10 +186,10 @@ class Budget:
         """`now` on the clock of the task."""
         return Instant((self._halted_at if self._halted else now) - self._lost)
 
-    def elapsed(self, now: Instant) -> Seconds:
+    def elapsed(self, now: Instant) -> float:
         return between(self.began, self._at(now))
 
-    def remaining(self, now: Instant) -> Seconds:
+    def remaining(self, now: Instant) -> float:
         """What is left of the whole task, its reserve included."""
         return between(self._at(now), self.ends)
 
@@ -197,33 +197,33 @@ class Budget:
         """Nothing is left for another call."""
         return self.remaining(now) <= self.reserve
 
-    def left_for(self, step: str | None, now: Instant) -> Seconds:
+    def left_for(self, step: str | None, now: Instant) -> float:
         """How long a call in this step (None: outside of any) may take."""
         kept = sum(self.parts[name].minimum for name in self.to_come if name != step)
-        return Seconds(max(0.0, self.remaining(now) - self.reserve - kept))
+        return max(0.0, self.remaining(now) - self.reserve - kept)
 
-    def needed(self, step: str | None, now: Instant) -> Seconds:
+    def needed(self, step: str | None, now: Instant) -> float:
         """What is still missing of the minimum of this step: with less a call in it is not begun."""
         if step is None:
-            return Seconds(0.0)
-        return Seconds(max(0.0, self._part(step).minimum - self.spent(step, now)))
+            return 0.0
+        return max(0.0, self._part(step).minimum - self.spent(step, now))
 
     def spent(self, step: str, now: Instant) -> float:
         """How long this step has run."""
         running = self.running.get(step)
         return self.used.get(step, 0.0) + (self._at(now) - running.began if running else 0.0)
 
-    def allotted(self, step: str, now: Instant) -> Seconds:
+    def allotted(self, step: str, now: Instant) -> float:
         """What this step is given in all: as it runs, or as it would be if it began now. Never more than there is."""
         at = self._at(now)
         running = self.running.get(step)
         if running is not None:
-            return Seconds(min(running.length, between(running.began, self.ends)))
+            return min(running.length, between(running.began, self.ends))
         if step not in self.to_come:
-            return Seconds(self.used.get(step, 0.0))
+            return self.used.get(step, 0.0)
         ahead = self._copied()
         ahead._settle(at)
-        return Seconds(ahead.to_come[step])
+        return ahead.to_come[step]
 
     def _copied(self) -> Budget:
         other = Budget.__new__(Budget)

@@ -4,7 +4,7 @@ The table in `phases` says what may happen; the effects are here. A driver's loo
 obey the orders, arm one alarm at `armed_until`, wait, record what came or `wake` when the alarm rings.
 
 The fast lane: while `lane` is the kind of progress that comes in (`Content` while streaming, `Reasoning`
-while thinking), a driver may write `since, waiting, tokens` itself instead of recording the progress, and
+while thinking), a driver may write `longest, since, waiting, tokens` itself instead of recording the progress, and
 `since, waiting` instead of recording the `Asked` that follows it. A property test holds that the two agree.
 """
 
@@ -65,6 +65,7 @@ class Generation:
         "given_back",
         "halted_at",
         "lane",
+        "longest",
         "model",
         "outcome",
         "pauses",
@@ -91,6 +92,8 @@ class Generation:
         """From when to when silence last did not count: the reader had a piece without content, or a pause was open."""
         self.contact_at: Instant | None = None
         self.first_at: Instant | None = None
+        self.longest: float = 0.0
+        """The longest silence between two tokens."""
         self.ended_at: Instant | None = None
         """The instant of the verdict; the source may take a little longer to close."""
         self.pauses = Pauses()
@@ -166,6 +169,8 @@ class Generation:
         return NOTHING
 
     def _progress(self, now: Instant) -> None:
+        if self.first_at is not None:
+            self.longest = max(self.longest, self.quiet_until(now) - self.since)
         self.since, self.waiting = now, False
         self.tokens += 1
         if self.first_at is None:

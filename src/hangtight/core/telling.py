@@ -34,15 +34,18 @@ LONGER = 2  # the line to change is shown with a number twice as long
 
 
 def timeout_error(
-    broken: Broken, generation: Generation, resolved: Resolved, *, elapsed: float, door: Door
+    broken: Broken, generation: Generation, resolved: Resolved, *, elapsed: float, door: Door, why: str = ""
 ) -> GenerationTimeout:
-    """The error for a broken limit; the driver adds what only it knows (`partial`, `left_running`)."""
+    """The error for a broken limit; the driver adds what only it knows (`partial`, `left_running`).
+
+    `why` is the command that tells the whole story, where a journal is kept.
+    """
     value = resolved.values[broken.limit.value]
     so_far = _so_far(generation.tokens, elapsed, door.kept)
     lines = (
         f"{generation.model} {_what_happened(broken)} ({so_far})",
         f"{broken.limit.value} = {_number(value.value)} {_origin(value)}{_allowed(broken, value)}",
-        f"to wait longer:  {_longer(value.change or door.change, broken)}",
+        f"to wait longer:  {_longer(value.change or door.change, broken)}{why and f'      why: {why}'}",
     )
     error = _kind(broken.limit, generation)("\n".join(lines))
     error.limit, error.model, error.source = broken.limit.value, generation.model, value.source

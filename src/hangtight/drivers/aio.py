@@ -90,9 +90,7 @@ class Alarm:
             self.handle = self.loop.call_soon(self.look_again, hops - 1)  # type: ignore[assignment]
             return
         now = self.clock()
-        with self.session.lock:
-            orders = self.session.machine.wake(now)
-        for order in orders:
+        for order in self.session.wake(now):
             self.obey(order)
         self.arm(now)
 
@@ -235,7 +233,9 @@ async def flow(opening: Callable[[], Any], session: Session, loop: asyncio.Abstr
                 kind, text, finished = session.kind_of(chunk)
                 reader = session.reader
             if kind is machine.lane and kind is not None and not finished:
-                machine.since = now()
+                at = now()
+                machine.longest = max(machine.longest, at - machine.since)
+                machine.since = at
                 machine.waiting = False
                 machine.tokens += 1
                 keep(text)

@@ -169,7 +169,9 @@ def flow(opening: Callable[[], Any] | None, source: Any, session: Session) -> Ge
                 kind, text, finished = session.kind_of(chunk)
                 reader = session.reader
             if kind is machine.lane and kind is not None and not finished:
-                machine.since = now()
+                at = now()
+                machine.longest = max(machine.longest, at - machine.since)
+                machine.since = at
                 machine.waiting = False
                 machine.tokens += 1
                 keep(text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar, Token
@@ -91,7 +91,7 @@ class Budget:
         self.reserve = seconds("reserve", reserve, least=0.0)
         self.parts = parts_of(steps)
         self.hard = hard
-        self.name = name or uuid.uuid4().hex[:8]
+        self.name = name or os.urandom(4).hex()
         """How it is known in the journal: as a run."""
         kept = self.reserve + sum(part.minimum for part in self.parts.values())
         if kept > self.asked:

@@ -62,6 +62,7 @@ class Chain:
         attempts, now = self.attempts, session.clock()
         elapsed = between(attempts.born, now)
         attempt = attempt_of(error, fault, model=attempts.model, elapsed=elapsed, tokens=session.tokens)
+        session.failed_as = attempt
         following = attempts.failed(attempt, now, length(session.resolved.limits.total))
         if following is None:
             tell(error, attempts.told)

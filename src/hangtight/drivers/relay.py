@@ -16,6 +16,7 @@ from hangtight.errors import GenerationTimeout, Truncated
 if TYPE_CHECKING:
     from hangtight.core.attempts import Attempt
     from hangtight.core.generation import Generation
+    from hangtight.drivers.record import Record
     from hangtight.drivers.session import Session
 
 FAILURES = (Outcome.TIMEOUT, Outcome.FAILED, Outcome.TRUNCATED)
@@ -49,6 +50,7 @@ class Relay:
         excused: float
         usage: Any
         left_running: bool
+        record: Record | None
         note: Callable[[Fact], Any]
         ask: Callable[[], None]
 
@@ -77,6 +79,9 @@ class Relay:
     def take_over(self, watching: Session) -> None:
         """Keep the clocks of one generation in the stead of that watch, which stands aside meanwhile."""
         self.chief, watching.deputy, watching.stands_aside = watching, cast("Session", self), True
+        if watching.record is not None:
+            watching.record.dropped()
+            watching.record = None
         watching.note(Paused(DEPUTY))
         self.machine.beat_at = watching.machine.beat_at
         watching.hand[0]()

@@ -23,17 +23,21 @@ from hangtight.core.telling import timeout_error
 from hangtight.dialects.pieces import Kind, Reader, model_of, reader_for
 from hangtight.drivers import warmth
 from hangtight.drivers.faults import attempt_of
+from hangtight.drivers.record import TOLD, Record, failure_of, record_of
 from hangtight.drivers.relay import Relay
 from hangtight.drivers.sources import Origin
+from hangtight.drivers.standing import recorder
 from hangtight.drivers.tap import Tapped, tap
 from hangtight.errors import BackendError, GenerationTimeout, Truncated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from hangtight.core.attempts import Attempt
     from hangtight.core.heartbeat import Heartbeat
     from hangtight.core.time import Instant
     from hangtight.dialects.reading import Usage
+    from hangtight.drivers.clock import Timepiece
     from hangtight.drivers.terms import Terms
 
 UNKNOWN = "the model"
@@ -54,6 +58,8 @@ class Session(Relay):
         "clock",
         "end_of_source",
         "excused",
+        "failed_as",
+        "failure",
         "host",
         "left_running",
         "lock",
@@ -64,6 +70,7 @@ class Session(Relay):
         "place",
         "rang",
         "reader",
+        "record",
         "remembers",
         "resolved",
         "tapped",
@@ -74,20 +81,19 @@ class Session(Relay):
     def __init__(
         self,
         terms: Terms,
-        clock: Callable[[], Instant],
+        timepiece: Timepiece,
         *,
         model: str | None = None,
         on_heartbeat: Callable[[Heartbeat], object] | None = None,
         phase: Phase = Phase.WAITING,
-        place: object = None,
         host: str | None = "",
+        before: Session | None = None,
     ) -> None:
         super().__init__()
         terms.admit()
         self.terms = terms
-        self.clock = clock
+        self.clock, self.place = timepiece
         self.on_heartbeat = on_heartbeat
-        self.place = place
         """Whose clock it is: instants of a virtual loop mean nothing elsewhere."""
         self.remembers = host is not None
         """What gave tokens lately is in memory now; not so for a process, which loads anew each time."""
@@ -102,13 +108,29 @@ class Session(Relay):
         self.rang: Cancel | None = None
         self.left_running = False
         self.excused = 0.0
+        self.failure = ""
+        """What went wrong, for the journal."""
+        self.failed_as: Attempt | None = None
+        """Another model was asked because of this."""
+        self.record: Record | None = None
         self.lock = Lock()
-        now = clock()
+        now = self.clock()
         warm = True if self._is_warm(now) else None
-        self.resolved = terms.resolved(warm, on_heartbeat is not None, model or "")
+        self.resolved = terms.resolved(warm, self._is_heard, model or "")
         phase = Phase.LOADING if self.resolved.absent else phase
         self.machine = Generation(self.resolved.clocks, now, phase=phase, model=model or UNKNOWN)
         self.machine.asked(now)
+        self.record = record_of(self, before)
+
+    @property
+    def _is_heard(self) -> bool:
+        """Somebody is to be told of heartbeats: a listener, or the journal."""
+        return self.on_heartbeat is not None or recorder() is not None
+
+    @property
+    def own_time(self) -> float:
+        """Seconds since this attempt began."""
+        return self.clock() - self.machine.born
 
     def _is_warm(self, now: Instant) -> bool:
         return self.remembers and bool(self.model) and warmth.is_warm((self.place, self.model or ""), self.host, now)
@@ -117,7 +139,7 @@ class Session(Relay):
         """Other terms hold from now on: a watch was put around a stream that is open already."""
         self.terms = terms
         warm = None if self.machine.clocks.late else True
-        self.resolved = terms.resolved(warm, self.on_heartbeat is not None, self.model or "")
+        self.resolved = terms.resolved(warm, self._is_heard, self.model or "")
         with self.lock:
             self.machine.renew(self.resolved.clocks, self.clock())
 
@@ -144,6 +166,9 @@ class Session(Relay):
         for order in orders:
             if isinstance(order, Excused):
                 self.excused += order.late
+        if self.record is not None and (orders or isinstance(fact, TOLD)):
+            self.record.happened(fact, self)
+            self.record.ordered(orders, self)
         return orders
 
     def opened(self, source: object) -> Origin:
@@ -179,6 +204,8 @@ class Session(Relay):
             self.model = self.machine.model = model
             if self.terms.settings.matching(model):
                 self.renew(self.terms)
+            if self.record is not None:
+                self.record.named(self)
 
     def kind_of(self, chunk: Any) -> tuple[Kind, str, bool]:
         """Read a chunk whose type the current reader is not made for (the first, or a change of type)."""
@@ -206,11 +233,17 @@ class Session(Relay):
 
     def ring(self) -> None:
         """What is due, is due now: there is nobody to be woken."""
-        with self.lock:
-            orders = self.machine.wake(self.clock())
-        for order in orders:
+        for order in self.wake(self.clock()):
             if isinstance(order, Cancel):
                 self.rang = order
+
+    def wake(self, now: Instant) -> tuple[Order, ...]:
+        """The alarm rang: what the machine wants done, written down before it is obeyed."""
+        with self.lock:
+            orders = self.machine.wake(now)
+        if orders and self.record is not None:
+            self.record.ordered(orders, self)
+        return orders
 
     def judge(self, error: BaseException) -> bool:
         """An error came out of the source. True where it is only what an end of ours looks like from above."""
@@ -221,6 +254,7 @@ class Session(Relay):
 
     def broke(self, error: BaseException) -> None:
         """The source raised an error that is not ours. One that we made ourselves is given the text so far."""
+        self.failure = failure_of(error)
         self.note(Broke())
         if isinstance(error, BackendError) and not error.partial:
             error.partial = self.partial
@@ -233,6 +267,8 @@ class Session(Relay):
         self.note(Closed(self._end()))
         self.tapped = self.end_of_source = None  # they lead back to us
         self.hand_back()
+        if self.record is not None:
+            self.record.ended(self)
         machine = self.machine
         if machine.tokens and self.model and machine.ended_at is not None:
             warmth.saw((self.place, self.model), self.host, machine.ended_at)
@@ -272,8 +308,9 @@ class Session(Relay):
     def timeout(self) -> GenerationTimeout:
         broken = self.machine.broken
         assert broken is not None, "only a broken limit makes a timeout"
+        why = "" if self.record is None else self.record.command
         door = self.terms.door if self.partial else self.terms.door._replace(kept="")
-        error = timeout_error(broken, self.machine, self.resolved, elapsed=self.elapsed, door=door)
+        error = timeout_error(broken, self.machine, self.resolved, elapsed=self.elapsed, door=door, why=why)
         error.partial, error.left_running = self.partial, self.left_running
         error.attempts = (attempt_of(error, Fault.TIMEOUT, model=self.machine.model, elapsed=self.elapsed),)
         if self.left_running:

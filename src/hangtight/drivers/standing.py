@@ -1,18 +1,134 @@
-"""What stands for this process: the settings in force, the journal, and what was learned from it."""
+"""What stands for this process: the settings in force, the journal, and what was learned from it.
+
+A library touches no file unasked. The environment's own limits hold always; files are read after `configure`, or
+where `HANGTIGHT_CONFIG` names one; a journal is kept after `configure`, or where `HANGTIGHT_JOURNAL` or a settings
+file says so.
+"""
 
 from __future__ import annotations
 
+import os
+import sys
+import threading
+from pathlib import Path
+
 from hangtight.core.pace import Learner, Paces
-from hangtight.rules.settings import NOTHING, Settings
+from hangtight.drivers import clock
+from hangtight.journal.recording import Recorder
+from hangtight.rules.following import Following, following
+from hangtight.rules.settings import Settings
 
-_paces: Learner = Paces()
+OFF = "off"
 
 
-def settings() -> Settings:
-    """The settings in force."""
-    return NOTHING
+class Standing:
+    """One for each process. Who asks is answered at once; settings that changed are looked for once a second."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.reset()
+
+    def reset(self) -> None:
+        """As a process begins: the environment holds, no file is read, no journal kept."""
+        self._following: Following | None = None
+        self._journal: str | None = None
+        self._keeps = False
+        self._chosen_for: Settings | None = None
+        self._recorder: Recorder | None = None
+        self.paces: Learner = Paces()
+
+    def configure(self, config: str | None, journal: str | None, *, search: bool) -> Settings:
+        """Read the settings from now on as told. Raises what is wrong with them, and then all stays as it was."""
+        found = followed(config, search=search)
+        settings = found.settings(clock.now())
+        with self._lock:
+            self._following, self._journal, self._keeps = found, journal, True
+            self._chosen_for = None
+        return settings
+
+    def settings(self) -> Settings:
+        """The settings in force."""
+        found = self._following
+        if found is None:
+            found = self._following = followed(None, search=False)
+        return found.settings(clock.now())
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the settings files as they stand now cannot be used."""
+        return self._following.trouble if self._following is not None else None
+
+    def recorder(self) -> Recorder | None:
+        """Who keeps the journal; None where none is kept."""
+        settings = self.settings()
+        if settings is not self._chosen_for:
+            with self._lock:
+                self._choose(settings)
+        return self._recorder
+
+    def _choose(self, settings: Settings) -> None:
+        """Where the journal stands may have changed with the settings."""
+        if settings is self._chosen_for:
+            return
+        wanted = journal_of(settings, self._journal, keeps=self._keeps)
+        former = self._recorder
+        if former is None or former.url != wanted:
+            self._recorder = None
+            if wanted is not None:
+                paces = self.paces = Paces()
+                self._recorder = Recorder(wanted, wall=clock.wall, keep=settings.keep, paces=paces)
+                self._recorder.start()
+            if former is not None:
+                former.close(0.0)
+        self._chosen_for = settings
+
+
+def followed(config: str | None, *, search: bool) -> Following:
+    """The settings of this process's environment and working folder."""
+    return following(config=config, environment=os.environ, folder=working_folder(), home=Path.home(), search=search)
+
+
+def working_folder() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:  # somebody deleted it under us
+        return Path(os.sep)
+
+
+def journal_of(settings: Settings, given: str | None, *, keeps: bool) -> str | None:
+    """Where the journal is kept: as given, as the settings say, else in the user's data folder; None for nowhere."""
+    wanted = given or settings.journal or (str(data_folder() / "journal.db") if keeps else None)
+    return None if wanted == OFF else wanted
+
+
+def data_folder() -> Path:
+    """Where a program of this user keeps what is its own."""
+    if sys.platform == "win32":
+        given = os.environ.get("LOCALAPPDATA", "")
+        return (Path(given) if given else Path.home() / "AppData" / "Local") / "hangtight"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "hangtight"
+    given = os.environ.get("XDG_DATA_HOME", "")
+    return (Path(given) if given and Path(given).is_absolute() else Path.home() / ".local" / "share") / "hangtight"
+
+
+STANDING = Standing()
+settings = STANDING.settings
+recorder = STANDING.recorder
 
 
 def paces() -> Learner:
     """What was learned about how fast models are."""
-    return _paces
+    return STANDING.paces
+
+
+def configure(config: str | os.PathLike[str] | None = None, journal: str | os.PathLike[str] | None = None) -> Settings:
+    """Use settings files and keep a journal from now on: those named here, else those that are found.
+
+    `config` is a `hangtight.yaml`; without one it is looked for, like the project's `.qwencoderules`. `journal` is a
+    path, a URL, or `"off"`; without one it is where the settings say, else in the user's data folder. Raises
+    SettingsErrors with all that is wrong.
+    """
+    return STANDING.configure(
+        None if config is None else os.fspath(config), None if journal is None else os.fspath(journal), search=True
+    )

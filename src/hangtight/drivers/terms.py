@@ -58,9 +58,11 @@ class Given:
     mode: str | None = None
     change: str = ""
     cuts: bool = False
+    run: str = ""
+    step: str = ""
 
     def __bool__(self) -> bool:
-        return bool(self.values) or self.mode is not None
+        return bool(self.values or self.run or self.step) or self.mode is not None
 
 
 def given(limits: Mapping[str, Any], mode: str | None = None, *, source: str = "the call", change: str = "") -> Given:
@@ -97,7 +99,7 @@ class Found(NamedTuple):
 class Terms:
     """What holds for a call, and the line by which to ask for more. May be shared by many generations."""
 
-    __slots__ = ("_found", "door", "mode", "places", "settings", "share", "situation")
+    __slots__ = ("_found", "door", "mode", "places", "run", "settings", "share", "situation", "step")
 
     def __init__(
         self,
@@ -117,6 +119,11 @@ class Terms:
         """The budget around the call."""
         named = next((place.mode for place in places if place.mode is not None), None)
         self.mode = named if named is not None else settings.default_mode
+        self.run = next((place.run for place in places if place.run), share.budget.name if share is not None else "")
+        """The task that it belongs to, for the journal."""
+        self.step = next(
+            (place.step for place in places if place.step), (share.step or "") if share is not None else ""
+        )
         self._found: dict[tuple[bool | None, bool, str, int], Found] = {}
 
     def resolved(self, warm: bool | None, heard: bool, model: str = "") -> Resolved:

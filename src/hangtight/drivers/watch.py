@@ -103,24 +103,24 @@ class Watch(Generic[T]):
 
     def _sync_flow(self) -> Generator[T]:
         if self._chain is None:
-            return blocking.flow(self._opening(), self._source, self._begin(clock.now))
+            return blocking.flow(self._opening(), self._source, self._begin(clock.OURS))
         self._refuse_a_second_reading()
         return chains.flow(
-            self._chain, lambda: self._begin(clock.now), lambda opening, session: blocking.flow(opening, None, session)
+            self._chain, lambda: self._begin(clock.OURS), lambda opening, session: blocking.flow(opening, None, session)
         )
 
     def _async_flow(self) -> AsyncGenerator[T]:
         from hangtight.drivers import aio
 
         loop = aio.running_loop()
-        now, place = clock.clock_of(loop), clock.place_of(loop)
+        timepiece = clock.timepiece_of(loop)
         if self._chain is None:
-            session = self._begin(now, place=place)
+            session = self._begin(timepiece)
             return aio.flow(self._opening() or (lambda: self._source), session, loop)
         self._refuse_a_second_reading()
         return chains.aflow(
             self._chain,
-            lambda: self._begin(now, place=place),
+            lambda: self._begin(timepiece),
             lambda opening, session: aio.flow(opening, session, loop),
         )
 
@@ -137,7 +137,7 @@ class Watch(Generic[T]):
         loop = aio.running_loop()
 
         def begin() -> Session:
-            return self._begin(clock.clock_of(loop), phase=Phase.UNSTREAMED, place=clock.place_of(loop))
+            return self._begin(clock.timepiece_of(loop), phase=Phase.UNSTREAMED)
 
         if self._chain is None:
             return aio.whole(self._opening() or (lambda: self._source), begin(), loop).__await__()
@@ -168,22 +168,22 @@ class Watch(Generic[T]):
             f"hangtight.watch cannot read a {kind}: it takes a stream, an awaitable, or a function that opens one"
         )
 
-    def _begin(self, now: Callable[[], Any], *, phase: Phase = Phase.WAITING, place: object = None) -> Session:
+    def _begin(self, timepiece: clock.Timepiece, *, phase: Phase = Phase.WAITING) -> Session:
         chain, terms, model = self._chain, self._terms, self._model
         if chain is None:
             self._refuse_a_second_reading()
         elif self._session is None:
-            chain.attempts.born = now()
+            chain.attempts.born = timepiece.now()
         else:
             terms = terms if chain.left == FOREVER else terms.within(chain.left)
         model = model if chain is None or not model else chain.attempts.model
         session = self._session = Session(
             terms,
-            now,
+            timepiece,
             model=model,
             on_heartbeat=self._on_heartbeat,
             phase=phase,
-            place=place,
+            before=self._session,
             host=None if getattr(self._source, "loads_anew", False) else "",
         )
         if chain is not None:

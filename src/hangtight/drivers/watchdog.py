@@ -98,9 +98,7 @@ class Ticket:
             if session.machine.next_wakeup() > now - SOONEST:
                 self.arm(now, soonest=PATIENCE)
                 return
-        with session.lock:
-            orders = session.machine.wake(now)
-        for order in orders:
+        for order in session.wake(now):
             _obey(order, life)
         self.arm(now)
 

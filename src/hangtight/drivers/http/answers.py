@@ -113,7 +113,9 @@ def record(session: Session, pieces: list[Piece]) -> bool:
     if not pieces:
         session.receive(None, "", False)
     elif lane is not None and _are_steady(pieces, lane):
-        machine.since = session.clock()
+        now = session.clock()
+        machine.longest = max(machine.longest, now - machine.since)
+        machine.since = now
         machine.waiting = False
         machine.tokens += len(pieces)
         session.parts.extend([text for _, text, _ in pieces if text])

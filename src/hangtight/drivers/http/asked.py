@@ -24,6 +24,8 @@ HEADERS: Mapping[bytes, str] = {
     b"x-hangtight-idle": "idle",
 }
 MODE = b"x-hangtight-mode"
+RUN, STEP = b"x-hangtight-run", b"x-hangtight-step"
+"""Under which names the journal keeps the call."""
 OURS = (b"x", b"X", b"a", b"A")  # x-hangtight-..., x-stainless-..., accept-encoding
 OF_HTTPX = {"connect": 5.0, "read": 5.0, "write": 5.0, "pool": 5.0}
 OF_SDKS = {"connect": 5.0, "read": 600}
@@ -77,6 +79,9 @@ class Asked:
             if mode not in settings().modes:
                 raise SettingsError(shown, mode, f"one of {', '.join(settings().modes)}")
             found.append(Given(shown, mode=mode))
+        run, step = (self.headers.get(name, b"").decode("latin-1") for name in (RUN, STEP))
+        if run or step:
+            found.append(Given("headers", run=run, step=step))
         return found
 
 

@@ -84,6 +84,7 @@ class Call:
         self.plan = self._plan()
         self._left: Seconds | None = None
         self._earlier = Seconds(0.0)
+        self._before: Session | None = None
 
     # -- under which terms ------------------------------------------------------------------------------------
 
@@ -116,12 +117,12 @@ class Call:
         watching = self.watching
         session = Session(
             self.terms if self._left is None else self.terms.within(self._left),
-            self.timepiece.now,
+            self.timepiece,
             model=self.attempts.model or (watching.model if watching else None),
             on_heartbeat=(watching and watching.on_heartbeat) or self.settings.on_heartbeat,
             phase=Phase.UNSTREAMED if self.plan in (Plan.UNSTREAMED, Plan.FOREIGN) else Phase.WAITING,
-            place=self.timepiece.place,
             host=self.asked.place,
+            before=self._before,
         )
         session.attempts, session.hidden = self.attempts.told, self.plan is not Plan.STREAMED
         if self._left is None:
@@ -208,6 +209,7 @@ class Call:
         attempts, now = self.attempts, session.clock()
         elapsed = between(self.born, now)
         attempt = attempt_of(error, fault, model=session.machine.model, elapsed=elapsed, tokens=session.machine.tokens)
+        session.failed_as, self._before = attempt, session
         following = attempts.failed(attempt, now, length(session.resolved.limits.total))
         tell(error, attempts.told)
         if following is None:

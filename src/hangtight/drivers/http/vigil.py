@@ -121,9 +121,7 @@ class Vigil:
         """Obey what is due, one order after the other."""
         session = self.session
         while session.machine.next_wakeup() <= now and session.rang is None:
-            with session.lock:
-                orders = session.machine.wake(now)
-            for order in orders:
+            for order in session.wake(now):
                 match order:
                     case Cancel():
                         session.rang = order

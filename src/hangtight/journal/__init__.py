@@ -1,0 +1,1 @@
+"""The journal: the durable record of every generation and every time decision."""

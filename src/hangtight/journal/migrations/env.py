@@ -1,0 +1,9 @@
+"""Alembic looks here for the database: it is given the connection that holds the lock."""
+
+from __future__ import annotations
+
+from alembic import context
+
+context.configure(connection=context.config.attributes["connection"])
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,269 @@
+"""What the journal knows, for people to read. Nothing is written, and a journal that is not there is not made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import Connection, select
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from hangtight.errors import HangtightError
+from hangtight.journal import tables
+from hangtight.journal.rollups import SUMMED, hour_of
+from hangtight.journal.store import Refused, Store, refuse_unknown, version_of
+from hangtight.journal.tables import decisions, generations, hours, unrolled
+from hangtight.journal.tally import FINISHED, Quantiles, Tally
+
+MOST_NAMED = 20
+
+By = Literal["model", "mode", "step"]
+
+
+class JournalError(HangtightError):
+    """The journal cannot be read. Says why."""
+
+
+class Ambiguous(HangtightError):
+    """Several generations begin like that; the first of them are in `.ids`, newest first."""
+
+    def __init__(self, prefix: str, ids: Sequence[str]) -> None:
+        super().__init__(f"{prefix!r} may be any of {', '.join(ids)}")
+        self.prefix, self.ids = prefix, tuple(ids)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One generation. `outcome` is None while it runs, and for ever where its process was killed."""
+
+    id: str
+    call: str
+    """The id of the first attempt of the same call."""
+    started: float
+    ended: float | None
+    model: str
+    mode: str
+    run: str
+    step: str
+    host: str
+    prompt_tokens: int
+    counted_prompt: int | None
+    counted_answer: int | None
+    tokens: int
+    first_token: float | None
+    longest_gap: float | None
+    elapsed: float | None
+    outcome: str | None
+    broken_limit: str
+    waited: float | None
+    source: str
+    error: str
+    budget_left: float | None
+    limits: Mapping[str, Any]
+    """Per limit `value` and `source`; under `clocks` the lengths that differ from it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One time decision, or a sign of life."""
+
+    after: float
+    kind: str
+    told: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """All about one generation."""
+
+    row: Row
+    decisions: tuple[Decision, ...]
+    others: tuple[Row, ...]
+    """The other attempts of the same call, in order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stat:
+    """What some generations that ended come to. `key` is the model, mode or step; empty for all.
+
+    First tokens and gaps count wherever they were seen; elapsed and tokens per second only of finished answers.
+    """
+
+    key: str
+    count: int
+    outcomes: Mapping[str, int]
+    timeouts: Mapping[str, int]
+    """By the limit that was broken."""
+    tokens: int
+    elapsed_sum: float
+    first_token: Quantiles | None
+    longest_gap: Quantiles | None
+    elapsed: Quantiles | None
+    tokens_per_second: Quantiles | None
+    would_have_died: int
+    """Finished answers that a 30 s timeout would have killed."""
+    hangs: int
+    """Ended for silence."""
+    hang_seconds: float
+    """How long these were waited for, in all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The product in one line."""
+
+    answers: int
+    would_have_died: int
+    hangs: int
+    hang_seconds: float
+
+
+class Reading:
+    """The journal at `url`. Each question sees one state of it. Raises JournalError where it cannot be read."""
+
+    def __init__(self, url: str) -> None:
+        try:
+            self._store = Store(url, reads=True)
+        except Refused as refused:
+            raise JournalError(str(refused)) from refused
+        except ImportError as missing:
+            raise JournalError(f"the journal needs {missing.name}: pip install 'hangtight[cli]'") from missing
+
+    @property
+    def exists(self) -> bool:
+        with self._asking() as asked:
+            return asked is not None
+
+    def find(self, prefix: str) -> Told | None:
+        """The generation whose id begins so. Raises Ambiguous where it is not one."""
+        prefix = prefix.strip().lower()
+        if not prefix.isalnum() or not prefix.isascii():
+            return None
+        own = generations.c
+        with self._asking() as asked:
+            if asked is None:
+                return None
+            alike = select(own.id).where(own.id >= prefix, own.id < prefix + "g").order_by(own.started.desc())
+            ids = list(asked.connection.execute(alike.limit(MOST_NAMED)).scalars())
+            if prefix in ids:
+                ids = [prefix]
+            if len(ids) > 1:
+                raise Ambiguous(prefix, ids)
+            return asked.told(ids[0]) if ids else None
+
+    def calls(
+        self, since: float | None = None, run: str | None = None, model: str | None = None, limit: int = 50
+    ) -> list[Row]:
+        """Newest first. `since` is in seconds since the epoch."""
+        own = generations.c
+        wanted = _rows().order_by(own.started.desc(), own.id).limit(limit)
+        if since is not None:
+            wanted = wanted.where(own.started >= since)
+        for column, given in ((own.run, run), (own.model, model)):
+            if given is not None:
+                wanted = wanted.where(column == given)
+        with self._asking() as asked:
+            return [] if asked is None else asked.rows(wanted)
+
+    def stats(self, since: float | None = None, by: By | None = None) -> list[Stat]:
+        """By what began since, the most frequent first. Without `by` there is one, if there is anything."""
+        with self._asking() as asked:
+            tallies = {} if asked is None else asked.tallies(since, by)
+        ordered = sorted(tallies.items(), key=lambda item: (-item[1].count, item[0]))
+        return [_stat(key, tally) for key, tally in ordered]
+
+    def receipt(self, since: float | None = None) -> Receipt:
+        for stat in self.stats(since):
+            return Receipt(stat.outcomes.get(FINISHED, 0), stat.would_have_died, stat.hangs, stat.hang_seconds)
+        return Receipt(0, 0, 0, 0.0)
+
+    @contextmanager
+    def _asking(self) -> Iterator[_Asked | None]:
+        """One transaction; None where there is no journal."""
+        try:
+            if self._store.path is not None and not self._store.path.is_file():
+                yield None
+                return
+            with self._store.engine.connect() as connection:
+                version = version_of(connection)
+                if version is not None:
+                    refuse_unknown(version)
+                yield None if version is None else _Asked(connection, version)
+        except Refused as refused:
+            raise JournalError(str(refused)) from refused
+        except SQLAlchemyError as problem:
+            words = problem.orig if isinstance(problem, DBAPIError) else problem
+            raise JournalError(f"the journal cannot be read: {words}") from problem
+
+
+class _Asked:
+    """The questions, within one transaction."""
+
+    def __init__(self, connection: Connection, version: str) -> None:
+        self.connection = connection
+        self.sums = version == tables.VERSIONS[-1]
+        """An older journal has single rows only; whoever writes next brings it up to date."""
+
+    def rows(self, wanted: Any) -> list[Row]:
+        found = self.connection.execute(wanted).mappings()
+        return [Row(**{**row, "limits": json.loads(row["limits"])}) for row in found]
+
+    def told(self, key: str) -> Told:
+        own, noted = generations.c, decisions.c
+        row = self.rows(_rows().where(own.id == key))[0]
+        others = _rows().where(own.call == row.call, own.id != row.id).order_by(own.started, own.id)
+        wanted = select(noted.after, noted.kind, noted.told).where(noted.generation == key)
+        found = self.connection.execute(wanted.order_by(noted.after, noted.id))
+        told = tuple(Decision(after, kind, json.loads(text)) for after, kind, text in found)
+        return Told(row, told, tuple(self.rows(others)))
+
+    def tallies(self, since: float | None, by: By | None) -> dict[str, Tally]:
+        """Sums of the complete hours, single rows of the rest."""
+        own = generations.c
+        ended = select(*(own[name] for name in SUMMED)).where(own.outcome.is_not(None))
+        if not self.sums:
+            return self._add({}, ended if since is None else ended.where(own.started >= since), by)
+        complete = None if since is None else -hour_of(-since)
+        tallies = self._merged(complete, by)
+        rest = select(*(own[name] for name in SUMMED)).where(unrolled)
+        if since is None or complete is None:
+            return self._add(tallies, rest, by)
+        self._add(tallies, rest.where(own.started >= complete), by)
+        return self._add(tallies, ended.where(own.started >= since, own.started < complete), by)
+
+    def _merged(self, complete: int | None, by: By | None) -> dict[str, Tally]:
+        tallies: dict[str, Tally] = {}
+        wanted = select(hours) if complete is None else select(hours).where(hours.c.hour >= complete)
+        for row in self.connection.execute(wanted):
+            tallies.setdefault(getattr(row, by) if by else "", Tally()).merge(row)
+        return tallies
+
+    def _add(self, tallies: dict[str, Tally], wanted: Any, by: By | None) -> dict[str, Tally]:
+        for row in self.connection.execute(wanted):
+            tallies.setdefault(getattr(row, by) if by else "", Tally()).add(row)
+        return tallies
+
+
+def _rows() -> Any:
+    return select(*(column for column in generations.c if column.name != "rolled"))
+
+
+def _stat(key: str, tally: Tally) -> Stat:
+    return Stat(
+        key=key,
+        count=tally.count,
+        outcomes=dict(tally.outcomes),
+        timeouts=dict(tally.limits),
+        tokens=tally.tokens,
+        elapsed_sum=tally.elapsed,
+        first_token=tally.quantiles("first_token"),
+        longest_gap=tally.quantiles("longest_gap"),
+        elapsed=tally.quantiles("elapsed"),
+        tokens_per_second=tally.quantiles("rate"),
+        would_have_died=tally.would_have_died,
+        hangs=tally.hangs,
+        hang_seconds=tally.hang_seconds,
+    )

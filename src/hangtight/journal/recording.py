@@ -1,0 +1,235 @@
+"""The recorder: where a generation puts down what happened to it, and goes on at once.
+
+Only the standard library is loaded here. The database is the business of a thread of its own, which starts at the
+first entry and sleeps while there is none. Nothing that goes wrong there reaches a caller.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import weakref
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from hangtight.core.pace import Observation
+    from hangtight.journal.entries import Entry
+
+KEEP = 30 * 86_400.0
+AT_EXIT = 2.0
+"""How long the end of the process may wait for the database, in seconds."""
+BEFORE_A_FORK = 1.0
+"""How long a fork may wait until the writer's hands are off the database and its locks."""
+
+
+class Learns(Protocol):
+    """Whoever learns from what was recorded. Called in the writer's thread."""
+
+    def fill(self, observations: Sequence[Observation]) -> None: ...
+
+    def observe(self, observation: Observation) -> None: ...
+
+
+class Flush:
+    """A mark in the queue: all before it is committed, or given up, when `done` is set."""
+
+    __slots__ = ("done", "kept")
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.kept = False
+
+    def settle(self, kept: bool) -> None:
+        self.kept = kept
+        self.done.set()
+
+
+class Stop(Flush):
+    """The same, and then the thread ends."""
+
+    __slots__ = ()
+
+
+class Line:
+    """What the callers' side and the writer's share. A forked child gets a new one."""
+
+    def __init__(self) -> None:
+        self.queue: SimpleQueue[Entry | Flush] = SimpleQueue()
+        self.hurry = threading.Event()
+        """Set when somebody waits: the writer does not wait for more then."""
+        self.at_work = threading.Lock()
+        """Held by the writer while it imports or talks to the database: nobody should fork meanwhile."""
+        self.trouble: str | None = None
+        self.lost = 0
+
+
+class Recorder:
+    """Records generations in the database at `url`: a path, `sqlite:///path` or `postgresql://...`.
+
+    `keep` is for how many seconds single generations are kept; None is for ever. What is put down stays in memory
+    while the database cannot be written, up to a number; then the oldest is dropped and counted in `lost`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        wall: Callable[[], float],
+        keep: float | None = KEEP,
+        paces: Learns | None = None,
+    ) -> None:
+        self.url = url
+        self._wall, self._keep, self._paces = wall, keep, paces
+        self._starting = threading.Lock()
+        self._closed = self._started = False
+        self._afresh()
+        _RECORDERS.add(self)
+
+    def put(self, entry: Entry) -> None:
+        """Never raises, never blocks."""
+        self._add(entry)
+        if not self._started:
+            self._start()
+
+    @staticmethod
+    def new_id() -> str:
+        """Twelve hexadecimal characters that no other generation has: nothing is shared, so a fork does no harm."""
+        return os.urandom(6).hex()
+
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong with the database, in a sentence; None where nothing is known to be wrong."""
+        return self._line.trouble
+
+    @property
+    def lost(self) -> int:
+        """How many entries were dropped."""
+        return self._line.lost
+
+    def start(self) -> None:
+        """Open the database now and not at the first entry, so that what was learned is there for the first call."""
+        self._add(Flush())
+        self._start()
+
+    def flush(self, limit: float) -> bool:
+        """Wait until all that was put is committed, for at most `limit` seconds. False where it is not."""
+        if not self._started and self._line.queue.empty():
+            return True
+        mark = Flush()
+        self._add(mark)
+        self._start()
+        self._line.hurry.set()
+        return mark.done.wait(limit) and mark.kept
+
+    def close(self, limit: float = AT_EXIT) -> bool:
+        """The same, and nothing is recorded from now on."""
+        if self._closed or not self._started:
+            self._closed = True
+            return True
+        self._closed = True
+        mark = Stop()
+        self._add(mark)
+        self._line.hurry.set()
+        return mark.done.wait(limit) and mark.kept
+
+    def _start(self) -> None:
+        """Whoever finds the lock taken leaves: another thread, or this one a signal earlier, is starting it."""
+        if self._closed:
+            discard_waiting(self._line)
+            return
+        if self._started or not self._starting.acquire(blocking=False):
+            return
+        try:
+            if not self._started:
+                thread = threading.Thread(target=self._write, args=(self._line,), name="hangtight-journal", daemon=True)
+                thread.start()
+                self._started = True
+        except RuntimeError as refused:  # no thread can be started when the interpreter ends
+            self._line.trouble = f"the journal has no thread: {refused}"
+        finally:
+            self._starting.release()
+
+    def _write(self, line: Line) -> None:
+        try:
+            with line.at_work:
+                from hangtight.journal.writing import Writer
+
+                writer = Writer(self.url, line, self._wall, self._keep, self._paces)
+        except ImportError as missing:
+            line.trouble = f"the journal needs {missing.name}: pip install 'hangtight[cli]'"
+            discard(line)
+        else:
+            writer.run()
+
+    def _afresh(self) -> None:
+        """Also after a fork: the parent's thread, connection and waiting entries are the parent's."""
+        self._line = Line()
+        self._add = self._line.queue.put
+        self._started = False
+        self._starting = threading.Lock()
+
+
+def discard(line: Line) -> None:
+    """There will never be a database here: whoever waits is told, and nothing piles up."""
+    while True:
+        item = line.queue.get()
+        if not isinstance(item, Flush):
+            line.lost += 1
+            continue
+        item.settle(kept=False)
+        if isinstance(item, Stop):
+            return
+
+
+def discard_waiting(line: Line) -> None:
+    while not line.queue.empty():
+        item = line.queue.get()
+        if isinstance(item, Flush):
+            item.settle(kept=False)
+        else:
+            line.lost += 1
+
+
+_RECORDERS: weakref.WeakSet[Recorder] = weakref.WeakSet()
+_HELD = threading.local()
+
+
+def _before_a_fork() -> None:
+    lines = [recorder._line for recorder in list(_RECORDERS) if recorder._started]
+    _HELD.lines = [line for line in lines if line.at_work.acquire(timeout=BEFORE_A_FORK)]
+
+
+def _in_the_parent() -> None:
+    for line in _HELD.lines:
+        line.at_work.release()
+    _HELD.lines = []
+
+
+def _in_the_child() -> None:
+    _HELD.lines = []
+    for recorder in list(_RECORDERS):
+        recorder._afresh()
+
+
+def _at_exit() -> None:
+    """All get their marks first, so that they are waited for together. SQLite's side files go when it is closed."""
+    marks = []
+    for recorder in list(_RECORDERS):
+        if recorder._started and not recorder._closed:
+            mark = Flush()
+            recorder._add(mark)
+            recorder._line.hurry.set()
+            marks.append((recorder, mark))
+    share = AT_EXIT / max(1, len(marks))
+    for recorder, mark in marks:
+        if mark.done.wait(share) and mark.kept:
+            recorder.close(share)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_a_fork, after_in_parent=_in_the_parent, after_in_child=_in_the_child)
+atexit.register(_at_exit)

@@ -1,0 +1,104 @@
+"""All settings, from all places, or all that is wrong with them.
+
+The environment alone needs nothing installed and touches no file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from hangtight.rules import environment as variables
+from hangtight.rules.environment import Environment, Told, chosen_mode, read_dotenv, told_by, understood
+from hangtight.rules.errors import Problem, SettingsErrors, not_installed, one_of
+from hangtight.rules.finding import RULES, Found, Where, candidates, find
+from hangtight.rules.settings import Settings, standing_beside
+
+
+def load(
+    *, config: str | None, environment: Mapping[str, str], folder: Path, home: Path, search: bool = True
+) -> Settings:
+    """The settings that hold in a folder. Without `search`, files are read only if one was named.
+
+    Raises SettingsErrors with all that is wrong, in all files and in the environment.
+    """
+    where = Where(folder, home, environment)
+    told, named, reads = _told(where, config, search)
+    return _together(find(where, named) if reads else (), understood(told), folder)
+
+
+def watched(
+    *, config: str | None, environment: Mapping[str, str], folder: Path, home: Path, search: bool = True
+) -> tuple[Path, ...]:
+    """All files on which `load` depends, those among them that are not there yet."""
+    where = Where(folder, home, environment)
+    _, named, reads = _told(where, config, search)
+    return candidates(where, named) if reads else ()
+
+
+def check(path: Path, *, folder: Path, home: Path) -> Settings:
+    """The settings of one file alone: a `hangtight.yaml`, one of llama-swap, a `.qwencoderules`, a `.env`."""
+    shown = Where(folder, home, {}).shown(folder / path)
+    if path.name == ".env" or path.suffix == ".env":
+        return replace(_together((), understood(read_dotenv(folder / path, shown)), folder), files=(shown,))
+    return _together([Found(folder / path, shown, RULES.lstrip(".") in path.name)], Environment(), folder)
+
+
+def _told(where: Where, config: str | None, search: bool) -> tuple[list[Told], str | None, bool]:
+    """The variables, the file that was named, and whether files are read at all."""
+    told = told_by(where.environment)
+    named = config or _text(told, variables.CONFIG)
+    reads = search or named is not None
+    if reads:
+        path = where.dotenv()
+        told += read_dotenv(path, where.shown(path))
+        named = named or _text(told, variables.CONFIG)
+    return told, named, reads
+
+
+def _text(told: Sequence[Told], key: str) -> str | None:
+    return next((each.text.strip() for each in told if each.key == key), None)
+
+
+def _together(found: Sequence[Found], above: Environment, folder: Path) -> Settings:
+    problems = list(above.problems)
+    settings = Settings()
+    if found:
+        settings, wrong = _of_files(found)
+        problems += wrong
+    settings = _on_top(settings, above, folder)
+    if above.mode is not None and settings.default_mode is not None and settings.default_mode not in settings.modes:
+        wanted = one_of(settings.modes, settings.default_mode)
+        problems.append(Problem(above.mode.file, above.mode.line, above.mode.key, settings.default_mode, wanted))
+    if problems:
+        raise SettingsErrors(problems)
+    return settings
+
+
+def _of_files(found: Sequence[Found]) -> tuple[Settings, list[Problem]]:
+    try:
+        from hangtight.rules.building import built
+    except ModuleNotFoundError as missing:
+        raise not_installed(missing) from None
+    result = built(found)
+    return result.settings, result.problems
+
+
+def _on_top(settings: Settings, above: Environment, folder: Path) -> Settings:
+    """The environment above the files."""
+    places = dict(settings.places)
+    told = {"default_mode": above.mode, "step_timeout": above.step_timeout, "journal": above.journal}
+    places |= {name: each.place for name, each in told.items() if each is not None}
+    journal = settings.journal
+    if above.journal is not None:
+        journal = standing_beside(above.journal.text.strip(), folder)
+    return replace(
+        settings,
+        below=(*above.layers, *settings.below),
+        default_mode=settings.default_mode if above.mode is None else chosen_mode(above.mode),
+        step=settings.step if above.step_timeout is None else above.step,
+        journal=journal,
+        places=places,
+        remarks=(*settings.remarks, *above.remarks),
+    )

@@ -1,0 +1,314 @@
+"""What may stand in `hangtight.yaml` and in `.qwencoderules`: the sections, their checks, and a schema for editors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
+
+from hangtight.core.limits import AUTO, LEARNABLE, Setting, checked
+from hangtight.errors import SettingsError
+from hangtight.rules.settings import FLOORS, PRIORITIES, SAMPLES
+
+LEAST_SAMPLES = 20
+
+SLEEPING = ("cmdSleepTimeout", "cmdWakeTimeout", "sleepRequestTimeout", "wakeRequestTimeout")
+SERVING = ("healthCheckTimeout", "unloadTimeout", "sendLoadingState", "macros")
+NOT_YET: Mapping[str, tuple[str, ...]] = {
+    "": (
+        *SLEEPING, *SERVING, "globalTTL", "logLevel", "logTimeFormat", "logToStdout", "logRequests", "store",
+        "metricsMaxInMemory", "captureBuffer", "ui", "performance", "startPort", "includeAliasesInList", "apiKeys",
+        "upstream", "profiles", "selectors", "hooks", "peers", "groups", "matrix", "routing",
+        "headers", "intent", "proxy_silence", "routes",
+    ),
+    "models": (
+        *SLEEPING, *SERVING, "cmd", "cmdStop", "checkEndpoint", "ttl", "env", "aliases", "name", "description",
+        "unlisted", "useModelName", "metadata", "concurrencyLimit", "filters", "timeouts", "compat", "capabilities",
+        "cmdSleep", "cmdWake", "sleepMode", "sleepEndpoints", "wakeEndpoints", "headers", "intent", "proxy_silence",
+    ),
+    "modes": ("extend_to", "queue", "intent"),
+    "limits": ("extend_to", "queue"),
+}  # fmt: skip
+"""Keys of later versions, and of llama-swap's configuration, by the section they stand in: allowed, and told about."""
+
+Check = Callable[[Any], Any]
+
+
+def _limit(name: str) -> Check:
+    learnable = name in LEARNABLE
+
+    def check(value: Any) -> Setting:
+        if learnable and value == "auto":
+            return AUTO
+        try:
+            return checked(name, value)
+        except SettingsError as error:
+            wanted = error.wanted.replace("None", "null") + (", or auto to have it learned" if learnable else "")
+            raise SettingsError(name, value, wanted) from None
+
+    return check
+
+
+def _interval(value: Any) -> float | None:
+    try:
+        return checked("heartbeat", value)
+    except SettingsError:
+        raise SettingsError("heartbeat", value, "a number of seconds, or 0 or null for none") from None
+
+
+def _positive(value: Any) -> float:
+    wanted = "a number of seconds above 0"
+    try:
+        number = checked("floor", value)
+    except SettingsError:
+        raise SettingsError("floor", value, wanted) from None
+    if number is None:
+        raise SettingsError("floor", value, wanted)
+    return number
+
+
+def _days(value: Any) -> float | None:
+    try:
+        return checked("keep", value)
+    except SettingsError:
+        raise SettingsError("keep", value, "a number of days above 0, or null to keep all") from None
+
+
+def _samples(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < LEAST_SAMPLES:
+        raise SettingsError("samples", value, f"a whole number of {LEAST_SAMPLES} or more")
+    return value
+
+
+def _truth(value: Any) -> bool | None:
+    if value is None or isinstance(value, bool):
+        return value
+    raise SettingsError("reasons", value, "true or false")
+
+
+def _names(value: Any) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list) or not all(isinstance(name, str) and name.strip() for name in value):
+        raise SettingsError("models", value, "a list of names of models")
+    return tuple(value)
+
+
+def _text(wanted: str) -> Check:
+    def check(value: Any) -> str | None:
+        if value is None or (isinstance(value, str) and value.strip()):
+            return value
+        raise SettingsError("text", value, wanted)
+
+    return check
+
+
+def _url(value: Any) -> str | None:
+    """An address with a macro in it is one that a later version fills in."""
+    if value is None or (isinstance(value, str) and "${" in value):
+        return value
+    try:
+        parts = urlsplit(value) if isinstance(value, str) else None
+        if parts and parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return str(value)
+    except ValueError:  # a port or a host that is none
+        pass
+    raise SettingsError("proxy", value, "the address of a server, like http://127.0.0.1:11434")
+
+
+def _priority(value: Any) -> str:
+    if isinstance(value, str) and value in PRIORITIES:
+        return value
+    raise SettingsError("priority", value, f"one of {', '.join(PRIORITIES)}")
+
+
+def _or_nothing(value: Any) -> Any:
+    """A section of which every line is commented out."""
+    return {} if value is None else value
+
+
+def _mode(value: Any) -> Any:
+    """A bare number is the total."""
+    return _or_nothing(value) if value is None or isinstance(value, dict) else {"total": value}
+
+
+def _journal(value: Any) -> Any:
+    return {"url": value} if isinstance(value, str) else _or_nothing(value)
+
+
+Json = dict[str, Any]
+NUMBER: Json = {"type": "number", "exclusiveMinimum": 0}
+OR_NULL: Json = {"anyOf": [NUMBER, {"type": "null"}]}
+OR_AUTO: Json = {"anyOf": [NUMBER, {"const": "auto"}, {"type": "null"}]}
+TEXT: Json = {"type": ["string", "null"]}
+NAMES: Json = {"type": ["array", "null"], "items": {"type": "string"}}
+
+
+def _told(description: str, *examples: Any) -> Any:
+    return Field(default=None, description=description, examples=list(examples))
+
+
+class Section(BaseModel):
+    """Keys and values; what is not known is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LimitsSection(Section):
+    """Limits in seconds; null is no limit, auto is learned from what was measured."""
+
+    first_token: Annotated[Setting, PlainValidator(_limit("first_token")), WithJsonSchema(OR_AUTO)] = _told(
+        "Silence before the first piece.", 60, "auto"
+    )
+    idle: Annotated[Setting, PlainValidator(_limit("idle")), WithJsonSchema(OR_AUTO)] = _told(
+        "Silence in the middle; every piece restarts it.", 45, "auto"
+    )
+    total: Annotated[Setting, PlainValidator(_limit("total")), WithJsonSchema(OR_AUTO)] = _told(
+        "The whole call.", 600, "auto"
+    )
+    load: Annotated[float | None, PlainValidator(_limit("load")), WithJsonSchema(OR_NULL)] = _told(
+        "A load that the server shows, without load progress.", 300
+    )
+    thinking: Annotated[float | None, PlainValidator(_limit("thinking")), WithJsonSchema(OR_NULL)] = _told(
+        "Silence while the model reasons.", 300
+    )
+    unstreamed: Annotated[float | None, PlainValidator(_limit("unstreamed")), WithJsonSchema(OR_NULL)] = _told(
+        "An answer of a server that refuses to stream.", 300
+    )
+    cancel: Annotated[float | None, PlainValidator(_limit("cancel")), WithJsonSchema(OR_NULL)] = _told(
+        "From asking a server to stop until it has.", 5
+    )
+    cold: Annotated[float | None, PlainValidator(_limit("cold")), WithJsonSchema(OR_NULL)] = _told(
+        "What the first piece may take longer where a load cannot be seen; null is nothing.", 60
+    )
+
+
+LIMITS = tuple(LimitsSection.model_fields)
+Limits_ = Annotated[LimitsSection, BeforeValidator(_or_nothing)]
+Interval = Annotated[
+    float | None, PlainValidator(_interval), WithJsonSchema({"type": ["number", "null"], "minimum": 0})
+]
+Length = Annotated[float | None, PlainValidator(_limit("total of a step")), WithJsonSchema(OR_NULL)]
+Names = Annotated[tuple[str, ...] | None, PlainValidator(_names), WithJsonSchema(NAMES)]
+
+
+class ModeSection(LimitsSection):
+    """The limits of a mode, and the models that it prefers. A bare number is its total."""
+
+    models: Names = _told("The first is preferred; the order is the fallback.", ["qwen3-coder", "qwen3:1.7b"])
+
+
+class ModelSection(Section):
+    """What holds for one model, or for all whose names match a key with `*`."""
+
+    limits: Limits_ = LimitsSection()
+    heartbeat: Interval = _told("How often a sign of life is given; 0 is off.", 15, 0)
+    reasons: Annotated[bool | None, PlainValidator(_truth), WithJsonSchema({"type": ["boolean", "null"]})] = _told(
+        "The model reasons before it answers: `thinking` holds until then.", True
+    )
+    fallback: Names = _told("The models to turn to when this one fails.", ["qwen3:1.7b"])
+    proxy: Annotated[str | None, PlainValidator(_url), WithJsonSchema(TEXT)] = _told(
+        "The server that has the model.", "http://127.0.0.1:11434"
+    )
+
+
+class JournalSection(Section):
+    """The record of generations and decisions. A bare text is its url."""
+
+    url: Annotated[
+        str | None, PlainValidator(_text("a URL, a path, or off")), WithJsonSchema(TEXT)
+    ] = _told("A path, postgresql://..., or off.", "postgresql://localhost/hangtight", "off")  # fmt: skip
+    keep: Annotated[float | None, PlainValidator(_days), WithJsonSchema(OR_NULL)] = _told(
+        "Days for which a generation is kept; null keeps all.", 30
+    )
+
+
+Floor = Annotated[float, PlainValidator(_positive), WithJsonSchema(NUMBER)]
+
+
+class FloorsSection(Section):
+    """Learned limits never go below these."""
+
+    first_token: Floor = Field(default=FLOORS["first_token"], description="Seconds.", examples=[5])
+    idle: Floor = Field(default=FLOORS["idle"], description="Seconds.", examples=[3])
+    total: Floor = Field(default=FLOORS["total"], description="Seconds.", examples=[10])
+
+
+class LearningSection(Section):
+    """How limits that are auto are learned."""
+
+    samples: Annotated[
+        int, PlainValidator(_samples), WithJsonSchema({"type": "integer", "minimum": LEAST_SAMPLES})
+    ] = Field(default=SAMPLES, description="Generations needed before anything is said.", examples=[100])  # fmt: skip
+    floors: Annotated[FloorsSection, BeforeValidator(_or_nothing)] = FloorsSection()
+
+
+Priority = Annotated[str, PlainValidator(_priority), WithJsonSchema({"enum": list(PRIORITIES)})]
+Bare = Annotated[float, Field(gt=0)]
+Mode_ = Annotated[ModeSection, BeforeValidator(_mode, json_schema_input_type=Bare | ModeSection | None)]
+Model_ = Annotated[ModelSection, BeforeValidator(_or_nothing)]
+
+
+class Common(Section):
+    """What both files may say."""
+
+    limits: Limits_ = LimitsSection()
+    heartbeat: Interval = _told("How often a sign of life is given; 0 is off.", 15, 0)
+    default_mode: Annotated[
+        str | None, PlainValidator(_text("the name of a mode, or null")), WithJsonSchema(TEXT)
+    ] = _told("The mode of a call that names none.", "deep")  # fmt: skip
+    modes: Annotated[dict[str, Mode_], BeforeValidator(_or_nothing)] = Field(
+        default={}, description="Modes by name: those shipped, changed, and new ones.", examples=[{"fast": 30}]
+    )
+    models: Annotated[dict[str, Model_], BeforeValidator(_or_nothing)] = Field(
+        default={},
+        description="Models by name; `*` stands for anything.",
+        examples=[{"qwen3*": {"limits": {"idle": 90}}}],
+    )
+    step_timeout: Length = _told("The total of a step that has none of its own.", 300)
+    priorities: Annotated[dict[str, Priority], BeforeValidator(_or_nothing)] = Field(
+        default={}, description="Who is given the time that other steps save.", examples=[{"generate": "critical"}]
+    )
+
+
+class ConfigFile(Common):
+    """hangtight.yaml: limits and models, all times in seconds."""
+
+    journal: Annotated[
+        JournalSection, BeforeValidator(_journal, json_schema_input_type=str | JournalSection | None)
+    ] = JournalSection()  # fmt: skip
+    learning: Annotated[LearningSection, BeforeValidator(_or_nothing)] = LearningSection()
+
+
+class RulesFile(Common):
+    """.qwencoderules: what a project says about time."""
+
+    budgets: Annotated[dict[str, Length], BeforeValidator(_or_nothing)] = Field(
+        default={}, description="The total by mode.", examples=[{"fast": 30, "deep": 120}]
+    )
+    preferred_models: Annotated[dict[str, Names], BeforeValidator(_or_nothing)] = Field(
+        default={}, description="The models by mode; the order is the fallback.", examples=[{"fast": ["qwen3:1.7b"]}]
+    )
+
+
+def json_schema() -> dict[str, Any]:
+    """The schema of hangtight.yaml, for editors. Keys of later versions are in it, and say so."""
+    schema = ConfigFile.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    parts = schema["$defs"]
+    places = {
+        "": schema,
+        "models": parts["ModelSection"],
+        "modes": parts["ModeSection"],
+        "limits": parts["LimitsSection"],
+    }
+    for section in (schema, *parts.values()):
+        for said in section["properties"].values():
+            if said.get("default", 0) is None:  # what is not written is not given; null would be no limit
+                del said["default"]
+    for place, section in places.items():
+        for key in NOT_YET[place]:
+            section["properties"][key] = {"description": "Does nothing yet: for a later version.", "x-not-yet": True}
+    return schema
