@@ -1,12 +1,14 @@
 """Several models for one call: who is tried next, and within what. Pure, like all machines of the core.
 
 One deadline over all of them: a fallback gets what is left of `total`, never more. Once a token was delivered
-nobody else is asked, because an answer comes from one model. After a timeout the same model is not asked again.
+nobody else is asked, because an answer comes from one model. After a timeout the same model is not asked again. Who is
+known to take longer than what is left is not asked at all; and while the first is silent, the time of a lighter one
+that would fit is kept free.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -49,14 +51,41 @@ class Try:
     left: Seconds
 
 
+def _unknown(model: str) -> float | None:
+    """Nothing was learned about any model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """One that was not asked, because it would not have finished."""
+
+    model: str
+    predicted: float
+    left: float
+
+    def __str__(self) -> str:
+        return f"{self.model} was not asked: it takes about {spoken(self.predicted)}, and {spoken(self.left)} are left"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """So much is kept free for this model, should the first one stay silent."""
+
+    model: str
+    seconds: float
+
+
 class Attempts:
     """The chain of one call: the model that was asked for, and those that stand in for it."""
 
-    __slots__ = ("_at", "_silent", "born", "delivered", "models", "told")
+    __slots__ = ("_at", "_predict", "_silent", "born", "delivered", "models", "told", "unfit")
 
-    def __init__(self, models: Sequence[str], now: Instant) -> None:
+    def __init__(self, models: Sequence[str], now: Instant, predict: Callable[[str], float | None] = _unknown) -> None:
         self.models = tuple(models)
         self.born = now
+        self._predict = predict
+        """How many seconds a model will take; None where that is not known."""
+        self.unfit: tuple[Unfit, ...] = ()
         self.delivered = False
         """The caller has a token: from now on there is no other model for this call."""
         self.told: tuple[Attempt, ...] = ()
@@ -73,6 +102,16 @@ class Attempts:
         """Another model may still take over: nothing of this one's answer should be handed on that is not a token."""
         return not self.delivered and self._at + 1 < len(self.models)
 
+    def kept(self, left: Seconds) -> Kept | None:
+        """What to keep free, of so much time that is left, while the model whose turn it is stays silent."""
+        for model in self.models[self._at + 1 :]:
+            predicted = self._predict(model)
+            if predicted is None:
+                return None  # who may be as fast as one likes needs nothing kept
+            if predicted < left:
+                return Kept(model, predicted)
+        return None
+
     def failed(self, attempt: Attempt, now: Instant, total: Seconds) -> Try | None:
         """Who is asked now, with `total` for the whole call; None where the failure is the caller's to know."""
         self.told = (*self.told, attempt)
@@ -82,7 +121,11 @@ class Attempts:
         if self.delivered or attempt.fault is Fault.REQUEST or not left:
             return None
         for at in range(self._at + 1, len(self.models)):
-            if self.models[at] not in self._silent:
+            model = self.models[at]
+            predicted = self._predict(model)
+            if predicted is not None and predicted > left:
+                self.unfit = (*self.unfit, Unfit(model, predicted, left))
+            elif model not in self._silent:
                 self._at = at
-                return Try(self.models[at], left)
+                return Try(model, left)
         return None

@@ -88,7 +88,19 @@ class Allotment:
 class Budget:
     """The time of one task, which began at `now`; instants are on a clock that stands while it is halted."""
 
-    __slots__ = ("_halted", "_halted_at", "_lost", "began", "ends", "parts", "reserve", "running", "to_come", "used")
+    __slots__ = (
+        "_halted",
+        "_halted_at",
+        "_lost",
+        "began",
+        "ends",
+        "kept",
+        "parts",
+        "reserve",
+        "running",
+        "to_come",
+        "used",
+    )
 
     def __init__(self, total: Seconds, parts: Mapping[str, Part], now: Instant, *, reserve: Seconds) -> None:
         self.began = now
@@ -106,6 +118,8 @@ class Budget:
         """How long persons were waited for."""
         self.to_come: dict[str, float] = shared_out(max(0.0, total - reserve), self.parts)
         """What each step that has not begun is allotted, as of the last fact."""
+        self.kept = self._minimums()
+        """What is kept for them."""
 
     # -- facts ------------------------------------------------------------------------------------------------
 
@@ -124,6 +138,9 @@ class Budget:
                 if not self._halted:
                     self._lost += between(self._halted_at, now)
 
+    def _minimums(self) -> float:
+        return sum(self.parts[name].minimum for name in self.to_come)
+
     def _begin(self, step: str, at: Instant) -> None:
         if step in self.running:
             self.running[step].runs += 1
@@ -137,6 +154,7 @@ class Budget:
             allotted = shares.pop(step)
             self.to_come = shares
         self.running[step] = Allotment(at, Seconds(allotted))
+        self.kept = self._minimums()
 
     def _end(self, step: str, at: Instant) -> None:
         allotment = self.running[step]
@@ -199,8 +217,9 @@ class Budget:
 
     def left_for(self, step: str | None, now: Instant) -> float:
         """How long a call in this step (None: outside of any) may take."""
-        kept = sum(self.parts[name].minimum for name in self.to_come if name != step)
-        return max(0.0, self.remaining(now) - self.reserve - kept)
+        kept = self.kept - self.parts[step].minimum if step in self.to_come and step is not None else self.kept
+        left = self.ends - self._at(now) - self.reserve - kept
+        return left if left > 0 else 0.0
 
     def needed(self, step: str | None, now: Instant) -> float:
         """What is still missing of the minimum of this step: with less a call in it is not begun."""

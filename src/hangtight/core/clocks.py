@@ -80,7 +80,8 @@ def cut_clocks(whole: Resolved, situation: Situation, remaining: float) -> Clock
     clocks, limits = whole.clocks, whole.limits
     shorter = limits.total is None or limits.total > remaining
     effective = remaining if shorter or limits.total is None else limits.total
-    first, unstreamed = length(limits.first_token), length(limits.unstreamed)
+    first = FOREVER if limits.first_token is None else Seconds(limits.first_token)
+    unstreamed = FOREVER if limits.unstreamed is None else limits.unstreamed
     kept = first <= FIRST_TOKEN_SHARE * effective
     if kept and _may_wait_longer(whole.values["first_token"]):
         first = Seconds(_with_prefill(first, Seconds(effective), situation) + clocks.cold)

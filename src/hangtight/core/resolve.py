@@ -255,7 +255,7 @@ class Inside(Resolved):
     __slots__ = ("_anew", "_full")
 
     def __init__(self, whole: Resolved, clocks: Clocks, anew: Callable[[], Resolved]) -> None:
-        super().__init__(None, None, clocks, absent=whole.absent)
+        self.clocks, self.absent = clocks, whole.absent
         self._anew = anew
         self._full: Resolved | None = None
 

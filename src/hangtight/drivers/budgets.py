@@ -16,6 +16,7 @@ from hangtight.core.telling import LONGER
 from hangtight.core.time import Instant, Seconds, plain, spoken
 from hangtight.drivers import clock
 from hangtight.drivers.parts import parts_of, seconds
+from hangtight.drivers.standing import settings
 from hangtight.drivers.wrapping import Marks
 from hangtight.errors import BudgetSpent, SettingsError
 
@@ -44,13 +45,13 @@ class Share:
     def left(self) -> float:
         """How long a call here may take at most."""
         budget = self.budget
-        return budget.machine.left_for(self.step, budget.now())
+        return budget.begun.left_for(self.step, budget.now())
 
-    def admit(self) -> None:
-        """Raises BudgetSpent where a call that began now could not fit."""
+    def admit(self, least: float = 0.0) -> None:
+        """Raises BudgetSpent where a call that began now, and takes at least so long, could not fit."""
         budget, step = self.budget, self.step
         now = budget.now()
-        left, needed = budget.machine.left_for(step, now), budget.machine.needed(step, now)
+        left, needed = budget.machine.left_for(step, now), max(least, budget.machine.needed(step, now))
         if left <= 0 or left < needed:
             raise budget.spent(step, left, needed)
 
@@ -89,7 +90,7 @@ class Budget:
     ) -> None:
         self.asked = seconds("budget", total)
         self.reserve = seconds("reserve", reserve, least=0.0)
-        self.parts = parts_of(steps)
+        self.parts = parts_of(steps, settings().priorities)
         self.hard = hard
         self.name = name or os.urandom(4).hex()
         """How it is known in the journal: as a run."""
@@ -103,6 +104,8 @@ class Budget:
         self.around: Share | None = None
         self._on_wrap_up = on_wrap_up
         self._machine: core.Budget | None = None
+        self.begun: core.Budget
+        """The machine, for those who stand inside: there it is one."""
         self._lock = Lock()
         self._token: Token[Share | None] | None = None
         self._marks: Marks | None = None
@@ -150,7 +153,8 @@ class Budget:
         self.now = clock.here().now
         if self.around is not None:
             self.total = min(self.asked, self.around.left())
-        self._machine = core.Budget(Seconds(self.total), self.parts, self.now(), reserve=Seconds(self.reserve))
+        machine = core.Budget(Seconds(self.total), self.parts, self.now(), reserve=Seconds(self.reserve))
+        self._machine = self.begun = machine
         if self._on_wrap_up is not None:
             self._marks = Marks(self._machine, self.now, self._lock, self._tell)
         self._token = CURRENT.set(Share(self, None))

@@ -21,19 +21,21 @@ Opening = Callable[[], Any]
 class Chain:
     """Who is asked for one call, in order: a name for each, and what opens its stream."""
 
-    def __init__(self, source: Any, model: str | None, fallback: Sequence[Any]) -> None:
+    def __init__(
+        self, source: Any, model: str | None, fallback: Sequence[Any], predict: Callable[[str], float | None]
+    ) -> None:
         if isinstance(fallback, str):
             raise SettingsError("fallback", fallback, f"a list: [{fallback!r}]")
         names = [entry for entry in fallback if isinstance(entry, str)]
         if not callable(source):
             raise SettingsError("fallback", fallback, "given with a function that opens the stream, not with a stream")
-        if names and not (model and _takes_a_model(source)):
+        if names and not (model and takes_a_model(source)):
             wanted = "names only where `model=` names the first and the function takes a name: lambda model: ..."
             raise SettingsError("fallback", names, wanted)
         self.openings: dict[str, Opening] = {}
         first = self._add(model or "the model", (lambda: source(model)) if names else source)
         others = [self._entry(at, entry, source) for at, entry in enumerate(fallback, 1)]
-        self.attempts = Attempts([first, *others], Instant(0.0))
+        self.attempts = Attempts([first, *others], Instant(0.0), predict)
         self.left: Seconds = FOREVER
         self.holds = False
         """Nobody sees a piece before the last one: until then another model may take over."""
@@ -65,13 +67,13 @@ class Chain:
         session.failed_as = attempt
         following = attempts.failed(attempt, now, length(session.resolved.limits.total))
         if following is None:
-            tell(error, attempts.told)
+            tell(error, attempts.told, attempts.unfit)
             return False
         self.left = following.left
         return True
 
 
-def _takes_a_model(source: Callable[..., Any]) -> bool:
+def takes_a_model(source: Callable[..., Any]) -> bool:
     """Whether the function that opens a stream wants to be told for which model."""
     try:
         parameters = inspect.signature(source).parameters.values()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hangtight.core.attempts import Attempt, Fault
+from hangtight.core.attempts import Attempt, Fault, Unfit
 from hangtight.errors import BackendError, GenerationTimeout, HangtightError
 
 WORTH_ANOTHER = frozenset({404, 408, 409, 425, 429})
@@ -38,9 +38,11 @@ def attempt_of(error: BaseException, fault: Fault, *, model: str, elapsed: float
     return Attempt(model, fault, first or type(error).__name__, elapsed, limit, tokens)
 
 
-def tell(error: BaseException, told: tuple[Attempt, ...]) -> None:
-    """Write into an error of ours what was tried before it."""
+def tell(error: BaseException, told: tuple[Attempt, ...], unfit: tuple[Unfit, ...] = ()) -> None:
+    """Write into an error of ours what was tried before it, and what was not tried because it would not have fitted."""
     if isinstance(error, HangtightError):
         error.attempts = told
         for attempt in told[:-1]:
             error.add_note(f"before that: {attempt}")
+        for other in unfit:
+            error.add_note(str(other))

@@ -62,13 +62,16 @@ class Answer:
         self._model, self._url = wish.pop("model", None), wish.pop("url", None)
         self._think = bool(wish.pop("think", False))
         mode, self._how = wish.pop("mode", None), {key: wish.pop(key) for key in HOW if key in wish}
-        if self._how.get("fallback") and not self._model:
-            raise SettingsError("fallback", self._how["fallback"], "given together with `model`, which names the first")
-        self._how["holds"] = holds
         tokens, nearby = rounded(tokens_of(self._prompt)), _is_nearby(self._url)
         situation = Situation(prompt_tokens=tokens, nearby=nearby, reasons=self._think)
         self._terms = terms_of(given(wish, mode), *AROUND.get(), door=DOOR, situation=situation)
-        self._server: Server | None = None
+        if self._how.get("fallback") and not self._model:
+            raise SettingsError("fallback", self._how["fallback"], "given together with `model`, which names the first")
+        self._model = self._model or self._terms.preferred
+        if self._model and not self._how.get("fallback"):
+            self._how["fallback"] = self._terms.fallback(self._model)
+        self._how["holds"] = holds
+        self._servers: dict[str | None, Server] = {}
         self._asking: Asking | None = None
         self._watch: Watch[Any] | None = None
 
@@ -83,11 +86,13 @@ class Answer:
                     yield text
 
     async def _ask(self, model: str | None) -> Asking:
-        """The question, put to this model; the server is looked for once, and that takes of the same time."""
-        if self._server is None:
-            self._server = await find_server(self._url, os.environ)
-        name = await choose_model(self._server, model)
-        self._asking = Asking(self._server, name, self._prompt, think=self._think)
+        """The question, put to this model; its server is looked for once, and that takes of the same time."""
+        url = self._url or self._terms.settings.proxy(model or "")
+        if url not in self._servers:
+            self._servers[url] = await find_server(url, os.environ)
+        server = self._servers[url]
+        name = await choose_model(server, model)
+        self._asking = Asking(server, name, self._prompt, think=self._think)
         return self._asking
 
     def __iter__(self) -> Generator[str]:

@@ -90,7 +90,7 @@ class Session(Relay):
         before: Session | None = None,
     ) -> None:
         super().__init__()
-        terms.admit()
+        terms.admit(model or "")
         self.terms = terms
         self.clock, self.place = timepiece
         self.on_heartbeat = on_heartbeat

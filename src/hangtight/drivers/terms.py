@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
 
-from hangtight.core.limits import AUTO, LEARNABLE, Setting, checked
+from hangtight.core.limits import AUTO, LEARNABLE, Setting, checked, length
 from hangtight.core.resolve import Layer, Rank, Resolved, Situation, inside, resolve
 from hangtight.core.telling import Door
-from hangtight.core.time import FOREVER
+from hangtight.core.time import FOREVER, spoken
 from hangtight.drivers.budgets import CURRENT, Share
 from hangtight.drivers.standing import paces, settings
 from hangtight.errors import SettingsError
@@ -25,10 +25,12 @@ from hangtight.rules.settings import Settings
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from hangtight.core.attempts import Attempts, Kept
     from hangtight.core.heartbeat import Heartbeat
-    from hangtight.core.pace import Learned
+    from hangtight.core.pace import Learned, Predicted
 
 ROUND_PROMPTS_TO = 50  # tokens: a second of reading nearby
+BEFORE_THE_FIRST = ("first_token", "load")
 SOONEST = 0.001  # seconds: what a call gets that is under way when its budget is spent
 MOST_REMEMBERED = 64
 
@@ -99,7 +101,7 @@ class Found(NamedTuple):
 class Terms:
     """What holds for a call, and the line by which to ask for more. May be shared by many generations."""
 
-    __slots__ = ("_found", "door", "mode", "places", "run", "settings", "share", "situation", "step")
+    __slots__ = ("_found", "door", "mode", "places", "settings", "share", "situation")
 
     def __init__(
         self,
@@ -119,12 +121,19 @@ class Terms:
         """The budget around the call."""
         named = next((place.mode for place in places if place.mode is not None), None)
         self.mode = named if named is not None else settings.default_mode
-        self.run = next((place.run for place in places if place.run), share.budget.name if share is not None else "")
-        """The task that it belongs to, for the journal."""
-        self.step = next(
-            (place.step for place in places if place.step), (share.step or "") if share is not None else ""
-        )
         self._found: dict[tuple[bool | None, bool, str, int], Found] = {}
+
+    @property
+    def run(self) -> str:
+        """The task that it belongs to, for the journal."""
+        own = "" if self.share is None else self.share.budget.name
+        return next((place.run for place in self.places if place.run), own)
+
+    @property
+    def step(self) -> str:
+        """The step of that task."""
+        own = "" if self.share is None else self.share.step or ""
+        return next((place.step for place in self.places if place.step), own)
 
     def resolved(self, warm: bool | None, heard: bool, model: str = "") -> Resolved:
         """The limits and clocks for a model in this state. Without a listener there is no heartbeat to wake for."""
@@ -132,8 +141,11 @@ class Terms:
         found = self._find(warm, heard, model)
         if share is None:
             return found.resolved
-        left = share.left() if self.situation.left is None else min(share.left(), self.situation.left)
-        left = max(left, SOONEST)
+        left, before = share.left(), self.situation.left
+        if before is not None and before < left:
+            left = before
+        if left < SOONEST:
+            left = SOONEST
 
         def anew() -> Resolved:
             name, change = share.parent
@@ -188,10 +200,37 @@ class Terms:
                 found[name] = told
         return found
 
-    def admit(self) -> None:
+    def admit(self, model: str) -> None:
         """Raises BudgetSpent where a call that began now could not fit into the budget around it."""
         if self.share is not None:
-            self.share.admit()
+            known = self._predicted(model)
+            self.share.admit(0.0 if known is None else known.least)
+
+    def fallback(self, model: str) -> tuple[str, ...]:
+        """The models that the settings name for the case that this one fails."""
+        return self.settings.fallback(self.mode, model)
+
+    @property
+    def preferred(self) -> str | None:
+        """The model that the settings prefer in this mode, for a call that names none."""
+        mode = self.settings.mode(self.mode)
+        return mode.models[0] if mode is not None and mode.models else None
+
+    def predict(self, model: str) -> float | None:
+        """About how many seconds such a call to this model takes, where that was learned."""
+        known = self._predicted(model)
+        return None if known is None else known.seconds
+
+    def _predicted(self, model: str) -> Predicted | None:
+        """What other models take says nothing about this one."""
+        known = paces().predicted(model, self.mode or "", self.situation.prompt_tokens, self.settings.learning.samples)
+        return None if known is None or known.pooled else known
+
+    def keeping(self, kept: Kept, total: float) -> Terms:
+        """The same where time is kept free for a lighter model, should this one stay silent."""
+        left, told = total - kept.seconds, f"the {spoken(kept.seconds)} that are kept free for {kept.model}"
+        place = Given(told, tuple((name, left) for name in BEFORE_THE_FIRST), cuts=True)
+        return self._with((*self.places, place), self.situation, self.share)
 
     def within(self, left: float) -> Terms:
         """The same for an attempt that has so many seconds left of the call."""
@@ -205,8 +244,9 @@ class Terms:
 
     def shared(self, share: Share) -> Terms:
         """The same inside a budget; what was resolved once need not be resolved again."""
-        terms = self._with(self.places, self.situation, share)
-        terms._found = self._found
+        terms = Terms.__new__(Terms)
+        terms.places, terms.door, terms.settings, terms.mode = self.places, self.door, self.settings, self.mode
+        terms.situation, terms.share, terms._found = self.situation, share, self._found
         return terms
 
     def _with(self, places: tuple[Given, ...], situation: Situation, share: Share | None) -> Terms:
@@ -218,6 +258,15 @@ def terms_of(*places: Given, door: Door, situation: Situation | None = None) -> 
     terms = _terms(places, door, situation or Situation(), settings())
     share = CURRENT.get()
     return terms if share is None else terms.shared(share)
+
+
+def kept_free(terms: Terms, attempts: Attempts) -> Terms:
+    """The terms of the model whose turn it is, with time kept free for one that stands behind it."""
+    if not attempts.may_change:
+        return terms
+    total = length(terms.resolved(None, False, attempts.model).limits.total)
+    kept = attempts.kept(total)
+    return terms if kept is None else terms.keeping(kept, total)
 
 
 def rounded(tokens: int) -> int:

@@ -26,7 +26,7 @@ from hangtight.core.time import FOREVER, Seconds
 from hangtight.drivers import blocking, clock
 from hangtight.drivers import chain as chains
 from hangtight.drivers.session import Forgotten, Session
-from hangtight.drivers.terms import AROUND, LimitArgs, Terms, given, terms_of
+from hangtight.drivers.terms import AROUND, LimitArgs, Terms, given, kept_free, terms_of
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -65,7 +65,9 @@ class Watch(Generic[T]):
         self._terms = terms
         self._model = model
         self._on_heartbeat = on_heartbeat
-        self._chain = chains.Chain(source, model, fallback) if fallback else None
+        if not fallback and model and callable(source) and chains.takes_a_model(source):
+            fallback = terms.fallback(model)
+        self._chain = chains.Chain(source, model, fallback, terms.predict) if fallback else None
         if self._chain is not None:
             self._chain.holds = holds
         self._session: Session | None = None
@@ -176,7 +178,9 @@ class Watch(Generic[T]):
             chain.attempts.born = timepiece.now()
         else:
             terms = terms if chain.left == FOREVER else terms.within(chain.left)
-        model = model if chain is None or not model else chain.attempts.model
+        if chain is not None:
+            terms = kept_free(terms, chain.attempts)
+            model = chain.attempts.model if model else None
         session = self._session = Session(
             terms,
             timepiece,

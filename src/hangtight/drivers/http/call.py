@@ -20,7 +20,7 @@ from hangtight.drivers.http.asked import Asked, in_timeout
 from hangtight.drivers.http.sdk import dressed
 from hangtight.drivers.http.sending import PIECE, sending_kind
 from hangtight.drivers.session import Session
-from hangtight.drivers.terms import AROUND, Given, Listener, Terms, terms_of
+from hangtight.drivers.terms import AROUND, Given, Listener, Terms, kept_free, terms_of
 from hangtight.errors import BackendError, HangtightError
 
 RETRIES = b"x-stainless-retry-count"
@@ -78,8 +78,10 @@ class Call:
         self.terms = self._terms()
         self.born = self._born()
         chained = watching is not None and watching.chained
-        fallback = settings.fallback if asked.model and asked.dialect is not None and not chained else ()
-        self.attempts = Attempts([asked.model, *fallback], self.born)
+        fallback: tuple[str, ...] = ()
+        if asked.model and asked.dialect is not None and not chained:
+            fallback = settings.fallback or self.terms.fallback(asked.model)
+        self.attempts = Attempts([asked.model, *fallback], self.born, self.terms.predict)
         self._reformed = False
         self.plan = self._plan()
         self._left: Seconds | None = None
@@ -116,7 +118,7 @@ class Call:
         """The clocks of the attempt whose turn it is; they run from now on."""
         watching = self.watching
         session = Session(
-            self.terms if self._left is None else self.terms.within(self._left),
+            kept_free(self.terms if self._left is None else self.terms.within(self._left), self.attempts),
             self.timepiece,
             model=self.attempts.model or (watching.model if watching else None),
             on_heartbeat=(watching and watching.on_heartbeat) or self.settings.on_heartbeat,
@@ -211,7 +213,7 @@ class Call:
         attempt = attempt_of(error, fault, model=session.machine.model, elapsed=elapsed, tokens=session.machine.tokens)
         session.failed_as, self._before = attempt, session
         following = attempts.failed(attempt, now, length(session.resolved.limits.total))
-        tell(error, attempts.told)
+        tell(error, attempts.told, attempts.unfit)
         if following is None:
             return False
         self._left, self._earlier = following.left, Seconds(now - self.born)
