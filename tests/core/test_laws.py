@@ -197,6 +197,8 @@ class Lives(RuleBasedStateMachine):
         if isinstance(fact, Content | Reasoning):
             self.held = type(fact)
             if type(fact) is twin.lane:
+                if twin.waiting:
+                    twin.longest = max(twin.longest, self.now - twin.since)
                 twin.since, twin.waiting = self.now, False
                 twin.tokens += 1
                 return

@@ -207,7 +207,8 @@ def _scale(values: dict[str, Value], situation: Situation) -> None:
     alone = _scaled(values, _numbers(values))
     for name in ("first_token", "idle"):
         if values[name].rank is not Rank.CALL and alone[name] != values[name].value:
-            values[name] = replace(values[name], value=alone[name], source=values["total"].source)
+            # A longer number there would be scaled too: what helps is one that is given in person.
+            values[name] = replace(values[name], value=alone[name], source=values["total"].source, change="")
     if remaining is None:
         return
     if remaining != FOREVER:

@@ -230,13 +230,12 @@ async def flow(opening: Callable[[], Any], session: Session, loop: asyncio.Abstr
             if reader is not None and reader.type is type(chunk):
                 kind, text, finished = reader.read(chunk)
             else:
-                kind, text, finished = session.kind_of(chunk)
-                reader = session.reader
+                (kind, text, finished), reader = session.kind_of(chunk), session.reader
             if kind is machine.lane and kind is not None and not finished:
                 at = now()
-                machine.longest = max(machine.longest, at - machine.since)
-                machine.since = at
-                machine.waiting = False
+                if at - machine.since > machine.longest:  # noqa: PLR1730 - the call of max() costs as much as the rest
+                    machine.longest = at - machine.since
+                machine.since, machine.waiting = at, False
                 machine.tokens += 1
                 keep(text)
             else:

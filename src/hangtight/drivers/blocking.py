@@ -170,9 +170,9 @@ def flow(opening: Callable[[], Any] | None, source: Any, session: Session) -> Ge
                 reader = session.reader
             if kind is machine.lane and kind is not None and not finished:
                 at = now()
-                machine.longest = max(machine.longest, at - machine.since)
-                machine.since = at
-                machine.waiting = False
+                if at - machine.since > machine.longest:  # noqa: PLR1730 - the call of max() costs as much as the rest
+                    machine.longest = at - machine.since
+                machine.since, machine.waiting = at, False
                 machine.tokens += 1
                 keep(text)
             else:

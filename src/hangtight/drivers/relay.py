@@ -36,6 +36,8 @@ class Relay:
         "chained",
         "chief",
         "deputy",
+        "failed_as",
+        "failure",
         "hand",
         "hidden",
         "lends",
@@ -73,6 +75,10 @@ class Relay:
         """How many tokens there were when the last generation beneath had ended."""
         self.hand: tuple[Callable[[], object], Callable[[], object]] = (_nothing, _nothing)
         """What stops our own alarm, and what sets it again."""
+        self.failure = ""
+        """What went wrong, for the journal."""
+        self.failed_as: Attempt | None = None
+        """Another model was asked because of this."""
         self.wrapped: BaseException | None = None
         """Our own error, which something between us and the source has taken for another."""
 

@@ -33,7 +33,6 @@ from hangtight.errors import BackendError, GenerationTimeout, Truncated
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hangtight.core.attempts import Attempt
     from hangtight.core.heartbeat import Heartbeat
     from hangtight.core.time import Instant
     from hangtight.dialects.reading import Usage
@@ -58,8 +57,6 @@ class Session(Relay):
         "clock",
         "end_of_source",
         "excused",
-        "failed_as",
-        "failure",
         "host",
         "left_running",
         "lock",
@@ -108,10 +105,6 @@ class Session(Relay):
         self.rang: Cancel | None = None
         self.left_running = False
         self.excused = 0.0
-        self.failure = ""
-        """What went wrong, for the journal."""
-        self.failed_as: Attempt | None = None
-        """Another model was asked because of this."""
         self.record: Record | None = None
         self.lock = Lock()
         now = self.clock()

@@ -144,8 +144,7 @@ class Terms:
         left, before = share.left(), self.situation.left
         if before is not None and before < left:
             left = before
-        if left < SOONEST:
-            left = SOONEST
+        left = max(left, SOONEST)
 
         def anew() -> Resolved:
             name, change = share.parent

@@ -27,6 +27,7 @@ from hangtight.drivers import blocking, clock
 from hangtight.drivers import chain as chains
 from hangtight.drivers.session import Forgotten, Session
 from hangtight.drivers.terms import AROUND, LimitArgs, Terms, given, kept_free, terms_of
+from hangtight.errors import BudgetSpent
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -181,21 +182,29 @@ class Watch(Generic[T]):
         if chain is not None:
             terms = kept_free(terms, chain.attempts)
             model = chain.attempts.model if model else None
-        session = self._session = Session(
-            terms,
-            timepiece,
-            model=model,
-            on_heartbeat=self._on_heartbeat,
-            phase=phase,
-            before=self._session,
-            host=None if getattr(self._source, "loads_anew", False) else "",
-        )
+        session = self._session = self._session_under(terms, timepiece, model, phase)
         if chain is not None:
             session.chained = True
             session.machine.earlier = Seconds(session.machine.born - chain.attempts.born)
         if not getattr(self._source, "keeps", True):
             session.parts = Forgotten()
         return session
+
+    def _session_under(self, terms: Terms, timepiece: clock.Timepiece, model: str | None, phase: Phase) -> Session:
+        try:
+            return Session(
+                terms,
+                timepiece,
+                model=model,
+                on_heartbeat=self._on_heartbeat,
+                phase=phase,
+                before=self._session,
+                host=None if getattr(self._source, "loads_anew", False) else "",
+            )
+        except BudgetSpent:
+            if inspect.iscoroutine(self._source):  # nobody will await it now, and Python would complain
+                self._source.close()
+            raise
 
     def _refuse_a_second_reading(self) -> None:
         if self._session is not None:

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hangtight.rules.errors import Problem, SettingsErrors, unreadable
+from hangtight.rules.errors import SettingsErrors, unreadable
 from hangtight.rules.trees import Branch, parse_yaml
 
-MOST_BYTES = 256 * 1024
+MOST_BYTES = 128 * 1024  # a second or two of reading at most
 KINDS = {".yaml": "yaml", ".yml": "yaml", ".json": "json", ".toml": "toml"}
 LOOKS_LIKE_TOML = re.compile(r"""^\s*(\[{1,2}[\w."' -]+\]{1,2}\s*(#.*)?|[\w."'-]+\s*=.*)$""")
 LINE_OF_TOML = re.compile(r"at line (\d+)")
@@ -171,6 +171,3 @@ def _path_of(line: str) -> Branch:
         ((key, data),) = data.items()
         path.append(key)
     return tuple(path)
-
-
-__all__ = ["Problem", "Tree", "parse", "read"]

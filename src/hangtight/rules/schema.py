@@ -186,7 +186,7 @@ class LimitsSection(Section):
 
 
 LIMITS = tuple(LimitsSection.model_fields)
-Limits_ = Annotated[LimitsSection, BeforeValidator(_or_nothing)]
+LimitsHere = Annotated[LimitsSection, BeforeValidator(_or_nothing)]
 Interval = Annotated[
     float | None, PlainValidator(_interval), WithJsonSchema({"type": ["number", "null"], "minimum": 0})
 ]
@@ -203,7 +203,7 @@ class ModeSection(LimitsSection):
 class ModelSection(Section):
     """What holds for one model, or for all whose names match a key with `*`."""
 
-    limits: Limits_ = LimitsSection()
+    limits: LimitsHere = LimitsSection()
     heartbeat: Interval = _told("How often a sign of life is given; 0 is off.", 15, 0)
     reasons: Annotated[bool | None, PlainValidator(_truth), WithJsonSchema({"type": ["boolean", "null"]})] = _told(
         "The model reasons before it answers: `thinking` holds until then.", True
@@ -247,22 +247,22 @@ class LearningSection(Section):
 
 Priority = Annotated[str, PlainValidator(_priority), WithJsonSchema({"enum": list(PRIORITIES)})]
 Bare = Annotated[float, Field(gt=0)]
-Mode_ = Annotated[ModeSection, BeforeValidator(_mode, json_schema_input_type=Bare | ModeSection | None)]
-Model_ = Annotated[ModelSection, BeforeValidator(_or_nothing)]
+ModeHere = Annotated[ModeSection, BeforeValidator(_mode, json_schema_input_type=Bare | ModeSection | None)]
+ModelHere = Annotated[ModelSection, BeforeValidator(_or_nothing)]
 
 
 class Common(Section):
     """What both files may say."""
 
-    limits: Limits_ = LimitsSection()
+    limits: LimitsHere = LimitsSection()
     heartbeat: Interval = _told("How often a sign of life is given; 0 is off.", 15, 0)
     default_mode: Annotated[
         str | None, PlainValidator(_text("the name of a mode, or null")), WithJsonSchema(TEXT)
     ] = _told("The mode of a call that names none.", "deep")  # fmt: skip
-    modes: Annotated[dict[str, Mode_], BeforeValidator(_or_nothing)] = Field(
+    modes: Annotated[dict[str, ModeHere], BeforeValidator(_or_nothing)] = Field(
         default={}, description="Modes by name: those shipped, changed, and new ones.", examples=[{"fast": 30}]
     )
-    models: Annotated[dict[str, Model_], BeforeValidator(_or_nothing)] = Field(
+    models: Annotated[dict[str, ModelHere], BeforeValidator(_or_nothing)] = Field(
         default={},
         description="Models by name; `*` stands for anything.",
         examples=[{"qwen3*": {"limits": {"idle": 90}}}],

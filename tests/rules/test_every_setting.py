@@ -1,0 +1,210 @@
+"""Every setting that we accept has a check in which it takes effect: this walks the schema and misses none.
+
+A check writes its setting into a file and looks at what comes out at the other end. To hold a setting to more than
+that, replace its entry in EFFECTS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, get_args, get_origin
+
+import pytest
+from pydantic import BaseModel
+
+from hangtight.core.limits import AUTO, LEARNABLE
+from hangtight.core.resolve import resolve
+from hangtight.rules.environment import KEYS
+from hangtight.rules.schema import LIMITS, ConfigFile, RulesFile
+from hangtight.rules.settings import DAY
+from tests.rules.kit import Place, values
+
+Effect = Callable[[Place, str], None]
+"""Writes the setting into the file of this name, and sees that it takes effect."""
+
+
+def leaves(kind: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
+    """`modes.*.idle`, ..."""
+    while get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    if get_origin(kind) is dict:
+        yield from leaves(get_args(kind)[1], (*path, "*"))
+    elif isinstance(kind, type) and issubclass(kind, BaseModel):
+        for name, field in kind.model_fields.items():
+            yield from leaves(field.annotation, (*path, name))
+    else:
+        yield ".".join(path)
+
+
+def written(path: str, value: str) -> str:
+    """A line with the value at a path: `limits: {idle: 7}`."""
+    first, *others = path.split(".")
+    for part in reversed(others):
+        value = f"{{{part}: {value}}}"
+    return f"{first}: {value}"
+
+
+def a_limit(path: str, name: str, *, mode: str | None, model: str = "m") -> Effect:
+    def effect(place: Place, file: str) -> None:
+        for number in (3, None, *(["auto"] if name in LEARNABLE else [])):
+            text = "null" if number is None else str(number)
+            place.write(file, f"{written(path, text)}\n{'' if mode else 'default_mode: null'}")
+            layers = place.load().layers(mode, model)
+            if number == "auto":
+                assert layers[0].values[name] is AUTO
+                continue
+            resolved = resolve(layers)
+            assert getattr(resolved.limits, name) == number or (number is None and mode is not None)
+            assert layers[0].values[name] == number
+            if number is not None:
+                assert resolved.values[name].source == f"{file}:1"
+
+    return effect
+
+
+def a_heartbeat(path: str) -> Effect:
+    def effect(place: Place, file: str) -> None:
+        for text, seconds in (("7", 7), ("0", None), ("null", None)):
+            place.write(file, f"{written(path, text)}\n")
+            assert values(place.load())["heartbeat"].value == seconds
+
+    return effect
+
+
+def default_mode(place: Place, file: str) -> None:
+    place.write(file, "default_mode: fast")
+    assert values(place.load())["total"].value == 30
+
+
+def step_timeout(place: Place, file: str) -> None:
+    place.write(file, "step_timeout: 7")
+    settings = place.load()
+    assert values(settings, in_step=True)["total"].value == 7
+    assert values(settings, in_step=True)["total"].change.format(value=14) == f"step_timeout: 14  in {file}"
+    assert values(settings, in_step=False)["total"].value != 7
+    place.write(file, "step_timeout: null")
+    assert place.load().step is None
+
+
+def priorities(place: Place, file: str) -> None:
+    place.write(file, "priorities: {plan: low, look: normal, write: high, run: critical}")
+    assert place.load().priorities == {"plan": "low", "look": "normal", "write": "high", "run": "critical"}
+
+
+def models_of_a_mode(place: Place, file: str) -> None:
+    place.write(file, "modes: {deep: {models: [a, b, c]}}")
+    assert place.load().fallback("deep", "a") == ("b", "c")
+
+
+def preferred_models(place: Place, file: str) -> None:
+    place.write(file, "preferred_models: {deep: [a, b, c]}")
+    assert place.load().fallback("deep", "b") == ("c",)
+
+
+def budgets(place: Place, file: str) -> None:
+    place.write(file, "budgets: {deep: 7, own: null}")
+    settings = place.load()
+    assert values(settings, "deep")["total"].value == 7
+    assert values(settings, "own")["total"].value is None
+
+
+def reasons(place: Place, file: str) -> None:
+    place.write(file, "models: {m: {reasons: true}, n: {reasons: false}}")
+    settings = place.load()
+    assert [settings.reasons(model) for model in "mno"] == [True, False, None]
+
+
+def fallback(place: Place, file: str) -> None:
+    place.write(file, "models: {m: {fallback: [a, b]}}")
+    assert place.load().fallback(None, "m") == ("a", "b")
+
+
+def proxy(place: Place, file: str) -> None:
+    place.write(file, "models: {m: {proxy: 'http://127.0.0.1:1'}}")
+    assert place.load().proxy("m") == ("http://127.0.0.1:1" if file == "hangtight.yaml" else None)
+
+
+def journal_url(place: Place, file: str) -> None:
+    for text in ("journal: {url: 'off'}", "journal: 'off'"):
+        place.write(file, text)
+        assert place.load().journal == "off"
+
+
+def journal_keep(place: Place, file: str) -> None:
+    for text, seconds in (("7", 7 * DAY), ("null", None)):
+        place.write(file, f"journal: {{keep: {text}}}")
+        assert place.load().keep == seconds
+
+
+def samples(place: Place, file: str) -> None:
+    place.write(file, "learning: {samples: 200}")
+    assert place.load().learning.samples == 200
+
+
+def a_floor(name: str) -> Effect:
+    def effect(place: Place, file: str) -> None:
+        place.write(file, f"learning: {{floors: {{{name}: 7}}}}")
+        floors = place.load().learning.floors
+        assert floors == {"first_token": 5, "idle": 3, "total": 10, name: 7}
+
+    return effect
+
+
+EFFECTS: dict[str, Effect] = {
+    **{f"limits.{name}": a_limit(f"limits.{name}", name, mode=None) for name in LIMITS},
+    **{f"modes.*.{name}": a_limit(f"modes.own.{name}", name, mode="own") for name in LIMITS},
+    **{f"models.*.limits.{name}": a_limit(f"models.m.limits.{name}", name, mode=None) for name in LIMITS},
+    **{f"learning.floors.{name}": a_floor(name) for name in LEARNABLE},
+    "heartbeat": a_heartbeat("heartbeat"),
+    "models.*.heartbeat": a_heartbeat("models.m.heartbeat"),
+    "default_mode": default_mode,
+    "step_timeout": step_timeout,
+    "priorities.*": priorities,
+    "modes.*.models": models_of_a_mode,
+    "models.*.reasons": reasons,
+    "models.*.fallback": fallback,
+    "models.*.proxy": proxy,
+    "journal.url": journal_url,
+    "journal.keep": journal_keep,
+    "learning.samples": samples,
+    "budgets.*": budgets,
+    "preferred_models.*": preferred_models,
+}
+
+
+@pytest.mark.parametrize("path", sorted(leaves(ConfigFile)))
+def test_every_setting_of_the_config_takes_effect(place: Place, path: str) -> None:
+    assert path in EFFECTS, f"{path} is accepted, and nothing shows that it does anything"
+    EFFECTS[path](place, "hangtight.yaml")
+
+
+@pytest.mark.parametrize("path", sorted(leaves(RulesFile)))
+def test_every_setting_of_the_rules_of_a_project_takes_effect(place: Place, path: str) -> None:
+    assert path in EFFECTS, f"{path} is accepted, and nothing shows that it does anything"
+    EFFECTS[path](place, ".qwencoderules")
+
+
+def test_nothing_is_checked_that_nobody_can_set() -> None:
+    assert set(EFFECTS) == {*leaves(ConfigFile), *leaves(RulesFile)}
+
+
+VARIABLES: dict[str, tuple[str, Callable[[Place], object], object]] = {
+    "HANGTIGHT_FIRST_TOKEN": ("7", lambda place: values(place.load())["first_token"].value, 7),
+    "HANGTIGHT_IDLE": ("7", lambda place: values(place.load())["idle"].value, 7),
+    "HANGTIGHT_TOTAL": ("7", lambda place: values(place.load())["total"].value, 7),
+    "HANGTIGHT_HEARTBEAT": ("7", lambda place: values(place.load())["heartbeat"].value, 7),
+    "OLLAMA_HEARTBEAT_INTERVAL": ("7", lambda place: values(place.load())["heartbeat"].value, 7),
+    "HANGTIGHT_MODE": ("fast", lambda place: values(place.load())["total"].value, 30),
+    "HANGTIGHT_STEP_TIMEOUT": ("7", lambda place: values(place.load(), in_step=True)["total"].value, 7),
+    "HANGTIGHT_JOURNAL": ("off", lambda place: place.load().journal, "off"),
+    "HANGTIGHT_CONFIG": ("other.yaml", lambda place: values(place.load(search=False))["load"].value, 9),
+}
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_every_variable_takes_effect(place: Place, key: str) -> None:
+    place.write("other.yaml", "limits: {load: 9}")
+    text, effect, wanted = VARIABLES[key]
+    assert effect(place) != wanted
+    place.environment[key] = text
+    assert effect(place) == wanted

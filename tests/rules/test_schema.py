@@ -1,0 +1,205 @@
+"""What may stand in hangtight.yaml, and what is said about each thing that may not."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from hangtight.core.limits import AUTO
+from hangtight.rules.schema import LEAST_SAMPLES, NOT_YET, json_schema
+from tests.rules.kit import Place, values
+
+BAD_LENGTHS = ("0", "-1", "true", ".nan", ".inf", "60s", "'60'", "[60]", "{a: 1}", "9" * 400, "9" * 5000, "2020-01-01")
+BAD_ADDRESSES = ("3", "localhost", "ftp://a", "http://", "http://a:x", "http://[", "http://a:0")
+BAD: list[tuple[str, str]] = [
+    *((f"limits: {{idle: {value}}}", "limits.idle") for value in BAD_LENGTHS),
+    *((f"limits: {{cold: {value}}}", "limits.cold") for value in (*BAD_LENGTHS, "auto")),
+    *((f"step_timeout: {value}", "step_timeout") for value in (*BAD_LENGTHS, "auto")),
+    *((f"heartbeat: {value}", "heartbeat") for value in ("-1", "true", "off", "auto", ".nan")),
+    *((f"modes: {{fast: {value}}}", "modes.fast") for value in ("0", "true", "quick", "[a]")),
+    ("modes: {fast: {total: -3}}", "modes.fast.total"),
+    ("modes: {fast: {models: qwen3}}", "modes.fast.models"),
+    ("modes: {fast: {models: [1]}}", "modes.fast.models"),
+    ("modes: [fast]", "modes"),
+    ("models: qwen3", "models"),
+    ("models: {a: 3}", "models.a"),
+    ("models: {a: {limits: {total: no}}}", "models.a.limits.total"),
+    ("models: {a: {reasons: 1}}", "models.a.reasons"),
+    ("models: {a: {fallback: {b: c}}}", "models.a.fallback"),
+    ("models: {a: {fallback: ['']}}", "models.a.fallback"),
+    *((f"models: {{a: {{proxy: '{value}'}}}}", "models.a.proxy") for value in BAD_ADDRESSES),
+    ("limits: 60", "limits"),
+    ("priorities: {a: urgent}", "priorities.a"),
+    ("priorities: {a: 1}", "priorities.a"),
+    ("priorities: [a]", "priorities"),
+    ("journal: {keep: 0}", "journal.keep"),
+    ("journal: {url: 3}", "journal.url"),
+    ("journal: 3", "journal"),
+    ("journal: ''", "journal"),
+    ("learning: {samples: 19}", "learning.samples"),
+    ("learning: {samples: 100.5}", "learning.samples"),
+    ("learning: {samples: true}", "learning.samples"),
+    ("learning: {floors: {idle: null}}", "learning.floors.idle"),
+    ("learning: {floors: {idle: 0}}", "learning.floors.idle"),
+    ("default_mode: quick", "default_mode"),
+    ("default_mode: 3", "default_mode"),
+    ("models: {a: {proxy: 3}}", "models.a.proxy"),
+]
+
+
+@pytest.mark.parametrize(("text", "key"), BAD)
+def test_what_cannot_be_meant_is_refused_with_file_line_and_key(place: Place, text: str, key: str) -> None:
+    place.write("hangtight.yaml", f"# first\n\n{text}\n")
+    (problem,) = place.problems()
+    assert (problem.file, problem.line, problem.key) == ("hangtight.yaml", 3, key)
+    assert str(problem).startswith(f"hangtight.yaml:3: {key} = ")
+    assert len(str(problem)) < 400
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "meant"),
+    [
+        ("limit: {idle: 3}", "limit", "limits"),
+        ("limits: {idel: 3}", "limits.idel", "idle"),
+        ("limits: {firstToken: 3}", "limits.firstToken", "first_token"),
+        ("limits: {first-token: 3}", "limits.first-token", "first_token"),
+        ("idle: 3", "idle", "limits.idle"),
+        ("models: {a: {idle: 3}}", "models.a.idle", "limits.idle"),
+        ("models: {a: {fallbacks: []}}", "models.a.fallbacks", "fallback"),
+        ("modes: {fast: {totl: 3}}", "modes.fast.totl", "total"),
+        ("learning: {floors: {idel: 3}}", "learning.floors.idel", "idle"),
+        ("journal: {kepe: 3}", "journal.kepe", "keep"),
+        ("defaultMode: fast", "defaultMode", "default_mode"),
+    ],
+)
+def test_a_key_that_is_not_known_is_told_with_the_nearest(place: Place, text: str, key: str, meant: str) -> None:
+    place.write("hangtight.yaml", text)
+    (problem,) = place.problems()
+    assert problem.key == key
+    assert problem.wanted.endswith(f"did you mean {meant}?")
+
+
+def test_a_key_that_is_near_to_nothing_is_told_what_there_is(place: Place) -> None:
+    place.write("hangtight.yaml", "xyzzy: 3")
+    assert "limits" in place.problems()[0].wanted
+
+
+def test_keys_that_cannot_be_printed_do_not_break_the_line(place: Place) -> None:
+    place.write("hangtight.yaml", '"a\\nb\\x07": "c\\nd"')
+    (problem,) = place.problems()
+    assert str(problem).isprintable()
+
+
+EMPTY = """\
+limits:
+modes: {fast: }
+models: {a: {limits: }}
+models: {a: }
+modes:
+models:
+journal:
+learning: {floors: }
+priorities:
+"""
+
+
+@pytest.mark.parametrize("text", EMPTY.splitlines())
+def test_a_section_with_every_line_commented_out_sets_nothing(place: Place, text: str) -> None:
+    place.write("hangtight.yaml", text)
+    settings = place.load()
+    assert settings.remarks == ()
+    assert values(settings, "fast", "a")["total"].value == 30
+
+
+def test_null_is_no_limit_and_auto_is_to_be_learned(place: Place) -> None:
+    place.write("hangtight.yaml", "limits: {first_token: auto, idle: auto, total: null, load: null}")
+    settings = place.load()
+    assert dict(settings.below[0].values) == {"first_token": AUTO, "idle": AUTO, "total": None, "load": None}
+    assert values(settings)["idle"].value == 45
+
+
+def test_a_mode_that_is_only_named_is_a_mode(place: Place) -> None:
+    place.write("hangtight.yaml", "modes: {slow: {models: [a, b]}}\nlimits: {total: 100}")
+    assert values(place.load(), "slow")["idle"].value == 15
+
+
+@pytest.mark.parametrize("section", NOT_YET)
+def test_keys_of_later_versions_are_allowed_and_each_is_told(place: Place, section: str) -> None:
+    keys = NOT_YET[section]
+    lines = [f"{key}: {{x: [1]}}" for key in keys]
+    around = {"": [], "limits": ["limits:"], "models": ["models:", " a:"], "modes": ["modes:", " fast:"]}[section]
+    place.write("hangtight.yaml", "\n".join([*around, *(" " * len(around) + line for line in lines)]))
+    remarks = place.load().remarks
+    assert len(remarks) == len(keys)
+    for number, (key, remark) in enumerate(zip(keys, remarks, strict=True), start=len(around) + 1):
+        assert remark.startswith(f"hangtight.yaml:{number}: ")
+        assert re.search(rf"\b{key}\b", remark)
+
+
+def test_keys_of_later_versions_are_allowed_in_the_limits_of_a_model_too(place: Place) -> None:
+    place.write("hangtight.yaml", "models: {a: {limits: {queue: 3, idle: 7}}}")
+    settings = place.load()
+    assert "models.a.limits.queue" in settings.remarks[0]
+    assert values(settings, model="a")["idle"].value == 7
+
+
+LLAMA_SWAP = """\
+healthCheckTimeout: 120
+cmdSleepTimeout: 60
+macros:
+  "latest": /app/llama-server --port ${PORT}
+models:
+  "gpt-oss-20b":
+    cmd: |
+      ${latest}
+      --model gpt.gguf
+    proxy: http://127.0.0.1:${PORT}
+    ttl: 300
+    cmdWakeTimeout: 90
+    aliases: [gpt]
+  other: {cmd: other, proxy: "http://127.0.0.1:9000"}
+groups:
+  one: {swap: true, members: [gpt-oss-20b]}
+"""
+
+
+def test_a_configuration_of_llama_swap_is_read_and_what_it_asks_for_in_vain_is_told(place: Place) -> None:
+    place.write("hangtight.yaml", LLAMA_SWAP)
+    settings = place.load()
+    told = " ".join(settings.remarks)
+    in_vain = ["healthCheckTimeout", "cmdSleepTimeout", "macros", "cmd", "proxy", "ttl", "cmdWakeTimeout", "groups"]
+    for key in in_vain:
+        assert re.search(rf"\b{key}\b", told), key
+    assert settings.proxy("gpt-oss-20b") is None
+    assert settings.proxy("other") == "http://127.0.0.1:9000"
+
+
+def test_the_schema_for_editors_agrees_with_what_is_accepted(place: Place) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    yaml = pytest.importorskip("ruamel.yaml").YAML(typ="safe")
+    validator = jsonschema.Draft202012Validator(json_schema())
+    jsonschema.Draft202012Validator.check_schema(json_schema())
+    assert validator.is_valid(yaml.load(LLAMA_SWAP))
+    good = "limits: {idle: auto, total: null}\nmodes: {fast: 30, slow: {total: 5, models: [a]}}\njournal: off"
+    assert validator.is_valid(yaml.load(good))
+    unseen = (
+        "default_mode",
+        "models.a.proxy",
+        "9",
+        ".nan",
+        ".inf",
+        "''",
+    )  # what no schema of a number or a text can say
+    for text, key in BAD:
+        if not any(word in text or word == key for word in unseen):
+            assert not validator.is_valid(yaml.load(text)), text
+
+
+def test_the_schema_has_a_description_for_every_key_and_an_example_for_every_leaf() -> None:
+    schema = json_schema()
+    for section in (schema, *schema["$defs"].values()):
+        for key, said in section["properties"].items():
+            assert said.get("description") or said.get("$ref") or said.get("anyOf"), key
+            assert "examples" in said or "$ref" in str(said) or said.get("x-not-yet"), key
+    assert schema["$defs"]["LearningSection"]["properties"]["samples"]["minimum"] == LEAST_SAMPLES
