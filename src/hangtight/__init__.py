@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hangtight.drivers.generating import astream as astream
     from hangtight.drivers.generating import generate as generate
     from hangtight.drivers.generating import stream as stream
+    from hangtight.drivers.standing import configure as configure
     from hangtight.drivers.terms import limits as limits
     from hangtight.drivers.watch import Watch as Watch
     from hangtight.drivers.watch import watch as watch
@@ -48,9 +49,10 @@ _WHERE = {
     "Watch": "drivers.watch",
     "achild": "drivers.child",
     "agenerate": "drivers.generating",
-    "budget": "drivers.budgets",
     "astream": "drivers.generating",
+    "budget": "drivers.budgets",
     "child": "drivers.child",
+    "configure": "drivers.standing",
     "generate": "drivers.generating",
     "http": "http",
     "limits": "drivers.terms",

@@ -212,8 +212,7 @@ async def flow(opening: Callable[[], Any], session: Session, loop: asyncio.Abstr
     """Open the source, hand on each chunk when it is there, and keep the clocks; the source is closed at any end."""
     machine, now, keep = session.machine, session.clock, session.parts.append
     async with Life(session, loop) as life:
-        with handing(session):
-            life.source = await opened(opening, session)
+        life.source = await opened(opening, session)
         step, alarm, reader = aiter(life.source).__anext__, life.alarm, session.reader
         lent = weakref.ref(session) if session.lends else None
         while True:
@@ -269,9 +268,10 @@ async def whole(opening: Callable[[], Any], session: Session, loop: asyncio.Abst
 
 async def opened(opening: Callable[[], Any], session: Session) -> Any:
     """The stream itself, from whatever opens it. The clocks run meanwhile."""
-    source = opening()
-    if inspect.isawaitable(source):
-        source = await source
+    with handing(session):
+        source = opening()
+        if inspect.isawaitable(source):
+            source = await source
     if not hasattr(source, "__aiter__"):
         kind = type(source).__qualname__
         if hasattr(source, "__iter__") and not isinstance(source, str | bytes | dict):

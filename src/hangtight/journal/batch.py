@@ -9,8 +9,10 @@ from enum import Enum
 from math import isfinite
 from typing import Any, NamedTuple
 
-from hangtight.journal.entries import Begun, Dropped, Ended, Entry, Named, Noted
+from hangtight.core.heartbeat import Heartbeat
+from hangtight.journal.entries import Begun, Dropped, Ended, Entry, Kind, Named, Noted
 
+LLM_HEARTBEAT = "LLM_HEARTBEAT"
 LONGEST_NAME = 200
 LONGEST_LINE = 500
 DEEPEST = 5
@@ -127,8 +129,15 @@ def _noted(key: int, entry: Noted) -> Values:
         "generation": name(entry.id),
         "after": float(entry.after),
         "kind": name(entry.kind),
-        "told": as_json(entry.told),
+        "told": as_json(as_event(entry.told) if entry.kind is Kind.HEARTBEAT else entry.told),
     }
+
+
+def as_event(heartbeat: Any) -> Any:
+    """The sign of life in the words of a workflow's event log, and what it stood for."""
+    if not isinstance(heartbeat, Heartbeat):
+        return heartbeat
+    return {"type": LLM_HEARTBEAT, "payload": str(heartbeat), **plainly(heartbeat.now)}
 
 
 def _ended(entry: Ended) -> Values:

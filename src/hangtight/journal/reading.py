@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,14 +14,16 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from hangtight.errors import HangtightError
 from hangtight.journal import tables
-from hangtight.journal.rollups import SUMMED, hour_of
+from hangtight.journal.recording import needs
+from hangtight.journal.rollups import DAY, HOUR, SUMMED, begin_of
 from hangtight.journal.store import Refused, Store, refuse_unknown, version_of
-from hangtight.journal.tables import decisions, generations, hours, unrolled
+from hangtight.journal.tables import days, decisions, generations, hours, unrolled
 from hangtight.journal.tally import FINISHED, Quantiles, Tally
 
 MOST_NAMED = 20
 
 By = Literal["model", "mode", "step"]
+Tallies = defaultdict[str, Tally]
 
 
 class JournalError(HangtightError):
@@ -130,7 +133,7 @@ class Reading:
         except Refused as refused:
             raise JournalError(str(refused)) from refused
         except ImportError as missing:
-            raise JournalError(f"the journal needs {missing.name}: pip install 'hangtight[cli]'") from missing
+            raise JournalError(needs(missing)) from missing
 
     @property
     def exists(self) -> bool:
@@ -220,30 +223,29 @@ class _Asked:
         told = tuple(Decision(after, kind, json.loads(text)) for after, kind, text in found)
         return Told(row, told, tuple(self.rows(others)))
 
-    def tallies(self, since: float | None, by: By | None) -> dict[str, Tally]:
-        """Sums of the complete hours, single rows of the rest."""
+    def tallies(self, since: float | None, by: By | None) -> Tallies:
+        """Sums of the complete days, then of the complete hours, and single rows of the rest."""
         own = generations.c
         ended = select(*(own[name] for name in SUMMED)).where(own.outcome.is_not(None))
         if not self.sums:
-            return self._add({}, ended if since is None else ended.where(own.started >= since), by)
-        complete = None if since is None else -hour_of(-since)
-        tallies = self._merged(complete, by)
+            return self._add(defaultdict(Tally), ended if since is None else ended.where(own.started >= since), by)
         rest = select(*(own[name] for name in SUMMED)).where(unrolled)
-        if since is None or complete is None:
-            return self._add(tallies, rest, by)
-        self._add(tallies, rest.where(own.started >= complete), by)
-        return self._add(tallies, ended.where(own.started >= since, own.started < complete), by)
+        if since is None:
+            return self._add(self._merge(defaultdict(Tally), select(days), by), rest, by)
+        hour, day = -begin_of(HOUR, -since), -begin_of(DAY, -since)
+        tallies = self._merge(defaultdict(Tally), select(days).where(days.c.began >= day), by)
+        self._merge(tallies, select(hours).where(hours.c.began >= hour, hours.c.began < day), by)
+        self._add(tallies, rest.where(own.started >= hour), by)
+        return self._add(tallies, ended.where(own.started >= since, own.started < hour), by)
 
-    def _merged(self, complete: int | None, by: By | None) -> dict[str, Tally]:
-        tallies: dict[str, Tally] = {}
-        wanted = select(hours) if complete is None else select(hours).where(hours.c.hour >= complete)
+    def _merge(self, tallies: Tallies, wanted: Any, by: By | None) -> Tallies:
         for row in self.connection.execute(wanted):
-            tallies.setdefault(getattr(row, by) if by else "", Tally()).merge(row)
+            tallies[getattr(row, by) if by else ""].merge(row)
         return tallies
 
-    def _add(self, tallies: dict[str, Tally], wanted: Any, by: By | None) -> dict[str, Tally]:
+    def _add(self, tallies: Tallies, wanted: Any, by: By | None) -> Tallies:
         for row in self.connection.execute(wanted):
-            tallies.setdefault(getattr(row, by) if by else "", Tally()).add(row)
+            tallies[getattr(row, by) if by else ""].add(row)
         return tallies
 
 

@@ -10,7 +10,7 @@ import atexit
 import os
 import threading
 import weakref
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hangtight.journal.entries import Entry
 
 KEEP = 30 * 86_400.0
+MOST_WAITING = 50_000
 AT_EXIT = 2.0
 """How long the end of the process may wait for the database, in seconds."""
 BEFORE_A_FORK = 1.0
@@ -94,6 +95,8 @@ class Recorder:
         self._add(entry)
         if not self._started:
             self._start()
+        elif self._waiting() > MOST_WAITING:
+            self._shed()
 
     @staticmethod
     def new_id() -> str:
@@ -153,6 +156,20 @@ class Recorder:
         finally:
             self._starting.release()
 
+    def _shed(self) -> None:
+        """The writer hangs with its database; what waits for it stays within bounds."""
+        line = self._line
+        try:
+            item = line.queue.get_nowait()
+        except Empty:
+            return
+        if isinstance(item, Stop):
+            line.queue.put(item)
+        elif isinstance(item, Flush):
+            item.settle(kept=False)
+        else:
+            line.lost += 1
+
     def _write(self, line: Line) -> None:
         try:
             with line.at_work:
@@ -160,7 +177,7 @@ class Recorder:
 
                 writer = Writer(self.url, line, self._wall, self._keep, self._paces)
         except ImportError as missing:
-            line.trouble = f"the journal needs {missing.name}: pip install 'hangtight[cli]'"
+            line.trouble = needs(missing)
             discard(line)
         else:
             writer.run()
@@ -169,8 +186,13 @@ class Recorder:
         """Also after a fork: the parent's thread, connection and waiting entries are the parent's."""
         self._line = Line()
         self._add = self._line.queue.put
+        self._waiting = self._line.queue.qsize
         self._started = False
         self._starting = threading.Lock()
+
+
+def needs(missing: ImportError) -> str:
+    return f"the journal needs {missing.name or missing}: pip install 'hangtight[cli]'"
 
 
 def discard(line: Line) -> None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, delete, or_, select, tuple_, update
+from sqlalchemy import Connection, Table, delete, or_, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from hangtight.journal.tables import decisions, generations, hours, unrolled
+from hangtight.journal.tables import days, decisions, generations, hours, unrolled
 from hangtight.journal.tally import Tally, tallied
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hangtight.journal.store import Store
 
 HOUR = 3_600
+DAY = 24 * HOUR
 ROLLED_AT_ONCE = 1_000
 DELETED_AT_ONCE = 500
 SUMMED = (
@@ -28,7 +31,7 @@ class Upkeep:
     """One round of it, as of `now`. Several processes may do the same at once: they take turns, step by step."""
 
     def __init__(self, now: float, keep: float | None) -> None:
-        self.until = hour_of(now)
+        self.until = begin_of(HOUR, now)
         self.oldest = None if keep is None else now - keep
 
     def step(self, store: Store, connection: Connection) -> bool:
@@ -40,8 +43,9 @@ class Upkeep:
             return self.oldest is not None and delete_older(connection, self.oldest)
 
 
-def hour_of(at: float) -> int:
-    return int(at // HOUR) * HOUR
+def begin_of(length: int, at: float) -> int:
+    """The first second of the hour, or day, in which `at` lies."""
+    return int(at // length) * length
 
 
 def roll_up(store: Store, connection: Connection, until: float) -> bool:
@@ -55,12 +59,13 @@ def roll_up(store: Store, connection: Connection, until: float) -> bool:
     ).all()
     if not found:
         return False
-    tallies = tallied(found, lambda row: (hour_of(row.started), row.model, row.mode, row.step))
-    _merge_stored(connection, tallies)
-    rows = [dict(zip(KEY, key, strict=True)) | tally.sums() for key, tally in tallies.items()]
-    insert: Any = sqlite.insert(hours) if store.is_sqlite else postgresql.insert(hours)
-    given = {column.name: insert.excluded[column.name] for column in hours.c if column.name not in KEY}
-    connection.execute(insert.on_conflict_do_update(index_elements=list(KEY), set_=given), rows)
+    for table, length in ((hours, HOUR), (days, DAY)):
+        tallies = tallied(found, _key_of(length))
+        _merge_stored(connection, table, tallies)
+        rows = [dict(zip(KEY, key, strict=True)) | tally.sums() for key, tally in tallies.items()]
+        insert: Any = sqlite.insert(table) if store.is_sqlite else postgresql.insert(table)
+        given = {column.name: insert.excluded[column.name] for column in table.c if column.name not in KEY}
+        connection.execute(insert.on_conflict_do_update(index_elements=list(KEY), set_=given), rows)
     connection.execute(update(generations).where(own.id.in_([row.id for row in found])).values(rolled=True))
     return True
 
@@ -78,10 +83,14 @@ def delete_older(connection: Connection, oldest: float) -> bool:
     return True
 
 
-KEY = ("hour", "model", "mode", "step")
+KEY = ("began", "model", "mode", "step")
 
 
-def _merge_stored(connection: Connection, tallies: dict[Key, Tally]) -> None:
-    wanted = select(hours).where(tuple_(*(hours.c[name] for name in KEY)).in_(list(tallies)))
+def _key_of(length: int) -> Callable[[Any], Key]:
+    return lambda row: (begin_of(length, row.started), row.model, row.mode, row.step)
+
+
+def _merge_stored(connection: Connection, table: Table, tallies: dict[Key, Tally]) -> None:
+    wanted = select(table).where(tuple_(*(table.c[name] for name in KEY)).in_(list(tallies)))
     for row in connection.execute(wanted):
-        tallies[row.hour, row.model, row.mode, row.step].merge(row)
+        tallies[row.began, row.model, row.mode, row.step].merge(row)

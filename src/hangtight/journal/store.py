@@ -70,6 +70,8 @@ class Store:
             return
         with self.engine.begin() as connection:
             self.lock(connection)
+            if not self.is_sqlite:
+                connection.execute(text("SET LOCAL statement_timeout = 0"))  # a migration takes what it takes
             found = version_of(connection)
             if found is None:
                 tables.metadata.create_all(connection, checkfirst=True)
@@ -83,7 +85,6 @@ class Store:
     def lock(self, connection: Connection) -> None:
         """Until the transaction ends nobody else makes tables, migrates, or rolls up. On SQLite nobody writes."""
         if not self.is_sqlite:
-            connection.execute(text("SET LOCAL statement_timeout = 0"))
             connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK_KEY})"))
 
     def close(self) -> None:
@@ -118,6 +119,7 @@ class Store:
         engine = create_engine(
             address.set(drivername="postgresql+psycopg"),
             poolclass=NullPool,
+            execution_options={"postgresql_readonly": self.reads},
             isolation_level="REPEATABLE READ" if self.reads else "READ COMMITTED",
             connect_args={name: value for name, value in settings.items() if name not in address.query},
         )

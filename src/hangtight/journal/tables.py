@@ -73,22 +73,30 @@ decisions = Table(
 )
 """The writer makes the ids, so that a batch that is written twice is there once."""
 
-hours = Table(
-    "hours",
-    metadata,
-    Column("hour", BigInteger, primary_key=True, autoincrement=False),
-    Column("model", Text, primary_key=True),
-    Column("mode", Text, primary_key=True),
-    Column("step", Text, primary_key=True),
-    Column("outcomes", Text, nullable=False),
-    Column("limits", Text, nullable=False),
-    Column("tokens", BigInteger, nullable=False),
-    Column("elapsed", Float, nullable=False),
-    Column("would_have_died", Integer, nullable=False),
-    Column("hangs", Integer, nullable=False),
-    Column("hang_seconds", Float, nullable=False),
-    Column("histograms", Text, nullable=False),
-)
+
+def _sums(name: str) -> Table:
+    return Table(
+        name,
+        metadata,
+        Column("began", BigInteger, primary_key=True, autoincrement=False),
+        Column("model", Text, primary_key=True),
+        Column("mode", Text, primary_key=True),
+        Column("step", Text, primary_key=True),
+        Column("outcomes", Text, nullable=False),
+        Column("limits", Text, nullable=False),
+        Column("tokens", BigInteger, nullable=False),
+        Column("elapsed", Float, nullable=False),
+        Column("would_have_died", Integer, nullable=False),
+        Column("hangs", Integer, nullable=False),
+        Column("hang_seconds", Float, nullable=False),
+        Column("histograms", Text, nullable=False),
+    )
+
+
+hours = _sums("hours")
 """Sums of what began in one hour (its first second, since the epoch). JSON where keys vary."""
+
+days = _sums("days")
+"""The same by day, of UTC: what is in an hour is in its day. A month by hours would take seconds to read."""
 
 version = Table("alembic_version", metadata, Column("version_num", String(32), primary_key=True))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from math import ceil, log
 from typing import Any, NamedTuple, Protocol
@@ -74,7 +74,7 @@ class Tally:
             self.histograms[name][bucket(value)] += 1
 
     def merge(self, sums: Any) -> None:
-        """A row of `hours`."""
+        """A row of `hours` or `days`."""
         self.outcomes.update(json.loads(sums.outcomes))
         self.limits.update(json.loads(sums.limits))
         self.tokens += sums.tokens
@@ -88,7 +88,7 @@ class Tally:
                 own[each] += count
 
     def sums(self) -> dict[str, Any]:
-        """As it is kept in `hours`."""
+        """As it is kept in `hours` and `days`."""
         histograms = {name: counts for name, counts in self.histograms.items() if counts}
         return {
             "outcomes": _json(self.outcomes),
@@ -119,10 +119,10 @@ def bucket(value: float) -> str:
     return str(round(log(max(value, LEAST)) / STEP))
 
 
-def tallied(rows: Iterable[Ended], key: Any) -> dict[Any, Tally]:
-    tallies: dict[Any, Tally] = {}
+def tallied(rows: Iterable[Ended], key: Callable[[Any], Any]) -> dict[Any, Tally]:
+    tallies: defaultdict[Any, Tally] = defaultdict(Tally)
     for row in rows:
-        tallies.setdefault(key(row), Tally()).add(row)
+        tallies[key(row)].add(row)
     return tallies
 
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, bindparam, delete, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError, SQLAlchemyError, StatementError
 
 from hangtight.journal.batch import About, Batch, digest
 from hangtight.journal.entries import Ended, Entry
-from hangtight.journal.recording import Flush, Learns, Line, Stop, discard
+from hangtight.journal.recording import MOST_WAITING, Flush, Learns, Line, Stop, discard, needs
 from hangtight.journal.rollups import HOUR, Upkeep
 from hangtight.journal.store import Refused, Store
 from hangtight.journal.tables import decisions, generations
@@ -27,7 +27,7 @@ PAUSE = 0.25
 """How long a first entry waits for others, in seconds. A killed process loses this and one transaction."""
 FIRST_RETRY, LAST_RETRY = 0.25, 5.0
 BETWEEN_UPKEEP = 0.02
-MOST_WAITING = 50_000
+UPKEEP_RETRY = 60.0
 MOST_AT_ONCE = 2_000
 MOST_KNOWN = 20_000
 LATEST = 5_000
@@ -129,7 +129,7 @@ class Writer:
             store = Store(self.url)
             store.prepare()
         except ImportError as missing:
-            raise Refused(f"the journal needs {missing.name}: pip install 'hangtight[cli]'") from missing
+            raise Refused(needs(missing)) from missing
         self._connection = store.engine.connect()
         self._store, self._identity = store, store.identity()
         self._fill()
@@ -236,13 +236,15 @@ class Writer:
                 assert self._store is not None
                 assert self._connection is not None
                 more = self._upkeep.step(self._store, self._connection)
-        except Exception:  # the sums can wait; what happens now cannot
-            logger.warning("the journal's sums are not up to date; it is tried again in an hour", exc_info=True)
-            more = False
+        except Exception as problem:  # the sums can wait; what happens now cannot
+            busy = isinstance(problem, OperationalError)
+            logger.log(logging.DEBUG if busy else logging.WARNING, "the journal is not summed up", exc_info=True)
+            self._upkeep, self._next_upkeep = None, now + (UPKEEP_RETRY if busy else HOUR)
             with self.line.at_work:
                 self._close()
-        if not more:
-            self._upkeep, self._next_upkeep = None, now + HOUR
+        else:
+            if not more:
+                self._upkeep, self._next_upkeep = None, now + HOUR
 
     def _fail(self, problem: Exception) -> None:
         reason = f"{self._where()} cannot be written: {_in_short(problem)}"
