@@ -17,7 +17,7 @@ WRITTEN = 20.0  # seconds that a journal may take to be written, on a busy machi
 
 @contextmanager
 def project(folder: Path, monkeypatch: pytest.MonkeyPatch, **files: str) -> Iterator[Path]:
-    """A working folder with these files (`qwencoderules`, `hangtight_yaml`, `env`), configured; its journal is inside."""
+    """A working folder with these files (`qwencoderules`, `hangtight_yaml`, `env`), configured, its journal inside."""
     names = {"qwencoderules": ".qwencoderules", "hangtight_yaml": "hangtight.yaml", "env": ".env"}
     for name, text in files.items():
         (folder / names[name]).write_text(text)

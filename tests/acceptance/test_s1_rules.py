@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 
 import hangtight
+from hangtight.core.time import Instant
+from hangtight.drivers import clock
+from hangtight.drivers.standing import STANDING
 from hangtight.testing.lab import Lab
 from tests.acceptance.kit import project
 from tests.acceptance.test_s1 import FOREVER, HEAVY, LIGHT, TALKS, client, played, text_of, timed, warm
@@ -81,19 +84,17 @@ def test_a_question_without_a_model_goes_to_the_one_that_the_mode_prefers(
 def test_priorities_say_who_is_critical_where_the_budget_does_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with project(tmp_path, monkeypatch, qwencoderules=RULES):
-        with hangtight.budget(120, steps=["analyze", "plan", "generate"]) as task:
-            assert [round(task.allotted(step)) for step in ("analyze", "plan", "generate")] == [36, 36, 48]
+    steps = ["analyze", "plan", "generate"]
+    with project(tmp_path, monkeypatch, qwencoderules=RULES), hangtight.budget(120, steps=steps) as task:
+        assert [round(task.allotted(step)) for step in steps] == [36, 36, 48]
 
 
 def test_a_file_that_is_edited_is_picked_up_and_a_broken_edit_keeps_what_held(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from hangtight.drivers import standing  # noqa: PLC0415 - its clock is turned here
-
     with project(tmp_path, monkeypatch, hangtight_yaml="limits: {idle: 7}"):
-        now = [standing.clock.now()]
-        monkeypatch.setattr(standing.clock, "now", lambda: now[0])
+        now = [float(clock.now())]
+        monkeypatch.setattr(clock, "now", lambda: Instant(now[0]))
 
         def idle() -> tuple[float | None, str]:
             now[0] += 2
@@ -106,7 +107,7 @@ def test_a_file_that_is_edited_is_picked_up_and_a_broken_edit_keeps_what_held(
         (tmp_path / "hangtight.yaml").write_text("limits: {idle: soon}")
         assert idle() == (70, "hangtight.yaml:2")
         assert "hangtight.yaml:1" in caplog.text
-        assert "soon" in (standing.STANDING.trouble or "")
+        assert "soon" in (STANDING.trouble or "")
 
 
 def test_the_error_names_the_line_of_the_file_and_what_to_write_there(

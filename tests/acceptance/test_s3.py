@@ -158,10 +158,10 @@ def test_a_step_has_the_limit_of_the_environment_and_a_model_in_its_place_keeps_
     monkeypatch.setenv("HANGTIGHT_STEP_TIMEOUT", "300")
 
     async def main(model: str) -> float:
-        with hangtight.budget(5000) as task, task.step("planner"):
-            with pytest.raises(hangtight.TotalTimeout) as caught:
-                async for _ in hangtight.watch(ScriptedModel(Tokens(5000)), model=model):
-                    pass
+        late = pytest.raises(hangtight.TotalTimeout)
+        with hangtight.budget(5000) as task, task.step("planner"), late as caught:
+            async for _ in hangtight.watch(ScriptedModel(Tokens(5000)), model=model):
+                pass
         assert "HANGTIGHT_STEP_TIMEOUT" in caught.value.source
         return float(caught.value.waited)
 

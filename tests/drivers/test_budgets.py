@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import hangtight
-from hangtight.drivers.budgets import CURRENT, Share
+from hangtight.drivers.shares import CURRENT, Share
 from hangtight.errors import SettingsError
 from hangtight.testing import jumping
 from hangtight.testing.scripted import Hang, ScriptedModel, Tokens

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from hangtight.core.limits import AUTO
-from hangtight.rules.environment import KEYS, parse_dotenv
+from hangtight.rules.environment import parse_dotenv
+from hangtight.rules.keys import KEYS
 from tests.rules.kit import Place, values
 
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from hangtight.core.limits import AUTO, LEARNABLE
 from hangtight.core.resolve import resolve
-from hangtight.rules.environment import KEYS
+from hangtight.rules.keys import KEYS
 from hangtight.rules.schema import LIMITS, ConfigFile, RulesFile
 from hangtight.rules.settings import DAY
 from tests.rules.kit import Place, values

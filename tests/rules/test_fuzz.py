@@ -11,8 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hangtight.core.resolve import resolve
-from hangtight.rules.environment import KEYS
 from hangtight.rules.errors import SettingsErrors
+from hangtight.rules.keys import KEYS
 from hangtight.rules.schema import NOT_YET, ConfigFile, RulesFile
 from tests.rules import kit
 from tests.rules.test_every_setting import leaves

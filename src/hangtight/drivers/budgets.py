@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from contextvars import ContextVar, Token
+from contextvars import Token
 from threading import Lock
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from urllib.parse import parse_qsl, urlencode
@@ -16,6 +16,7 @@ from hangtight.core.telling import LONGER
 from hangtight.core.time import Instant, Seconds, plain, spoken
 from hangtight.drivers import clock
 from hangtight.drivers.parts import parts_of, seconds
+from hangtight.drivers.shares import CURRENT, Share
 from hangtight.drivers.standing import settings
 from hangtight.drivers.wrapping import Marks
 from hangtight.errors import BudgetSpent, SettingsError
@@ -31,38 +32,6 @@ T = TypeVar("T")
 HEADER = "X-Hangtight-Budget"
 """Under this name `to_header()` travels, where it travels over HTTP."""
 BUDGET_STILL = "the budget has not begun: use `with`"
-
-
-class Share:
-    """Where a call stands: in this budget, and in this step of it or in none."""
-
-    __slots__ = ("budget", "step")
-
-    def __init__(self, budget: Budget, step: str | None) -> None:
-        self.budget = budget
-        self.step = step
-
-    def left(self) -> float:
-        """How long a call here may take at most."""
-        budget = self.budget
-        return budget.begun.left_for(self.step, budget.now())
-
-    def admit(self, least: float = 0.0) -> None:
-        """Raises BudgetSpent where a call that began now, and takes at least so long, could not fit."""
-        budget, step = self.budget, self.step
-        now = budget.now()
-        left, needed = budget.machine.left_for(step, now), max(least, budget.machine.needed(step, now))
-        if left <= 0 or left < needed:
-            raise budget.spent(step, left, needed)
-
-    @property
-    def parent(self) -> tuple[str, str]:
-        """How people know it, and the line to change."""
-        told = "the budget" if self.step is None else f"the budget, in step {self.step}"
-        return told, f"hangtight.budget({plain(LONGER * self.budget.total)}, ...)"
-
-
-CURRENT: ContextVar[Share | None] = ContextVar("hangtight-budget", default=None)
 
 
 class Budget:

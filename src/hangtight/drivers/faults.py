@@ -25,6 +25,14 @@ def fault_of(error: BaseException) -> Fault | None:
     return None
 
 
+def failure_of(error: BaseException) -> str:
+    """What went wrong, in a word or two. Not the message: it may quote the model, or a key."""
+    status: object = getattr(error, "status", None) or getattr(error, "status_code", None)
+    code: object = getattr(error, "returncode", None)
+    told = f" {status}" if isinstance(status, int) else f" {code}" if isinstance(code, int) else ""
+    return f"{type(error).__name__}{told}"
+
+
 def fault_of_status(status: int) -> Fault:
     return Fault.SERVER if status in WORTH_ANOTHER or status >= SERVER_FAILED else Fault.REQUEST
 

@@ -8,7 +8,6 @@ from hangtight.core.facts import Absent, Fact, Paused, Ready, Resumed
 from hangtight.core.heartbeat import Heartbeat
 from hangtight.core.orders import Cancel, CancelAgain, Excused
 from hangtight.drivers import clock
-from hangtight.drivers.standing import recorder
 from hangtight.journal.entries import Begun, Dropped, Ended, Kind, Named, Noted
 
 if TYPE_CHECKING:
@@ -19,10 +18,9 @@ if TYPE_CHECKING:
     from hangtight.core.phases import Outcome
     from hangtight.drivers.session import Session
     from hangtight.journal.entries import Entry
+    from hangtight.journal.recording import Recorder
 
 SHORT = 8  # characters of an id that are enough to find it
-TOLD = (Absent, Ready, Paused, Resumed)
-"""Facts that are worth a line; what else happens is in the numbers at the end."""
 
 
 class Record:
@@ -65,6 +63,7 @@ class Record:
         self._put(Named(self.id, session.own_time, session.model or "", session.host, session.resolved))
 
     def happened(self, fact: Fact, session: Session) -> None:
+        """Few facts are worth a line; what else happens is in the numbers at the end."""
         match fact:
             case Absent():
                 self._note(session, Kind.LOADING)
@@ -128,21 +127,10 @@ class Record:
         self._put(Dropped(self.id))
 
 
-def record_of(session: Session, before: Session | None) -> Record | None:
-    """The record of a session that has just begun; None where no journal is kept, or nothing is generated."""
-    keeping = recorder()
-    if keeping is None or not session.terms.situation.generates:
-        return None
+def record_of(session: Session, keeping: Recorder, before: Session | None) -> Record:
+    """The record of a session that has just begun."""
     former = before.record if before is not None else None
     record = Record(session, keeping.put, keeping.new_id(), former)
     if before is not None and before.failed_as is not None:
         record.instead_of(before.failed_as)
     return record
-
-
-def failure_of(error: BaseException) -> str:
-    """What went wrong, in a word or two. Not the message: it may quote the model, or a key."""
-    status: object = getattr(error, "status", None) or getattr(error, "status_code", None)
-    code: object = getattr(error, "returncode", None)
-    told = f" {status}" if isinstance(status, int) else f" {code}" if isinstance(code, int) else ""
-    return f"{type(error).__name__}{told}"

@@ -22,8 +22,7 @@ from hangtight.core.phases import Outcome, Phase
 from hangtight.core.telling import timeout_error
 from hangtight.dialects.pieces import Kind, Reader, model_of, reader_for
 from hangtight.drivers import warmth
-from hangtight.drivers.faults import attempt_of
-from hangtight.drivers.record import TOLD, Record, failure_of, record_of
+from hangtight.drivers.faults import attempt_of, failure_of
 from hangtight.drivers.relay import Relay
 from hangtight.drivers.sources import Origin
 from hangtight.drivers.standing import recorder
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from hangtight.core.time import Instant
     from hangtight.dialects.reading import Usage
     from hangtight.drivers.clock import Timepiece
+    from hangtight.drivers.record import Record
     from hangtight.drivers.terms import Terms
 
 UNKNOWN = "the model"
@@ -113,7 +113,14 @@ class Session(Relay):
         phase = Phase.LOADING if self.resolved.absent else phase
         self.machine = Generation(self.resolved.clocks, now, phase=phase, model=model or UNKNOWN)
         self.machine.asked(now)
-        self.record = record_of(self, before)
+        self._keep_record(before)
+
+    def _keep_record(self, before: Session | None) -> None:
+        keeping = recorder()
+        if keeping is not None and self.terms.situation.generates:
+            from hangtight.drivers.record import record_of
+
+            self.record = record_of(self, keeping, before)
 
     @property
     def _is_heard(self) -> bool:
@@ -159,7 +166,7 @@ class Session(Relay):
         for order in orders:
             if isinstance(order, Excused):
                 self.excused += order.late
-        if self.record is not None and (orders or isinstance(fact, TOLD)):
+        if self.record is not None:
             self.record.happened(fact, self)
             self.record.ordered(orders, self)
         return orders

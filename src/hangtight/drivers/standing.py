@@ -10,15 +10,22 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from hangtight.core.pace import Learner, Paces
+from hangtight.core.time import Instant
 from hangtight.drivers import clock
-from hangtight.journal.recording import Recorder
-from hangtight.rules.following import Following, following
-from hangtight.rules.settings import Settings
+from hangtight.rules.keys import KEYS
+from hangtight.rules.settings import NOTHING, Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hangtight.core.pace import Learner
+    from hangtight.journal.recording import Recorder
+    from hangtight.rules.following import Following
 
 OFF = "off"
+LOOK_EVERY = 1.0  # seconds
 
 
 class Standing:
@@ -35,7 +42,8 @@ class Standing:
         self._keeps = False
         self._chosen_for: Settings | None = None
         self._recorder: Recorder | None = None
-        self.paces: Learner = Paces()
+        self._paces: Learner | None = None
+        self._due = Instant(0.0)
 
     def configure(self, config: str | None, journal: str | None, *, search: bool) -> Settings:
         """Read the settings from now on as told. Raises what is wrong with them, and then all stays as it was."""
@@ -48,10 +56,24 @@ class Standing:
 
     def settings(self) -> Settings:
         """The settings in force."""
-        found = self._following
+        found, now = self._following, clock.now()
         if found is None:
+            if now < self._due:
+                return NOTHING
+            self._due = Instant(now + LOOK_EVERY)
+            if not any(key in os.environ for key in KEYS):  # the readers of settings need not even be loaded
+                return NOTHING
             found = self._following = followed(None, search=False)
-        return found.settings(clock.now())
+        return found.settings(now)
+
+    @property
+    def paces(self) -> Learner:
+        """What was learned about how fast models are."""
+        if self._paces is None:
+            from hangtight.core.pace import Paces
+
+            self._paces = Paces()
+        return self._paces
 
     @property
     def trouble(self) -> str | None:
@@ -75,8 +97,10 @@ class Standing:
         if former is None or former.url != wanted:
             self._recorder = None
             if wanted is not None:
-                paces = self.paces = Paces()
-                self._recorder = Recorder(wanted, wall=clock.wall, keep=settings.keep, paces=paces)
+                from hangtight.journal.recording import Recorder
+
+                self._paces = None
+                self._recorder = Recorder(wanted, wall=clock.wall, keep=settings.keep, paces=self.paces)
                 self._recorder.start()
             if former is not None:
                 former.close(0.0)
@@ -85,10 +109,16 @@ class Standing:
 
 def followed(config: str | None, *, search: bool) -> Following:
     """The settings of this process's environment and working folder."""
+    from pathlib import Path
+
+    from hangtight.rules.following import following
+
     return following(config=config, environment=os.environ, folder=working_folder(), home=Path.home(), search=search)
 
 
 def working_folder() -> Path:
+    from pathlib import Path
+
     try:
         return Path.cwd()
     except FileNotFoundError:  # somebody deleted it under us
@@ -103,6 +133,8 @@ def journal_of(settings: Settings, given: str | None, *, keeps: bool) -> str | N
 
 def data_folder() -> Path:
     """Where a program of this user keeps what is its own."""
+    from pathlib import Path
+
     if sys.platform == "win32":
         given = os.environ.get("LOCALAPPDATA", "")
         return (Path(given) if given else Path.home() / "AppData" / "Local") / "hangtight"

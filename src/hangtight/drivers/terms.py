@@ -17,7 +17,7 @@ from hangtight.core.limits import AUTO, LEARNABLE, Setting, checked, length
 from hangtight.core.resolve import Layer, Rank, Resolved, Situation, inside, resolve
 from hangtight.core.telling import Door
 from hangtight.core.time import FOREVER, spoken
-from hangtight.drivers.budgets import CURRENT, Share
+from hangtight.drivers.shares import CURRENT, Share
 from hangtight.drivers.standing import paces, settings
 from hangtight.errors import SettingsError
 from hangtight.rules.settings import Settings
@@ -169,15 +169,13 @@ class Terms:
         of_call = (Layer(Rank.CALL, p.source, dict(p.values), p.change, cuts=p.cuts) for p in self.places if p.values)
         in_step = share is not None and share.step is not None
         layers = (*of_call, *self.settings.layers(self.mode, model, in_step))
-        version = paces().version
-        learned = self._learned(layers, model)
+        learns = any(value is AUTO for layer in layers for value in layer.values.values())
+        version = paces().version if learns else -1
+        learned = self._learned(layers, model) if learns else {}
         endless = situation if share is None else replace(situation, remaining=FOREVER)
         resolved = resolve(layers, endless, learned)
-        learns = any(value is AUTO for layer in layers for value in layer.values.values())
         cuts = any(layer.cuts for layer in layers)
-        return Found(
-            resolved if heard else resolved.unheard(), situation, layers, learned, cuts, version if learns else -1
-        )
+        return Found(resolved if heard else resolved.unheard(), situation, layers, learned, cuts, version)
 
     def _known(self, warm: bool | None, model: str) -> Situation:
         """The situation of a call to this model."""

@@ -27,6 +27,7 @@ def latest(connection: Connection, count: int) -> list[Observation]:
         own.tokens,
         own.outcome,
         own.broken_limit,
+        own.waited,
     )
     rows = connection.execute(
         wanted.where(own.outcome.is_not(None), own.elapsed.is_not(None)).order_by(own.started.desc()).limit(count)

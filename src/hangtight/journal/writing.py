@@ -203,7 +203,9 @@ class Writer:
         assert self.paces is not None
         self._guarded(
             self.paces.observe,
-            Observation(*about, end.first_token, end.longest_gap, end.after, end.tokens, end.outcome, end.limit),
+            Observation(
+                *about, end.first_token, end.longest_gap, end.after, end.tokens, end.outcome, end.limit, end.waited
+            ),
         )
 
     def _fill(self) -> None:

@@ -12,19 +12,8 @@ from hangtight.core.limits import AUTO, LEARNABLE, Setting, checked
 from hangtight.core.resolve import Layer, Rank
 from hangtight.errors import SettingsError
 from hangtight.rules.errors import Problem, nearest
+from hangtight.rules.keys import JOURNAL, KEYS, LIMITS, MODE, PREFIX, STEP_TIMEOUT
 
-PREFIX = "HANGTIGHT_"
-LIMITS: Mapping[str, str] = {
-    "HANGTIGHT_FIRST_TOKEN": "first_token",
-    "HANGTIGHT_IDLE": "idle",
-    "HANGTIGHT_TOTAL": "total",
-    "HANGTIGHT_HEARTBEAT": "heartbeat",
-    "OLLAMA_HEARTBEAT_INTERVAL": "heartbeat",
-}
-"""In the order of their rank: what was meant for us stands above what we understand."""
-MODE, STEP_TIMEOUT = "HANGTIGHT_MODE", "HANGTIGHT_STEP_TIMEOUT"
-CONFIG, JOURNAL = "HANGTIGHT_CONFIG", "HANGTIGHT_JOURNAL"
-KEYS = (*LIMITS, MODE, STEP_TIMEOUT, CONFIG, JOURNAL)
 THE_ENVIRONMENT = "the environment"
 NONE = ("none", "off")
 LONGEST_DOTENV = 256 * 1024

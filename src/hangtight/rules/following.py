@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from hangtight.errors import HangtightError
-from hangtight.rules.environment import KEYS
+from hangtight.rules.keys import KEYS
 from hangtight.rules.loading import load, watched
 from hangtight.rules.settings import Settings
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from hangtight.rules import environment as variables
+from hangtight.rules import keys
 from hangtight.rules.environment import Environment, Told, chosen_mode, read_dotenv, told_by, understood
 from hangtight.rules.errors import Problem, SettingsErrors, not_installed, one_of
 from hangtight.rules.finding import RULES, Found, Where, candidates, find
@@ -48,12 +48,12 @@ def check(path: Path, *, folder: Path, home: Path) -> Settings:
 def _told(where: Where, config: str | None, search: bool) -> tuple[list[Told], str | None, bool]:
     """The variables, the file that was named, and whether files are read at all."""
     told = told_by(where.environment)
-    named = config or _text(told, variables.CONFIG)
+    named = config or _text(told, keys.CONFIG)
     reads = search or named is not None
     if reads:
         path = where.dotenv()
         told += read_dotenv(path, where.shown(path))
-        named = named or _text(told, variables.CONFIG)
+        named = named or _text(told, keys.CONFIG)
     return told, named, reads
 
 
