@@ -13,10 +13,11 @@ from benchmarks.row import Row
 from hangtight.core.phases import Outcome
 from hangtight.core.resolve import Situation
 from hangtight.drivers import clock
+from hangtight.drivers.given import AROUND, given
 from hangtight.drivers.record import Record
 from hangtight.drivers.session import Session
 from hangtight.drivers.standing import settings
-from hangtight.drivers.terms import AROUND, Terms, given, terms_of
+from hangtight.drivers.terms import Terms, terms_of
 from hangtight.drivers.watch import DOOR
 from hangtight.journal.recording import Recorder
 
@@ -59,7 +60,7 @@ def recording() -> Row:
         spent = []
         for _ in range(GENERATIONS):
             before = time.thread_time()
-            Record(session, recorder.put, recorder.new_id(), None).ended(session)
+            Record(session, recorder).ended(session)
             spent.append(time.thread_time() - before)
         kept = recorder.flush(30)
         recorder.close()

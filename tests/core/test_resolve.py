@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Any
 
@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hangtight.core.limits import Limits
-from hangtight.core.resolve import MODES, Layer, Rank, Situation, mode_layer, resolve
+from hangtight.core.limits import AUTO
+from hangtight.core.pace import Learned
+from hangtight.core.resolve import MODES, Layer, Rank, Situation, inside, mode_layer, resolve
 from hangtight.core.timers import TotalFrom
 from hangtight.errors import SettingsError
 
@@ -306,3 +308,75 @@ def test_what_generates_nothing_has_a_total_only_if_somebody_gave_one() -> None:
     assert [float(length) for length in (usual.total, usual.unstreamed)] == [inf, 600]
     given = resolve([call(total=50, unstreamed=5)], foreign).clocks
     assert [float(length) for length in (given.total, given.unstreamed)] == [50, 5]
+
+
+# -- auto -----------------------------------------------------------------------------------------------------
+
+SEEN = {"idle": Learned(7.5, 1204, "qwen3-coder, deep", False)}
+
+
+def test_a_limit_that_is_auto_is_what_was_learned_and_says_from_how_many_calls() -> None:
+    value = resolve([Layer(Rank.FILE, "hangtight.yaml:3", {"idle": AUTO})], WARM, SEEN).values["idle"]
+    assert value.value == 7.5
+    assert value.source == "auto at hangtight.yaml:3, learned from 1,204 calls (qwen3-coder, deep)"
+
+
+def test_where_nothing_is_learned_the_next_place_is_asked() -> None:
+    layers = [Layer(Rank.MODEL, "m", {"idle": AUTO, "total": AUTO}), Layer(Rank.FILE, "f", {"idle": 20})]
+    values = resolve(layers, WARM).values
+    assert (values["idle"].value, values["idle"].source) == (20, "f")
+    assert (values["total"].value, values["total"].source) == (600, "default")
+
+
+def test_a_limit_that_the_call_wants_learned_was_given_by_nobody_in_person() -> None:
+    seen = {"first_token": Learned(20.0, 100, "all models", True)}
+    clocks = resolve([Layer(Rank.CALL, "the call", {"first_token": AUTO})], COLD, seen).clocks
+    assert clocks.first_token == 20 + 60
+
+
+def test_a_place_that_only_cuts_cuts_nothing_by_auto() -> None:
+    cut = Layer(Rank.CALL, "x", {"idle": AUTO, "total": 50}, cuts=True)
+    limits = resolve([cut], WARM, SEEN).limits
+    assert (limits.idle, limits.total) == (45, 50)
+
+
+def test_where_exactly_a_number_stands_beats_the_name_of_its_place() -> None:
+    layer = Layer(Rank.FILE, "hangtight.yaml", {"idle": 5, "total": 9}, sources={"idle": "hangtight.yaml:4"})
+    values = resolve([layer], WARM).values
+    assert (values["idle"].source, values["total"].source) == ("hangtight.yaml:4", "hangtight.yaml")
+    cut = Layer(Rank.CALL, "x", {"idle": 2}, sources={"idle": "x:1"}, cuts=True)
+    assert resolve([cut], WARM).values["idle"].source == "x:1"
+
+
+# -- inside a parent ------------------------------------------------------------------------------------------
+
+left_over = st.sampled_from((0.5, 3.0, 10.0, 44.0, 45.0, 60.0, 130.0, 700.0, 5000.0))
+
+
+@given(st.lists(places, max_size=5), st.sampled_from((None, *MODES)), situations, left_over)
+def test_what_is_cut_from_one_resolution_is_what_another_one_would_give(
+    layers: list[Layer], named: str | None, known: Situation, remaining: float
+) -> None:
+    layers = layers + ([mode_layer(named)] if named else [])
+    known = replace(known, remaining=None, left=None)
+    whole = resolve(layers, replace(known, remaining=inf))
+    full = resolve(layers, replace(known, remaining=remaining))
+    quick = inside(whole, known, remaining, lambda: full)
+    for name in ("total", "first_token", "idle", "thinking", "queue", "load", "unstreamed", "cold", "late", "ceiling"):
+        assert getattr(quick.clocks, name) == pytest.approx(getattr(full.clocks, name)), name
+    assert (quick.clocks.total_from, quick.clocks.reasons) == (full.clocks.total_from, full.clocks.reasons)
+    assert (quick.limits, quick.values, quick.absent) == (full.limits, full.values, full.absent)
+
+
+@given(st.lists(places, max_size=5), st.sampled_from((None, *MODES)), situations, left_over)
+def test_a_child_never_outlives_its_parent(
+    layers: list[Layer], named: str | None, known: Situation, remaining: float
+) -> None:
+    layers = layers + ([mode_layer(named)] if named else [])
+    resolved = resolve(layers, replace(known, remaining=remaining))
+    assert resolved.clocks.ceiling <= remaining
+    limits = resolved.limits
+    for name in ("total", "first_token", "idle", "thinking", "load", "unstreamed", "extend_to"):
+        value = getattr(limits, name)
+        assert value is not None, name
+        assert value <= remaining, name

@@ -12,7 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from hangtight.core.time import Instant, Seconds, after, between, spoken
+from hangtight.core.time import FOREVER, Instant, Seconds, after, between, spoken
+
+KEPT_MORE = 0.1  # of the time that a model is predicted to take: to stop the one before it takes time too
+KEPT_AT_LEAST = 0.5  # seconds
 
 
 class Fault(StrEnum):
@@ -78,7 +81,7 @@ class Kept:
 class Attempts:
     """The chain of one call: the model that was asked for, and those that stand in for it."""
 
-    __slots__ = ("_at", "_predict", "_silent", "born", "delivered", "models", "told", "unfit")
+    __slots__ = ("_at", "_kept_for", "_predict", "_silent", "born", "delivered", "models", "told", "unfit")
 
     def __init__(self, models: Sequence[str], now: Instant, predict: Callable[[str], float | None] = _unknown) -> None:
         self.models = tuple(models)
@@ -86,6 +89,8 @@ class Attempts:
         self._predict = predict
         """How many seconds a model will take; None where that is not known."""
         self.unfit: tuple[Unfit, ...] = ()
+        self._kept_for: str | None = None
+        """It is asked even if to stop the first one took more of its time than was thought."""
         self.delivered = False
         """The caller has a token: from now on there is no other model for this call."""
         self.told: tuple[Attempt, ...] = ()
@@ -102,14 +107,34 @@ class Attempts:
         """Another model may still take over: nothing of this one's answer should be handed on that is not a token."""
         return not self.delivered and self._at + 1 < len(self.models)
 
+    def skip_unfit(self, left: Seconds) -> None:
+        """Begin with the first that is not known to take longer than this; with the first of all if none is."""
+        fitting = [at for at in range(self._at, len(self.models)) if not self._is_unfit(self.models[at], left)]
+        if not fitting or self.told:
+            return
+        for model in self.models[self._at : fitting[0]]:
+            self._pass_over(model, left)
+        self._at = fitting[0]
+
+    def _is_unfit(self, model: str, left: Seconds) -> bool:
+        predicted = self._predict(model)
+        return predicted is not None and predicted > left
+
+    def _pass_over(self, model: str, left: Seconds) -> None:
+        self.unfit = (*self.unfit, Unfit(model, self._predict(model) or 0.0, left))
+
     def kept(self, left: Seconds) -> Kept | None:
         """What to keep free, of so much time that is left, while the model whose turn it is stays silent."""
+        if left == FOREVER:
+            return None
         for model in self.models[self._at + 1 :]:
             predicted = self._predict(model)
             if predicted is None:
                 return None  # who may be as fast as one likes needs nothing kept
-            if predicted < left:
-                return Kept(model, predicted)
+            seconds = predicted + max(KEPT_AT_LEAST, KEPT_MORE * predicted)
+            if seconds < left:
+                self._kept_for = model
+                return Kept(model, seconds)
         return None
 
     def failed(self, attempt: Attempt, now: Instant, total: Seconds) -> Try | None:
@@ -122,9 +147,8 @@ class Attempts:
             return None
         for at in range(self._at + 1, len(self.models)):
             model = self.models[at]
-            predicted = self._predict(model)
-            if predicted is not None and predicted > left:
-                self.unfit = (*self.unfit, Unfit(model, predicted, left))
+            if model != self._kept_for and self._is_unfit(model, left):
+                self._pass_over(model, left)
             elif model not in self._silent:
                 self._at = at
                 return Try(model, left)

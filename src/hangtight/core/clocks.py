@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hangtight.core.limits import FIRST_TOKEN_SHARE, IDLE_SHARE, Limits, length
@@ -101,3 +102,16 @@ def cut_clocks(whole: Resolved, situation: Situation, remaining: float) -> Clock
         cancel=clocks.cancel,
         heartbeat=clocks.heartbeat,
     )
+
+
+def capped(clocks: Clocks, most: float) -> Clocks:
+    """The same where nothing is waited for longer before the first token, allowances included."""
+    first = clocks.thinking if clocks.reasons else clocks.first_token
+    if first <= most and clocks.load <= most:
+        return clocks
+    load = Seconds(min(clocks.load, most))
+    if first <= most:
+        return replace(clocks, load=load)
+    plain = most if clocks.reasons else clocks.first_token - clocks.cold
+    cold = Seconds(max(0.0, most - plain))
+    return replace(clocks, load=load, first_token=Seconds(most), cold=cold, reasons=False)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final
 
-from hangtight.core.clocks import clocks_of, cut_clocks
+from hangtight.core.clocks import capped, clocks_of, cut_clocks
 from hangtight.core.limits import (
     AUTO,
     FIRST_TOKEN_IN_A_MODE,
@@ -277,3 +277,17 @@ class Inside(Resolved):
 def inside(whole: Resolved, situation: Situation, remaining: float, anew: Callable[[], Resolved]) -> Resolved:
     """What was resolved for a parent with endless time, where it has so much left; `anew` resolves it in full."""
     return Inside(whole, cut_clocks(whole, situation, remaining), anew)
+
+
+def keeping_free(whole: Resolved, most: float, told: str, change: str) -> Resolved:
+    """The same where the first token may take no longer, because what comes after is kept for somebody else."""
+    clocks = capped(whole.clocks, most)
+
+    def anew() -> Resolved:
+        values = dict(whole.values)
+        for name, longest in (("first_token", whole.clocks.first_token), ("load", whole.clocks.load)):
+            if longest > most or (name == "first_token" and whole.clocks.reasons and not clocks.reasons):
+                values[name] = Value(most, Rank.CALL, told, change)
+        return Resolved(Limits(**_numbers(values)), values, clocks, absent=whole.absent)
+
+    return Inside(whole, clocks, anew)

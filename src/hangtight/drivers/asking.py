@@ -32,10 +32,11 @@ from hangtight.dialects.chat import (
 )
 from hangtight.dialects.sse import Event, EventTooLarge, Item, NDJSONDecoder, SSEDecoder
 from hangtight.drivers import clock
+from hangtight.drivers.given import AROUND, LimitArgs, given
 from hangtight.drivers.http11 import BrokenBody, HTTPError, Response, request
 from hangtight.drivers.residency import watched_memory
 from hangtight.drivers.servers import Server, is_loading
-from hangtight.drivers.terms import AROUND, LimitArgs, given, terms_of
+from hangtight.drivers.terms import terms_of
 from hangtight.drivers.watch import Watch
 from hangtight.errors import BackendError
 
@@ -80,6 +81,11 @@ class Asking:
         self._started = 0.0
         self._now: Callable[[], float] = clock.now
         self._chunks: AsyncGenerator[Chunk] | None = None
+
+    @property
+    def host(self) -> str:
+        """Of the server."""
+        return self.server.url.partition("://")[2].partition("/")[0]
 
     def anew(self, model: str) -> Self:
         """The same question to this model, as if nobody had been asked before."""

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from contextvars import Token
+from contextlib import ExitStack, contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from urllib.parse import parse_qsl, urlencode
+from weakref import WeakSet
 
 from hangtight.core import budget as core
 from hangtight.core.pauses import PERSON
-from hangtight.core.telling import LONGER
 from hangtight.core.time import Instant, Seconds, plain, spoken
 from hangtight.drivers import clock
-from hangtight.drivers.parts import parts_of, seconds
-from hangtight.drivers.shares import CURRENT, Share
-from hangtight.drivers.standing import settings
+from hangtight.drivers.parts import checked_name, parts_of, seconds
+from hangtight.drivers.shares import Share, current
+from hangtight.drivers.standing import recorder, settings
 from hangtight.drivers.wrapping import Marks
 from hangtight.errors import BudgetSpent, SettingsError
 
@@ -26,11 +26,15 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from hangtight.drivers.record import Record
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
 HEADER = "X-Hangtight-Budget"
 """Under this name `to_header()` travels, where it travels over HTTP."""
+FIELDS = 16  # of a header; it has three
+LONGEST = 1e9  # seconds; what really is left is set afterwards, and may be less than minimums ask for
 BUDGET_STILL = "the budget has not begun: use `with`"
 
 
@@ -61,7 +65,9 @@ class Budget:
         self.reserve = seconds("reserve", reserve, least=0.0)
         self.parts = parts_of(steps, settings().priorities)
         self.hard = hard
-        self.name = name or os.urandom(4).hex()
+        if inspect.iscoroutinefunction(on_wrap_up) and clock.loop_here() is None:
+            raise SettingsError("on_wrap_up", on_wrap_up, "a plain function, where no event loop runs")
+        self.name = checked_name("name", name) or os.urandom(4).hex()
         """How it is known in the journal: as a run."""
         kept = self.reserve + sum(part.minimum for part in self.parts.values())
         if kept > self.asked:
@@ -71,12 +77,15 @@ class Budget:
         """What there is: what was asked for, or less where a budget around it has less."""
         self.now: Callable[[], Instant] = clock.now
         self.around: Share | None = None
+        self.records: WeakSet[Record] = WeakSet()
+        """The journal's of the generations under way."""
         self._on_wrap_up = on_wrap_up
         self._machine: core.Budget | None = None
         self.begun: core.Budget
         """The machine, for those who stand inside: there it is one."""
         self._lock = Lock()
-        self._token: Token[Share | None] | None = None
+        self._share: Share | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._marks: Marks | None = None
         self._scope: asyncio.Timeout | None = None
 
@@ -97,6 +106,7 @@ class Budget:
         if self.hard:
             import asyncio
 
+            self._loop = asyncio.get_running_loop()
             self._scope = asyncio.timeout(self.remaining())
             await self._scope.__aenter__()
         return self
@@ -113,26 +123,28 @@ class Budget:
         except TimeoutError:
             if not scope.expired():
                 raise
-            raise self.spent(None, 0.0, 0.0) from None
+            raise self.spent(Share(self, None), 0.0, 0.0) from None
 
     def _begin(self) -> Self:
         if self._machine is not None:
             raise RuntimeError("this budget has been used already: make another one")
-        self.around = CURRENT.get()
+        self.around = current()
         self.now = clock.here().now
         if self.around is not None:
             self.total = min(self.asked, self.around.left())
         machine = core.Budget(Seconds(self.total), self.parts, self.now(), reserve=Seconds(self.reserve))
         self._machine = self.begun = machine
-        if self._on_wrap_up is not None:
+        if self._on_wrap_up is not None or recorder() is not None:
             self._marks = Marks(self._machine, self.now, self._lock, self._tell)
-        self._token = CURRENT.set(Share(self, None))
+        self._share = Share(self, None)
+        self._share.enter()
         return self
 
     def _end(self) -> None:
         if self._marks is not None:
             self._marks.stop()
-        _reset(self._token)
+        if self._share is not None:
+            self._share.leave()
 
     # -- how it stands ----------------------------------------------------------------------------------------
 
@@ -183,26 +195,27 @@ class Budget:
 
     def _move_the_end(self) -> None:
         """A person stops the clock that interrupts, too."""
-        import asyncio
-
-        scope, halted = self._scope, self.machine.halted
-        if scope is not None and not scope.expired():
-            scope.reschedule(None if halted else asyncio.get_running_loop().time() + self.remaining())
+        scope, loop = self._scope, self._loop
+        if scope is None or loop is None or scope.expired():
+            return
+        if clock.loop_here() is not loop:
+            loop.call_soon_threadsafe(self._move_the_end)
+            return
+        scope.reschedule(None if self.machine.halted else loop.time() + self.remaining())
 
     def _tell(self, name: str) -> object:
+        for record in list(self.records):
+            record.wrapped_up(name)
         return self._on_wrap_up(Step(self, name)) if self._on_wrap_up is not None else None
 
     @contextmanager
     def paused(self, owner: str) -> Iterator[None]:
         """While the block runs the time of the task, and of all around it, stands still, if `owner` is a person."""
-        tasks = list(self._with_all_around()) if owner == PERSON else []
-        for task in tasks:
-            task.note(core.Halted())
-        try:
+        with ExitStack() as stack:
+            for task in self._with_all_around() if owner == PERSON else ():
+                task.note(core.Halted())
+                stack.callback(task.note, core.Resumed())
             yield
-        finally:
-            for task in tasks:
-                task.note(core.Resumed())
 
     def _with_all_around(self) -> Iterator[Budget]:
         task: Budget | None = self
@@ -222,39 +235,39 @@ class Budget:
 
     def to_header(self) -> str:
         """What is left, as text for another process: `from_header` takes it up there."""
-        share = CURRENT.get()
-        inside = share if share is not None and share.budget is self else Share(self, None)
-        left = self.remaining() if self._machine is None else inside.left()
-        return urlencode({"remaining": f"{left:.3f}", "run": self.name, "step": inside.step or ""})
+        left, step, here = self.remaining(), "", current()
+        if self._machine is not None:
+            own = here if here is not None and here.budget is self else Share(self, None)
+            left, step = own.left(), own.step or ""
+        return urlencode({"remaining": f"{left:.3f}", "run": self.name, "step": step})
 
     @classmethod
     def from_header(cls, header: str, **settings: Any) -> Budget:
         """The budget of another process, from now on: it can only be shorter here."""
-        told = dict(parse_qsl(header, keep_blank_values=True))
+        wanted = "what `to_header()` gave: remaining=41.250&run=..."
         try:
-            left = float(told["remaining"])
-        except (KeyError, ValueError):
-            raise SettingsError(HEADER, header, "what `to_header()` gave: remaining=41.250&run=...") from None
-        budget = cls(seconds(HEADER, left, least=0.0) or SPENT, **{"name": told.get("run", ""), **settings})
+            told = dict(parse_qsl(header, keep_blank_values=True, max_num_fields=FIELDS))
+            left = seconds(HEADER, float(told["remaining"]), least=0.0)
+        except (KeyError, ValueError, TypeError, AttributeError):
+            raise SettingsError(HEADER, header, wanted) from None
+        budget = cls(LONGEST, **{"name": checked_name(HEADER, told.get("run", "")), **settings})
         budget.total = budget.asked = left
         return budget
 
-    def spent(self, step: str | None, left: float, needed: float) -> BudgetSpent:
+    def spent(self, share: Share, left: float, needed: float) -> BudgetSpent:
         """The error for a call that cannot fit any more."""
-        error = BudgetSpent()
+        error, step = BudgetSpent(), share.step
         error.remaining, error.needed, error.step = left, needed, step or ""
         error.total, error.elapsed = self.total, self.elapsed
         where = f"step {step}" if step else "the task"
         wants = f"; {where} needs {spoken(needed)}" if needed else ""
         error.add_note(f"the budget of {spoken(self.total)} timed out: {spoken(left)} are left for {where}{wants}")
-        error.add_note(f"to have longer:  hangtight.budget({plain(LONGER * self.total)}, ...)")
+        error.add_note(f"to have longer:  {share.parent[1]}")
         return error
 
 
 budget = Budget
 """As people know it: `with hangtight.budget(120) as task:`."""
-
-SPENT = 0.001  # a budget that arrives with nothing left is one, too
 
 
 class Step:
@@ -263,17 +276,19 @@ class Step:
     def __init__(self, budget: Budget, name: str) -> None:
         self.budget = budget
         self.name = name
-        self._token: Token[Share | None] | None = None
+        self._shares: list[Share] = []
 
     def __enter__(self) -> Self:
         self.budget.note(core.Begun(self.name))
-        self._token = CURRENT.set(Share(self.budget, self.name))
+        share = Share(self.budget, self.name)
+        share.enter()
+        self._shares.append(share)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _reset(self._token)
+        self._shares.pop().leave()
         self.budget.note(core.Ended(self.name))
 
     async def __aenter__(self) -> Self:
@@ -309,15 +324,8 @@ class Step:
 
 
 def _run_in(share: Share, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    token = CURRENT.set(share)
+    share.enter()
     try:
         return function(*args, **kwargs)
     finally:
-        _reset(token)
-
-
-def _reset(token: Token[Share | None] | None) -> None:
-    """An abandoned generator is closed in another context than it ran in, where nothing has to be undone."""
-    if token is not None:
-        with suppress(ValueError):
-            CURRENT.reset(token)
+        share.leave()

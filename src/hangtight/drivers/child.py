@@ -14,7 +14,8 @@ from hangtight.core.facts import Contact, Fact, LoadProgress
 from hangtight.core.telling import Door
 from hangtight.core.time import spoken
 from hangtight.drivers import clock
-from hangtight.drivers.terms import AROUND, LimitArgs, given, terms_of
+from hangtight.drivers.given import AROUND, LimitArgs, given
+from hangtight.drivers.terms import terms_of
 from hangtight.drivers.tree import SPAWN, Tree
 from hangtight.drivers.watch import Watch
 from hangtight.errors import BackendError

@@ -54,7 +54,8 @@ def here() -> Timepiece:
 def loop_here() -> AbstractEventLoop | None:
     """The loop that runs in this thread, if one does; asyncio is not loaded to learn that none can."""
     asyncio = sys.modules.get("asyncio")
-    loop: AbstractEventLoop | None = asyncio._get_running_loop() if asyncio is not None else None
+    running = getattr(asyncio, "_get_running_loop", None)  # another thread may be in the middle of importing it
+    loop: AbstractEventLoop | None = running() if running is not None else None
     return loop
 
 

@@ -12,8 +12,9 @@ from hangtight.core.resolve import Situation
 from hangtight.core.telling import Door
 from hangtight.dialects.chat import Prompt, checked_prompt, said, tokens_of
 from hangtight.drivers.asking import Asking
+from hangtight.drivers.given import AROUND, LimitArgs, given
 from hangtight.drivers.servers import choose_model, find_server, is_nearby
-from hangtight.drivers.terms import AROUND, LimitArgs, given, rounded, terms_of
+from hangtight.drivers.terms import rounded, terms_of
 from hangtight.drivers.watch import Watch
 from hangtight.errors import SettingsError
 

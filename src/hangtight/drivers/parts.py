@@ -10,6 +10,8 @@ from hangtight.core.budget import Part, Priority
 from hangtight.errors import SettingsError
 
 PRIORITIES = {priority.name.lower(): priority for priority in Priority}
+LONGEST_NAME = 200
+HEAVIEST = 1e6
 KEYS = ("weight", "minimum", "priority")
 
 
@@ -22,20 +24,27 @@ def parts_of(steps: Mapping[str, Any] | Iterable[str], priorities: Mapping[str, 
 
 
 def _part(name: str, wish: Any, priority: str) -> Part:
-    if not name:
+    if not checked_name("steps", name):
         raise SettingsError("steps", name, "the names of steps")
     if isinstance(wish, str):
         return Part(priority=_priority(name, wish))
     if not isinstance(wish, Mapping):
-        return Part(weight=seconds(f"the weight of step {name}", wish), priority=_priority(name, priority))
+        return Part(weight=_weight(name, wish), priority=_priority(name, priority))
     for key in wish:
         if key not in KEYS:
             raise SettingsError(f"steps.{name}.{key}", wish[key], f"one of {', '.join(KEYS)}")
     return Part(
-        weight=seconds(f"the weight of step {name}", wish.get("weight", 1)),
+        weight=_weight(name, wish.get("weight", 1)),
         minimum=seconds(f"the minimum of step {name}", wish.get("minimum", 0), least=0.0),
         priority=_priority(name, wish.get("priority", priority)),
     )
+
+
+def _weight(step: str, wish: Any) -> float:
+    weight = seconds(f"the weight of step {step}", wish)
+    if weight > HEAVIEST:
+        raise SettingsError(f"the weight of step {step}", wish, f"at most {HEAVIEST:g}: only the proportions count")
+    return weight
 
 
 def _priority(step: str, word: Any) -> Priority:
@@ -51,6 +60,13 @@ def seconds(name: str, value: Any, *, least: float | None = None) -> float:
         wanted = "above 0" if least is None else f"{least:g} or more"
         raise SettingsError(name, value, f"a finite number, {wanted}")
     return float(value)
+
+
+def checked_name(what: str, name: Any) -> str:
+    """A name that can be printed and written down."""
+    if not isinstance(name, str) or not (name.isprintable() and len(name) <= LONGEST_NAME):
+        raise SettingsError(what, name, f"a name of at most {LONGEST_NAME} characters that can be printed")
+    return name
 
 
 def _is_finite(value: float) -> bool:

@@ -2,65 +2,71 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from hangtight.core.attempts import Fault
 from hangtight.core.facts import Absent, Fact, Paused, Ready, Resumed
 from hangtight.core.heartbeat import Heartbeat
 from hangtight.core.orders import Cancel, CancelAgain, Excused
+from hangtight.core.phases import Outcome
 from hangtight.drivers import clock
+from hangtight.errors import BudgetSpent
 from hangtight.journal.entries import Begun, Dropped, Ended, Kind, Named, Noted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from hangtight.core.attempts import Attempt
     from hangtight.core.orders import Order
-    from hangtight.core.phases import Outcome
+    from hangtight.core.resolve import Resolved
     from hangtight.drivers.session import Session
+    from hangtight.drivers.terms import Terms
     from hangtight.journal.entries import Entry
     from hangtight.journal.recording import Recorder
 
+NOT_BEGUN = "not begun"
 SHORT = 8  # characters of an id that are enough to find it
 
 
 class Record:
-    """The journal's side of a session. It must not keep the session alive, nor the other way round."""
+    """The journal's side of a session. It must not keep the session alive; its times count from its own beginning."""
 
-    __slots__ = ("_put", "call", "id")
+    __slots__ = ("__weakref__", "_began", "_keeping", "_over", "_step", "call", "id")
 
-    def __init__(self, session: Session, put: Callable[[Entry], None], new_id: str, before: Record | None) -> None:
-        self._put = put
-        self.id = new_id
-        self.call: str = before.call if before is not None else new_id
-        terms, share = session.terms, session.terms.share
-        put(
-            Begun(
-                new_id,
-                self.call,
-                clock.wall(),
-                session.resolved,
-                session.model or "",
-                terms.mode or "",
-                terms.run,
-                terms.step,
-                session.host,
-                terms.situation.prompt_tokens,
-                None if share is None else share.left(),
-            )
+    def __init__(self, session: Session, keeping: Recorder) -> None:
+        self._keeping = keeping
+        self._over = False
+        self._began = session.clock()
+        self.id = keeping.new_id()
+        self.call: str = session.call or self.id
+        self._step = _begun(
+            (self.id, self.call), session.terms, session.model or "", host=session.host, resolved=session.resolved
         )
+        self._put(self._step)
+        share = session.terms.share
+        if share is not None:
+            share.budget.records.add(self)
+        if session.replaces is not None:
+            self._put(Noted(self.id, 0.0, Kind.FALLBACK, _told(session.replaces)))
+
+    def _put(self, entry: Entry) -> None:
+        """Whatever is wrong with the journal is not the generation's concern."""
+        with suppress(Exception):
+            self._keeping.put(entry)
+
+    def __del__(self) -> None:
+        """Thrown away unread, or before it was read: nobody will tell how it ended."""
+        if not self._over:
+            with suppress(Exception):
+                self._put(Ended(self.id, clock.now() - self._began, Outcome.LEFT.value))
 
     @property
     def command(self) -> str:
         """What to type to see all that happened."""
         return f"hangtight log {self.id[:SHORT]}"
 
-    def instead_of(self, failed: Attempt) -> None:
-        """This one was asked because another failed."""
-        self._put(Noted(self.id, 0.0, Kind.FALLBACK, failed))
-
     def named(self, session: Session) -> None:
         """The model, or its server, is known now; other limits may hold."""
-        self._put(Named(self.id, session.own_time, session.model or "", session.host, session.resolved))
+        self._put(Named(self.id, self._time(session), session.model or "", session.host, session.resolved))
 
     def happened(self, fact: Fact, session: Session) -> None:
         """Few facts are worth a line; what else happens is in the numbers at the end."""
@@ -90,8 +96,11 @@ class Record:
                 case Excused(late):  # pragma: no branch - mypy holds that there is no other
                     self._note(session, Kind.EXCUSED, late)
 
+    def _time(self, session: Session) -> float:
+        return session.clock() - self._began
+
     def _note(self, session: Session, kind: Kind, told: object = None) -> None:
-        self._put(Noted(self.id, session.own_time, kind, told))
+        self._put(Noted(self.id, self._time(session), kind, told))
 
     def ended(self, session: Session) -> None:
         """The source is closed. What is told apart: when the verdict fell, and when the source was gone."""
@@ -99,19 +108,21 @@ class Record:
         outcome: Outcome | None = machine.outcome
         assert outcome is not None, "a closed generation has its verdict"
         assert machine.ended_at is not None, "and the instant of it"
+        self._over = True
+        elapsed = max(0.0, machine.ended_at - self._began)
         if session.left_running:
             self._note(session, Kind.LEFT_RUNNING)
         elif session.rang is not None:
             took = session.clock() - machine.ended_at
-            self._put(Noted(self.id, machine.ended_at - machine.born + took, Kind.CANCEL_CONFIRMED, took))
+            self._put(Noted(self.id, elapsed + took, Kind.CANCEL_CONFIRMED, took))
         broken, usage = machine.broken, session.usage
         self._put(
             Ended(
                 self.id,
-                machine.ended_at - machine.born,
+                elapsed,
                 outcome.value,
                 machine.tokens,
-                None if machine.first_at is None else machine.first_at - machine.born,
+                None if machine.first_at is None else max(0.0, machine.first_at - self._began),
                 machine.longest if machine.tokens > 1 else None,
                 broken.limit.value if broken is not None else "",
                 broken.waited if broken is not None else None,
@@ -122,15 +133,36 @@ class Record:
             )
         )
 
+    def wrapped_up(self, step: str) -> None:
+        """The step in which it runs has used what was allotted to it."""
+        if step == self._step.step:
+            self._put(Noted(self.id, clock.wall() - self._step.at, Kind.WRAP_UP, step))
+
     def dropped(self) -> None:
         """Somebody nearer to the wire keeps these clocks."""
+        self._over = True
         self._put(Dropped(self.id))
 
 
-def record_of(session: Session, keeping: Recorder, before: Session | None) -> Record:
-    """The record of a session that has just begun."""
-    former = before.record if before is not None else None
-    record = Record(session, keeping.put, keeping.new_id(), former)
-    if before is not None and before.failed_as is not None:
-        record.instead_of(before.failed_as)
-    return record
+def not_begun(terms: Terms, model: str, keeping: Recorder) -> None:
+    """A call that did not fit into its budget any more is a decision about time, too."""
+    own = keeping.new_id()
+    with suppress(Exception):
+        keeping.put(_begun((own, own), terms, model))
+        keeping.put(Ended(own, 0.0, NOT_BEGUN, error=BudgetSpent.__name__))
+
+
+def _begun(
+    ids: tuple[str, str], terms: Terms, model: str, *, host: str = "", resolved: Resolved | None = None
+) -> Begun:
+    share, tokens = terms.share, terms.situation.prompt_tokens
+    left = None if share is None else share.left()
+    mode = terms.mode or ""
+    return Begun(*ids, clock.wall(), resolved, model, mode, terms.run, terms.step, host, tokens, left)
+
+
+def _told(failed: Attempt) -> dict[str, object]:
+    """Of a timeout our own words; never those of a server, which may quote a prompt or a key."""
+    ours = failed.reason if failed.fault is Fault.TIMEOUT else f"error of the {failed.fault}"
+    told = {"model": failed.model, "fault": failed.fault.value, "limit": failed.limit}
+    return {**told, "elapsed": failed.elapsed, "tokens": failed.tokens, "reason": ours}

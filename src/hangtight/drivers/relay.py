@@ -33,15 +33,18 @@ class Relay:
 
     __slots__ = (
         "attempts",
+        "call",
         "chained",
         "chief",
         "deputy",
+        "dropped",
         "failed_as",
         "failure",
         "hand",
         "hidden",
         "lends",
         "merged",
+        "replaces",
         "stands_aside",
         "wrapped",
     )
@@ -79,15 +82,22 @@ class Relay:
         """What went wrong, for the journal."""
         self.failed_as: Attempt | None = None
         """Another model was asked because of this."""
+        self.replaces: Attempt | None = None
+        """What failed before, so that this one is asked."""
+        self.call = ""
+        """Under which id the journal has the attempts of this call."""
+        self.dropped = False
+        """The journal has the generation beneath in its place."""
         self.wrapped: BaseException | None = None
         """Our own error, which something between us and the source has taken for another."""
 
     def take_over(self, watching: Session) -> None:
         """Keep the clocks of one generation in the stead of that watch, which stands aside meanwhile."""
         self.chief, watching.deputy, watching.stands_aside = watching, cast("Session", self), True
+        self.call, self.replaces, watching.replaces = watching.call, watching.replaces, None
         if watching.record is not None:
             watching.record.dropped()
-            watching.record = None
+            watching.record, watching.dropped, watching.call = None, True, ""
         watching.note(Paused(DEPUTY))
         self.machine.beat_at = watching.machine.beat_at
         watching.hand[0]()

@@ -27,12 +27,13 @@ from hangtight.drivers.relay import Relay
 from hangtight.drivers.sources import Origin
 from hangtight.drivers.standing import recorder
 from hangtight.drivers.tap import Tapped, tap
-from hangtight.errors import BackendError, GenerationTimeout, Truncated
+from hangtight.errors import BackendError, BudgetSpent, GenerationTimeout, Truncated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hangtight.core.heartbeat import Heartbeat
+    from hangtight.core.resolve import Resolved
     from hangtight.core.time import Instant
     from hangtight.dialects.reading import Usage
     from hangtight.drivers.clock import Timepiece
@@ -84,10 +85,9 @@ class Session(Relay):
         on_heartbeat: Callable[[Heartbeat], object] | None = None,
         phase: Phase = Phase.WAITING,
         host: str | None = "",
-        before: Session | None = None,
     ) -> None:
         super().__init__()
-        terms.admit(model or "")
+        self._admit(terms, model or "")
         self.terms = terms
         self.clock, self.place = timepiece
         self.on_heartbeat = on_heartbeat
@@ -113,24 +113,49 @@ class Session(Relay):
         phase = Phase.LOADING if self.resolved.absent else phase
         self.machine = Generation(self.resolved.clocks, now, phase=phase, model=model or UNKNOWN)
         self.machine.asked(now)
-        self._keep_record(before)
 
-    def _keep_record(self, before: Session | None) -> None:
+    @staticmethod
+    def _admit(terms: Terms, model: str) -> None:
+        try:
+            terms.admit(model)
+        except BudgetSpent:
+            keeping = recorder()
+            if keeping is not None:
+                from hangtight.drivers.record import not_begun
+
+                not_begun(terms, model, keeping)
+            raise
+
+    def begin(self, *, before: Session | None = None, born: Instant | None = None) -> Session:
+        """It runs now. The call began at `born`, if that was earlier; `before` is the attempt before this one."""
+        machine = self.machine
+        if born is not None and born < machine.born:
+            if self.terms.share is not None:
+                self.resolved = self._resolved(machine.born - born)
+                machine.clocks = self.resolved.clocks
+            machine.date_back(born)
+        if before is not None:
+            self.call, self.replaces = before.call, before.failed_as
+        if self.terms.situation.generates:
+            self._keep_record()
+        return self
+
+    def _keep_record(self) -> None:
         keeping = recorder()
-        if keeping is not None and self.terms.situation.generates:
-            from hangtight.drivers.record import record_of
+        if keeping is not None:
+            from hangtight.drivers.record import Record
 
-            self.record = record_of(self, keeping, before)
+            self.record = Record(self, keeping)
+            self.call = self.record.call
+
+    def _resolved(self, spent: float) -> Resolved:
+        warm = None if self.machine.clocks.late else True
+        return self.terms.resolved(warm, self._is_heard, self.model or "", spent)
 
     @property
     def _is_heard(self) -> bool:
         """Somebody is to be told of heartbeats: a listener, or the journal."""
         return self.on_heartbeat is not None or recorder() is not None
-
-    @property
-    def own_time(self) -> float:
-        """Seconds since this attempt began."""
-        return self.clock() - self.machine.born
 
     def _is_warm(self, now: Instant) -> bool:
         return self.remembers and bool(self.model) and warmth.is_warm((self.place, self.model or ""), self.host, now)
@@ -138,10 +163,10 @@ class Session(Relay):
     def renew(self, terms: Terms) -> None:
         """Other terms hold from now on: a watch was put around a stream that is open already."""
         self.terms = terms
-        warm = None if self.machine.clocks.late else True
-        self.resolved = terms.resolved(warm, self._is_heard, self.model or "")
+        now = self.clock()
+        self.resolved = self._resolved(now - self.machine.born)
         with self.lock:
-            self.machine.renew(self.resolved.clocks, self.clock())
+            self.machine.renew(self.resolved.clocks, now)
 
     # -- facts ------------------------------------------------------------------------------------------------
 
@@ -187,8 +212,8 @@ class Session(Relay):
         if self.stands_aside:
             return origin
         self.lends = origin.response is None and not hasattr(source, "attach")
+        self.host = self.host or origin.host or getattr(source, "host", "")
         self._is(origin.model)
-        self.host = self.host or origin.host
         if self._is_warm(self.clock()):
             self.note(Resident())
         if origin.response is not None:
@@ -241,6 +266,8 @@ class Session(Relay):
         """The alarm rang: what the machine wants done, written down before it is obeyed."""
         with self.lock:
             orders = self.machine.wake(now)
+        if orders and self.record is None and self.dropped and any(isinstance(order, Cancel) for order in orders):
+            self._keep_record()  # between two generations beneath it is this watch itself that ends
         if orders and self.record is not None:
             self.record.ordered(orders, self)
         return orders

@@ -52,6 +52,7 @@ class Standing:
         with self._lock:
             self._following, self._journal, self._keeps = found, journal, True
             self._chosen_for = None
+        self.recorder()
         return settings
 
     def settings(self) -> Settings:
@@ -94,7 +95,9 @@ class Standing:
             return
         wanted = journal_of(settings, self._journal, keeps=self._keeps)
         former = self._recorder
-        if former is None or former.url != wanted:
+        if former is not None and former.url == wanted:
+            former.keep = settings.keep
+        else:
             self._recorder = None
             if wanted is not None:
                 from hangtight.journal.recording import Recorder
@@ -102,18 +105,25 @@ class Standing:
                 self._paces = None
                 self._recorder = Recorder(wanted, wall=clock.wall, keep=settings.keep, paces=self.paces)
                 self._recorder.start()
-            if former is not None:
-                former.close(0.0)
+            # The former one stays: what began with it, ends in it.
         self._chosen_for = settings
 
 
 def followed(config: str | None, *, search: bool) -> Following:
     """The settings of this process's environment and working folder."""
-    from pathlib import Path
 
     from hangtight.rules.following import following
 
-    return following(config=config, environment=os.environ, folder=working_folder(), home=Path.home(), search=search)
+    return following(config=config, environment=os.environ, folder=working_folder(), home=home_folder(), search=search)
+
+
+def home_folder() -> Path:
+    from pathlib import Path
+
+    try:
+        return Path.home()
+    except RuntimeError:  # a user without a name and without $HOME
+        return Path(os.sep)
 
 
 def working_folder() -> Path:
@@ -137,11 +147,11 @@ def data_folder() -> Path:
 
     if sys.platform == "win32":
         given = os.environ.get("LOCALAPPDATA", "")
-        return (Path(given) if given else Path.home() / "AppData" / "Local") / "hangtight"
+        return (Path(given) if given else home_folder() / "AppData" / "Local") / "hangtight"
     if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "hangtight"
+        return home_folder() / "Library" / "Application Support" / "hangtight"
     given = os.environ.get("XDG_DATA_HOME", "")
-    return (Path(given) if given and Path(given).is_absolute() else Path.home() / ".local" / "share") / "hangtight"
+    return (Path(given) if given and Path(given).is_absolute() else home_folder() / ".local" / "share") / "hangtight"
 
 
 STANDING = Standing()

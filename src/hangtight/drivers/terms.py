@@ -1,89 +1,29 @@
-"""What was given for a call, and where: at the call itself, in its headers, by `limits()` around it, at its client.
-
-Nearest first, these places become the layers of one resolution.
-"""
+"""The terms of a call: what was given for it, nearest first, on top of the settings, inside the budget around it."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, NamedTuple
 
-from hangtight.core.limits import AUTO, LEARNABLE, Setting, checked, length
-from hangtight.core.resolve import Layer, Rank, Resolved, Situation, inside, resolve
-from hangtight.core.telling import Door
-from hangtight.core.time import FOREVER, spoken
-from hangtight.drivers.shares import CURRENT, Share
+from hangtight.core.limits import AUTO
+from hangtight.core.resolve import Layer, Rank, Resolved, Situation, inside, keeping_free, resolve
+from hangtight.core.telling import LONGER
+from hangtight.core.time import FOREVER, Seconds, spoken
+from hangtight.drivers.shares import Share, current
 from hangtight.drivers.standing import paces, settings
-from hangtight.errors import SettingsError
-from hangtight.rules.settings import Settings
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
-    from hangtight.core.attempts import Attempts, Kept
-    from hangtight.core.heartbeat import Heartbeat
+    from hangtight.core.attempts import Attempts
     from hangtight.core.pace import Learned, Predicted
+    from hangtight.core.telling import Door
+    from hangtight.drivers.given import Given
+    from hangtight.rules.settings import Settings
 
 ROUND_PROMPTS_TO = 50  # tokens: a second of reading nearby
-BEFORE_THE_FIRST = ("first_token", "load")
 SOONEST = 0.001  # seconds: what a call gets that is under way when its budget is spent
 MOST_REMEMBERED = 64
-
-Listener = Callable[["Heartbeat"], object]
-
-
-class LimitArgs(TypedDict, total=False):
-    """What may be given for one call, in seconds; `None` is no limit, `"auto"` one that is learned."""
-
-    first_token: float | Literal["auto"] | None
-    idle: float | Literal["auto"] | None
-    total: float | Literal["auto"] | None
-    heartbeat: float | None
-    load: float | None
-    thinking: float | None
-    unstreamed: float | None
-    cancel: float | None
-    cold: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """What one place gave for a call."""
-
-    source: str = "the call"
-    values: tuple[tuple[str, Setting], ...] = ()
-    mode: str | None = None
-    change: str = ""
-    cuts: bool = False
-    run: str = ""
-    step: str = ""
-
-    def __bool__(self) -> bool:
-        return bool(self.values or self.run or self.step) or self.mode is not None
-
-
-def given(limits: Mapping[str, Any], mode: str | None = None, *, source: str = "the call", change: str = "") -> Given:
-    """Limits and a mode as somebody wrote them. Refuses what cannot be meant."""
-    values = tuple((name, _known(name, value)) for name, value in limits.items())
-    if mode is not None:
-        settings().mode(mode)
-    return Given(source, values, mode, change)
-
-
-def _known(name: str, value: Any) -> Setting:
-    names = list(LimitArgs.__annotations__)
-    if name not in names:
-        near = difflib.get_close_matches(name, names, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise SettingsError(name, value, f"one of the limits {', '.join(names)}{hint}")
-    if name in LEARNABLE and value in (AUTO, AUTO.value):
-        return AUTO
-    return checked(name, value)
 
 
 class Found(NamedTuple):
@@ -98,10 +38,18 @@ class Found(NamedTuple):
     """Of what was learned, where something here is."""
 
 
+class Cap(NamedTuple):
+    """Silence before the first token ends here, because what comes after is kept for another model."""
+
+    most: float
+    told: str
+    change: str
+
+
 class Terms:
     """What holds for a call, and the line by which to ask for more. May be shared by many generations."""
 
-    __slots__ = ("_found", "door", "mode", "places", "settings", "share", "situation")
+    __slots__ = ("_cap", "_found", "door", "mode", "places", "settings", "share", "situation")
 
     def __init__(
         self,
@@ -110,15 +58,15 @@ class Terms:
         door: Door,
         settings: Settings,
         situation: Situation | None = None,
-        share: Share | None = None,
     ) -> None:
         self.places = places
         """The nearest first."""
         self.door = door
         self.settings = settings
         self.situation = situation or Situation()
-        self.share = share
+        self.share: Share | None = None
         """The budget around the call."""
+        self._cap: Cap | None = None
         named = next((place.mode for place in places if place.mode is not None), None)
         self.mode = named if named is not None else settings.default_mode
         self._found: dict[tuple[bool | None, bool, str, int], Found] = {}
@@ -135,13 +83,17 @@ class Terms:
         own = "" if self.share is None else self.share.step or ""
         return next((place.step for place in self.places if place.step), own)
 
-    def resolved(self, warm: bool | None, heard: bool, model: str = "") -> Resolved:
-        """The limits and clocks for a model in this state. Without a listener there is no heartbeat to wake for."""
-        share = self.share
+    def resolved(self, warm: bool | None, heard: bool, model: str = "", spent: float = 0.0) -> Resolved:
+        """The limits and clocks for a model in this state. Without a listener there is no heartbeat to wake for.
+
+        A call that began `spent` seconds ago, in its budget, has its clocks from then.
+        """
         found = self._find(warm, heard, model)
-        if share is None:
-            return found.resolved
-        left, before = share.left(), self.situation.left
+        resolved = found.resolved if self.share is None else self._inside(self.share, found, heard, spent)
+        return resolved if self._cap is None else keeping_free(resolved, *self._cap)
+
+    def _inside(self, share: Share, found: Found, heard: bool, spent: float) -> Resolved:
+        left, before = share.left() + spent, self.situation.left
         if before is not None and before < left:
             left = before
         left = max(left, SOONEST)
@@ -223,47 +175,50 @@ class Terms:
         known = paces().predicted(model, self.mode or "", self.situation.prompt_tokens, self.settings.learning.samples)
         return None if known is None or known.pooled else known
 
-    def keeping(self, kept: Kept, total: float) -> Terms:
-        """The same where time is kept free for a lighter model, should this one stay silent."""
-        left, told = total - kept.seconds, f"the {spoken(kept.seconds)} that are kept free for {kept.model}"
-        place = Given(told, tuple((name, left) for name in BEFORE_THE_FIRST), cuts=True)
-        return self._with((*self.places, place), self.situation, self.share)
-
     def within(self, left: float) -> Terms:
         """The same for an attempt that has so many seconds left of the call."""
         left = left if self.situation.left is None else min(left, self.situation.left)
-        return self._with(self.places, replace(self.situation, left=left), self.share)
+        return self._with(self.places, replace(self.situation, left=left))
 
     def on_top_of(self, others: Terms) -> Terms:
         """The same where something else was given farther away, and more is known of the situation."""
-        situation = replace(others.situation, left=self.situation.left)
-        return self._with((*self.places, *others.places), situation, self.share or others.share)
+        return self._with((*self.places, *others.places), replace(others.situation, left=self.situation.left))
 
-    def shared(self, share: Share) -> Terms:
-        """The same inside a budget; what was resolved once need not be resolved again."""
-        terms = Terms.__new__(Terms)
-        terms.places, terms.door, terms.settings, terms.mode = self.places, self.door, self.settings, self.mode
-        terms.situation, terms.share, terms._found = self.situation, share, self._found
+    def _with(self, places: tuple[Given, ...], situation: Situation) -> Terms:
+        terms = Terms(places, door=self.door, settings=self.settings, situation=situation)
+        terms.share = self.share
         return terms
 
-    def _with(self, places: tuple[Given, ...], situation: Situation, share: Share | None) -> Terms:
-        return Terms(places, door=self.door, settings=self.settings, situation=situation, share=share)
+    def here(self) -> Terms:
+        """The same for a call that begins now, in the budget around the code that asks."""
+        share = current()
+        return self if share is None and self.share is None else self._alike(share, None)
+
+    def for_turn(self, attempts: Attempts) -> Terms:
+        """The same for the model whose turn it is, with time kept free for one that stands behind it."""
+        if not attempts.may_change:
+            return self
+        left: float = self.resolved(None, False, attempts.model).clocks.total
+        if self.situation.left is not None:
+            left = min(left, self.situation.left)
+        kept = attempts.kept(Seconds(left))
+        if kept is None:
+            return self
+        told = f"the {spoken(kept.seconds)} of {spoken(left)} that are kept free for {kept.model}"
+        change = f"total={LONGER * left:g}, or another order of models"
+        return self._alike(self.share, Cap(left - kept.seconds, told, change))
+
+    def _alike(self, share: Share | None, cap: Cap | None) -> Terms:
+        """What was resolved once need not be resolved again."""
+        terms = Terms.__new__(Terms)
+        terms.places, terms.door, terms.settings, terms.mode = self.places, self.door, self.settings, self.mode
+        terms.situation, terms.share, terms._cap, terms._found = self.situation, share, cap, self._found
+        return terms
 
 
 def terms_of(*places: Given, door: Door, situation: Situation | None = None) -> Terms:
-    """The terms of a call to which these places gave something, the nearest first; what is around it counts too."""
-    terms = _terms(places, door, situation or Situation(), settings())
-    share = CURRENT.get()
-    return terms if share is None else terms.shared(share)
-
-
-def kept_free(terms: Terms, attempts: Attempts) -> Terms:
-    """The terms of the model whose turn it is, with time kept free for one that stands behind it."""
-    if not attempts.may_change:
-        return terms
-    total = length(terms.resolved(None, False, attempts.model).limits.total)
-    kept = attempts.kept(total)
-    return terms if kept is None else terms.keeping(kept, total)
+    """The terms of calls to which these places gave something, the nearest first."""
+    return _terms(places, door, situation or Situation(), settings())
 
 
 def rounded(tokens: int) -> int:
@@ -274,24 +229,3 @@ def rounded(tokens: int) -> int:
 @lru_cache(maxsize=256, typed=True)
 def _terms(places: tuple[Given, ...], door: Door, situation: Situation, settings: Settings) -> Terms:
     return Terms(places, door=door, situation=situation, settings=settings)
-
-
-# -- around the call --------------------------------------------------------------------------------------------------
-
-AROUND: ContextVar[tuple[Given, ...]] = ContextVar("hangtight-limits", default=())
-"""What `limits()` gave, the innermost first."""
-
-
-@contextmanager
-def limits(*, mode: str | None = None, **limits: Unpack[LimitArgs]) -> Iterator[None]:
-    """Inside the block these limits hold for each call that gives none of its own: our clients', and `watch`.
-
-    >>> with limits(idle=60, total=1200):
-    ...     pass
-    """
-    place = given(limits, mode, source="hangtight.limits", change="hangtight.limits({name}={value})")
-    token = AROUND.set((place, *AROUND.get()))
-    try:
-        yield
-    finally:
-        AROUND.reset(token)

@@ -25,8 +25,9 @@ from hangtight.core.telling import Door
 from hangtight.core.time import FOREVER, Seconds
 from hangtight.drivers import blocking, clock
 from hangtight.drivers import chain as chains
+from hangtight.drivers.given import AROUND, LimitArgs, given
 from hangtight.drivers.session import Forgotten, Session
-from hangtight.drivers.terms import AROUND, LimitArgs, Terms, given, kept_free, terms_of
+from hangtight.drivers.terms import Terms, terms_of
 from hangtight.errors import BudgetSpent
 
 if TYPE_CHECKING:
@@ -172,15 +173,11 @@ class Watch(Generic[T]):
         )
 
     def _begin(self, timepiece: clock.Timepiece, *, phase: Phase = Phase.WAITING) -> Session:
-        chain, terms, model = self._chain, self._terms, self._model
+        chain, terms, model = self._chain, self._terms.here(), self._model
         if chain is None:
             self._refuse_a_second_reading()
-        elif self._session is None:
-            chain.attempts.born = timepiece.now()
         else:
-            terms = terms if chain.left == FOREVER else terms.within(chain.left)
-        if chain is not None:
-            terms = kept_free(terms, chain.attempts)
+            terms = self._terms_of_turn(chain, terms, timepiece)
             model = chain.attempts.model if model else None
         session = self._session = self._session_under(terms, timepiece, model, phase)
         if chain is not None:
@@ -190,21 +187,30 @@ class Watch(Generic[T]):
             session.parts = Forgotten()
         return session
 
+    def _terms_of_turn(self, chain: chains.Chain, terms: Terms, timepiece: clock.Timepiece) -> Terms:
+        attempts = chain.attempts
+        if self._session is None:
+            attempts.born = timepiece.now()
+            attempts.skip_unfit(terms.resolved(None, False, attempts.model).clocks.total)
+        elif chain.left != FOREVER:
+            terms = terms.within(chain.left)
+        return terms.for_turn(attempts)
+
     def _session_under(self, terms: Terms, timepiece: clock.Timepiece, model: str | None, phase: Phase) -> Session:
         try:
-            return Session(
+            session = Session(
                 terms,
                 timepiece,
                 model=model,
                 on_heartbeat=self._on_heartbeat,
                 phase=phase,
-                before=self._session,
                 host=None if getattr(self._source, "loads_anew", False) else "",
             )
         except BudgetSpent:
             if inspect.iscoroutine(self._source):  # nobody will await it now, and Python would complain
                 self._source.close()
             raise
+        return session.begin(before=self._session)
 
     def _refuse_a_second_reading(self) -> None:
         if self._session is not None:
@@ -278,7 +284,7 @@ class Watch(Generic[T]):
     def limits(self) -> Limits:
         """The limits of this call, without allowances."""
         deputy = self._session.deputy if self._session else None
-        return deputy.resolved.limits if deputy else self._terms.resolved(None, heard=False).limits
+        return deputy.resolved.limits if deputy else self._terms.here().resolved(None, heard=False).limits
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:

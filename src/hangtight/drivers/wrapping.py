@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -31,14 +32,21 @@ class Marks:
         """For the watchdog."""
         self._tellings: set[asyncio.Task[Any]] = set()
         self._handle: asyncio.TimerHandle | None = None
+        self._over = False
         self._loop = clock.loop_here()
         if self._loop is None:
             COURIERS.hire()
 
     def changed(self) -> None:
         """The task goes on differently: look anew when the next mark is due."""
+        if self._over:
+            return
         if self._loop is None:
             WATCHDOGS.add(self)
+            return
+        if clock.loop_here() is not self._loop:
+            with suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self.changed)
             return
         if self._handle is not None:
             self._handle.cancel()
@@ -79,6 +87,7 @@ class Marks:
             return [order.step for order in self.machine.wake(self.now())]
 
     def stop(self) -> None:
+        self._over = True
         if self._loop is None:
             WATCHDOGS.remove(self)
             COURIERS.dismiss()

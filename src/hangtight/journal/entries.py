@@ -19,7 +19,8 @@ class Begun(NamedTuple):
     call: str
     """The id of the first attempt of the same call; its own for a first attempt."""
     at: float
-    resolved: Resolved
+    resolved: Resolved | None
+    """None where the call was not begun."""
     model: str = ""
     mode: str = ""
     run: str = ""

@@ -84,7 +84,9 @@ class Recorder:
         paces: Learns | None = None,
     ) -> None:
         self.url = url
-        self._wall, self._keep, self._paces = wall, keep, paces
+        self.keep = keep
+        """May be changed at any time."""
+        self._wall, self._paces = wall, paces
         self._starting = threading.Lock()
         self._closed = self._started = False
         self._afresh()
@@ -175,7 +177,7 @@ class Recorder:
             with line.at_work:
                 from hangtight.journal.writing import Writer
 
-                writer = Writer(self.url, line, self._wall, self._keep, self._paces)
+                writer = Writer(self.url, line, self._wall, lambda: self.keep, self._paces)
         except ImportError as missing:
             line.trouble = needs(missing)
             discard(line)

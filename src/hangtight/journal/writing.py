@@ -42,7 +42,7 @@ class Writer:
     """Lives in its own thread. Whatever goes wrong is told in `line.trouble` and tried again."""
 
     def __init__(
-        self, url: str, line: Line, wall: Callable[[], float], keep: float | None, paces: Learns | None
+        self, url: str, line: Line, wall: Callable[[], float], keep: Callable[[], float | None], paces: Learns | None
     ) -> None:
         self.url, self.line, self.wall, self.keep, self.paces = url, line, wall, keep, paces
         self._queue: SimpleQueue[Entry | Flush] = line.queue
@@ -232,7 +232,7 @@ class Writer:
         if self._upkeep is None:
             if self._next_upkeep - HOUR <= now < self._next_upkeep:
                 return
-            self._upkeep = Upkeep(now, self.keep)
+            self._upkeep = Upkeep(now, self.keep())
         try:
             with self.line.at_work:
                 assert self._store is not None

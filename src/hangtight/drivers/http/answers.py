@@ -64,7 +64,10 @@ class Answer:
     def take(self, session: Session, data: bytes) -> bool:
         """What these bytes say. True where it was noted past `record`, in the fast lane."""
         if self.wire is None:
-            session.note(Content())  # we cannot see into it, so we believe that it is content
+            if self.is_refusal:
+                session.hear()
+            else:
+                session.note(Content())  # we cannot see into it, so we believe that it is content
             return False
         try:
             if self._unpack is not None:
@@ -80,6 +83,8 @@ class Answer:
     def close(self, session: Session) -> None:
         """The body has ended; an end without its border may still say something."""
         if self.wire is None:
+            if self.is_refusal:
+                session.note(Broke())
             return
         try:
             pieces = self.wire.close()
@@ -89,6 +94,11 @@ class Answer:
             record(session, pieces)
         if self.wire.refusal is not None:
             session.note(Broke())
+
+    @property
+    def is_refusal(self) -> bool:
+        """The server's no. It goes to the caller as it is, and is no answer of a model."""
+        return bool(self.response.status_code >= REFUSED)
 
     @property
     def usage(self) -> Usage | None:

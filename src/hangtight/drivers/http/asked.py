@@ -11,9 +11,10 @@ from hangtight.core.resolve import Situation
 from hangtight.core.time import plain
 from hangtight.dialects.dialect import Body, Dialect, dialect_for
 from hangtight.dialects.quick import loader, patient_load
+from hangtight.drivers.given import Given
 from hangtight.drivers.servers import is_nearby
 from hangtight.drivers.standing import settings
-from hangtight.drivers.terms import Given, rounded
+from hangtight.drivers.terms import rounded
 from hangtight.errors import SettingsError
 
 PROMPTS = ("messages", "prompt", "input")

@@ -72,6 +72,8 @@ class Reading(ABC):
         """The head is there, and its body can be read."""
         self.answer, self.stream = Answer(self.call, response), response.stream
         self.session.end_of_source = self.answer.end
+        if self.answer.is_refusal:
+            self.session.failure = f"HTTP {response.status_code}"
         return self.answer
 
     def ask(self) -> None:
@@ -176,7 +178,7 @@ def _refusal(call: Call, reading: Reading, response: Any) -> Course:
 
 def _marked(call: Call, response: Any) -> Any:
     """Who answered, where it is not who was asked."""
-    if call.attempts.told:
+    if call.attempts.model != call.asked.model or call.attempts.told:
         response.headers[MODEL] = call.attempts.model
         if response.status_code >= REFUSED:
             response.headers[RETRY] = "false"  # all of them were asked: an SDK shall not begin anew

@@ -15,12 +15,13 @@ from hangtight.core.telling import Door
 from hangtight.core.time import Instant, Seconds, between
 from hangtight.drivers.clock import Timepiece
 from hangtight.drivers.faults import attempt_of, fault_of, tell
+from hangtight.drivers.given import AROUND, Given, Listener
 from hangtight.drivers.handover import handed
 from hangtight.drivers.http.asked import Asked, in_timeout
 from hangtight.drivers.http.sdk import dressed
 from hangtight.drivers.http.sending import PIECE, sending_kind
 from hangtight.drivers.session import Session
-from hangtight.drivers.terms import AROUND, Given, Listener, Terms, kept_free, terms_of
+from hangtight.drivers.terms import Terms, terms_of
 from hangtight.errors import BackendError, HangtightError
 
 RETRIES = b"x-stainless-retry-count"
@@ -82,6 +83,8 @@ class Call:
         if asked.model and asked.dialect is not None and not chained:
             fallback = settings.fallback or self.terms.fallback(asked.model)
         self.attempts = Attempts([asked.model, *fallback], self.born, self.terms.predict)
+        if fallback:
+            self.attempts.skip_unfit(self.terms.resolved(None, False, asked.model).clocks.total)
         self._reformed = False
         self.plan = self._plan()
         self._left: Seconds | None = None
@@ -95,7 +98,7 @@ class Call:
         cut = in_timeout(self.timeout, defaults_of_httpx=settings.within_httpx)
         places = (*asked.in_headers(), *AROUND.get(), settings.given, *cut)
         terms = terms_of(*filter(None, places), door=settings.door, situation=asked.situation())
-        return terms if self.watching is None else self.watching.terms.on_top_of(terms)
+        return (terms if self.watching is None else self.watching.terms.on_top_of(terms)).here()
 
     def _born(self) -> Instant:
         """When the call began: a watch around it began before; a redirect and an SDK's own retry are the same call."""
@@ -118,21 +121,18 @@ class Call:
         """The clocks of the attempt whose turn it is; they run from now on."""
         watching = self.watching
         session = Session(
-            kept_free(self.terms if self._left is None else self.terms.within(self._left), self.attempts),
+            (self.terms if self._left is None else self.terms.within(self._left)).for_turn(self.attempts),
             self.timepiece,
             model=self.attempts.model or (watching.model if watching else None),
             on_heartbeat=(watching and watching.on_heartbeat) or self.settings.on_heartbeat,
             phase=Phase.UNSTREAMED if self.plan in (Plan.UNSTREAMED, Plan.FOREIGN) else Phase.WAITING,
             host=self.asked.place,
-            before=self._before,
         )
         session.attempts, session.hidden = self.attempts.told, self.plan is not Plan.STREAMED
-        if self._left is None:
-            session.machine.date_back(self.born)
         session.machine.earlier = self._earlier
         if watching is not None and not watching.stands_aside and watching.machine.outcome is None:
             session.take_over(watching)
-        return session
+        return session.begin(before=self._before, born=self.born if self._left is None else None)
 
     # -- what is sent -----------------------------------------------------------------------------------------
 
@@ -198,7 +198,7 @@ class Call:
     def refused(self, error: BackendError, session: Session) -> None:
         """Raises Again where something else can be tried after this refusal; else it is for the caller."""
         if self._may_be_about_the_form(error.status):
-            self.plan, self._reformed = Plan.UNSTREAMED, True
+            self.plan, self._reformed, self._before = Plan.UNSTREAMED, True, session
             raise Again
         if self.goes_on(error, session):
             raise Again
