@@ -28,7 +28,9 @@ CONFIG = "limits: {idle: 60}\nmodes: {deep: {total: 100}}\nmodels: {qwen3-coder:
 
 
 def of_a_call() -> Terms:
-    return terms_of(given({"idle": 60}, "deep"), *AROUND.get(), door=DOOR, situation=Situation(prompt_tokens=100))
+    return terms_of(
+        given({"idle": 60}, "deep"), *AROUND.get(), door=DOOR, situation=Situation(prompt_tokens=100)
+    ).here()
 
 
 def each(work: object) -> float:

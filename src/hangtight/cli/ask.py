@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hangtight.cli.settings import FirstToken, Idle, Load, Mode, Thinking, Total, limits_of
+from hangtight.cli.settings import Config, FirstToken, Idle, Load, Mode, Thinking, Total, limits_of
 
 Beat = Annotated[
     str | None,
@@ -27,7 +27,10 @@ def ask(
         list[str] | None,
         typer.Argument(metavar="[PROMPT]", help="The question; `-`, or a pipe and no question, reads it from stdin."),
     ] = None,
-    model: Annotated[str | None, typer.Option("--model", "-m", metavar="NAME", help="[the one that is loaded]")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", metavar="NAME", help="[the mode's first, else the one that is loaded]"),
+    ] = None,
     url: Annotated[str | None, typer.Option("--url", metavar="URL", help="[a server found on this machine]")] = None,
     mode: Mode = None,
     fallback: Fallback = None,
@@ -39,12 +42,13 @@ def ask(
     heartbeat: Beat = None,
     think: Annotated[bool, typer.Option("--think", help="Ask for reasoning, and allow its time.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, at the end.")] = False,
+    config: Config = None,
 ) -> None:
     """Ask a model one question: the answer as it comes, and on a terminal how its time stands.
 
-    The server is the one at --url, $OLLAMA_HOST or $OPENAI_BASE_URL, else the first on the usual ports of this
-    machine. Exits with 0, with 124 after a timeout, 1 if the server fails, 2 if the command is wrong, 128 + N after
-    signal N. SECONDS may be written 90, 90s, 20m, 1h, or none for no limit.
+    The server is the one at --url, the model's `proxy` in the settings, $OLLAMA_HOST or $OPENAI_BASE_URL, else the
+    first on the usual ports of this machine. Exits with 0, with 124 after a timeout, 1 if the server fails, 2 if the
+    command is wrong, 128 + N after signal N. SECONDS may be written 90, 90s, 20m, 1h, or none for no limit.
 
     Example: hangtight ask "Why is the sky blue?"
     """
@@ -56,4 +60,4 @@ def ask(
     wish = Wish(
         prompt or [], Whom(model, url, tuple(fallback or ())), mode=mode, think=think, as_json=as_json, limits=limits
     )
-    raise typer.Exit(ask_command(wish))
+    raise typer.Exit(ask_command(wish, config))

@@ -8,17 +8,19 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hangtight.cli.faces import Face, face_for
+from hangtight.cli.journals import leave_journal, quiet_logs
 from hangtight.cli.process import FAILED, OK, READER_LEFT, SIGNALLED, TIMED_OUT, code_for_signal, say, stop_on_signals
-from hangtight.cli.settings import USAGE, fail
+from hangtight.cli.settings import USAGE, fail, use
 from hangtight.core.attempts import Attempt
 from hangtight.core.heartbeat import Heartbeat
 from hangtight.core.telling import Door
 from hangtight.drivers.asking import Asking, watched
 from hangtight.drivers.servers import Server, choose_model, find_server, listed
+from hangtight.drivers.standing import settings
 from hangtight.errors import BackendError, GenerationTimeout, HangtightError, SettingsError, Truncated
 
 DOOR = Door("hangtight ask --{flag} {value} ...", kept="")
@@ -35,6 +37,8 @@ class Whom:
     model: str | None
     url: str | None
     fallback: tuple[str, ...] = ()
+    proxy: str | None = None
+    """The server that has the model, as the settings say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +53,21 @@ class Wish:
     limits: dict[str, Any]
 
 
-def ask_command(wish: Wish) -> int:
+def ask_command(wish: Wish, config: str | None = None) -> int:
     """Ask, whatever comes of it, and return the exit code for that."""
+    quiet_logs()
+    use(config)
     try:
         prompt = _prompt(wish.words)
     except KeyboardInterrupt:
         return SIGNALLED + signal.SIGINT
     if not prompt.strip():
         fail('ask needs a question:  hangtight ask "Why is the sky blue?"', USAGE)
-    return asyncio.run(_run(wish, prompt))
+    face = face_for(as_json=wish.as_json)
+    code = asyncio.run(_run(wish, prompt, face))
+    if face.watched is not None:
+        leave_journal()
+    return code
 
 
 def _prompt(words: list[str]) -> str:
@@ -70,10 +80,9 @@ def _prompt(words: list[str]) -> str:
     return "\n\n".join(piped if word == STDIN else word for word in words)
 
 
-async def _run(wish: Wish, prompt: str) -> int:
+async def _run(wish: Wish, prompt: str, face: Face) -> int:
     interrupted: list[int] = []
     stop_on_signals(interrupted)
-    face = face_for(as_json=wish.as_json)
     try:
         return await _ask(wish, prompt, face)
     except asyncio.CancelledError:
@@ -88,13 +97,14 @@ async def _run(wish: Wish, prompt: str) -> int:
 async def _ask(wish: Wish, prompt: str, face: Face) -> int:
     server, told = None, 0
     try:
-        server = await find_server(wish.whom.url, os.environ)
-        model = await choose_model(server, wish.whom.model)
+        whom = _by_the_settings(wish.whom, wish.mode)
+        server = await _server(whom)
+        model = await choose_model(server, whom.model)
         asking = Asking(server, model, prompt, think=wish.think)
         listener = _tell if wish.limits.get("heartbeat") and not face.is_live else None
-        limits = {"fallback": wish.whom.fallback, **wish.limits}
+        limits = {"fallback": whom.fallback or _fallback(whom, model, wish.mode), **wish.limits}
         reading = watched(asking, mode=wish.mode, on_heartbeat=listener, door=DOOR, **limits)
-        face.begin(asking, reading, chosen=not wish.whom.model)
+        face.begin(asking, reading, chosen=whom != wish.whom or not whom.model)
         async with reading as chunks, _ticking(face):
             async for _ in chunks:
                 told = _tell_attempts(reading.attempts, told)
@@ -105,6 +115,28 @@ async def _ask(wish: Wish, prompt: str, face: Face) -> int:
         return _end(error, server)
     face.end()
     return OK
+
+
+def _by_the_settings(whom: Whom, mode: str | None) -> Whom:
+    """Who is asked where nobody said: the model that the mode prefers, at the server that has it."""
+    known = settings()
+    named = known.mode(mode)
+    model = whom.model or (named.models[0] if named is not None and named.models else None)
+    return replace(whom, model=model, proxy=known.proxy(model) if model and whom.url is None else None)
+
+
+async def _server(whom: Whom) -> Server:
+    """A key of the environment is for a server that the user named, not for one that a file in this folder names."""
+    if whom.proxy is not None:
+        return await find_server(whom.proxy, {})
+    return await find_server(whom.url, os.environ)
+
+
+def _fallback(whom: Whom, model: str, mode: str | None) -> tuple[str, ...]:
+    """The stand-ins of the settings, those that the same server has."""
+    known = settings()
+    names = known.fallback(mode, model) if model else ()
+    return tuple(name for name in names if whom.url is not None or known.proxy(name) in (None, whom.proxy))
 
 
 @asynccontextmanager

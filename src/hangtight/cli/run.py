@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hangtight.cli.settings import Beat, FirstToken, Idle, Mode, Total, limits_of
+from hangtight.cli.settings import Beat, Config, FirstToken, Idle, Mode, Total, limits_of
 
 
 def run(
@@ -17,6 +17,7 @@ def run(
     mode: Mode = None,
     model: Annotated[str | None, typer.Option(metavar="NAME", help="What messages call it [the program].")] = None,
     heartbeat: Beat = None,
+    config: Config = None,
 ) -> None:
     """Run a model process: while it prints it lives, when it goes silent it is ended with all it started.
 
@@ -29,4 +30,4 @@ def run(
     limits = limits_of(first_token=first_token, idle=idle, total=total, heartbeat=heartbeat)
     from hangtight.cli.running import run_command
 
-    raise typer.Exit(run_command(command, model, mode, limits))
+    raise typer.Exit(run_command(command, model, mode, limits, config))

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from typing import Any
 
+from hangtight.cli.journals import leave_journal, quiet_logs
 from hangtight.cli.process import (
     FAILED,
     READER_LEFT,
@@ -19,7 +20,7 @@ from hangtight.cli.process import (
     say,
     stop_on_signals,
 )
-from hangtight.cli.settings import USAGE, fail
+from hangtight.cli.settings import USAGE, fail, use
 from hangtight.core.heartbeat import Heartbeat
 from hangtight.core.telling import Door
 from hangtight.drivers.child import child
@@ -32,9 +33,15 @@ LAST_WORDS = 5.0  # for whoever reads our stderr
 DOOR = Door("hangtight run --{flag} {value} -- ...", kept="")
 
 
-def run_command(command: list[str], model: str | None, mode: str | None, limits: dict[str, Any]) -> int:
+def run_command(
+    command: list[str], model: str | None, mode: str | None, limits: dict[str, Any], config: str | None = None
+) -> int:
     """Run it to its end, whatever that is, and return the exit code for it."""
-    return asyncio.run(_run(command, model, mode, limits))
+    quiet_logs()
+    use(config)
+    code = asyncio.run(_run(command, model, mode, limits))
+    leave_journal()
+    return code
 
 
 class OutputLost(HangtightError):

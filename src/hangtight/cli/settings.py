@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+
+if TYPE_CHECKING:
+    from hangtight.rules.settings import Settings
 
 USAGE = 2
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
@@ -24,8 +27,21 @@ Beat = Annotated[
     str | None, _limit_option("heartbeat", "A sign of life on stderr; 0 = off [15 on a terminal, else off].")
 ]
 Mode = Annotated[
-    str | None, typer.Option("--mode", metavar="MODE", help="fast (30 s), deep (120 s) or search (60 s) in all.")
+    str | None,
+    typer.Option(
+        "--mode", metavar="MODE", help="fast (30 s), deep (120 s), search (60 s in all), or one of the settings."
+    ),
 ]
+Config = Annotated[
+    str | None,
+    typer.Option("--config", metavar="FILE", help="The settings [hangtight.yaml, here or in the user's folder]."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
+Journal = Annotated[
+    str | None,
+    typer.Option("--journal", metavar="URL", help="A path, or postgresql://... [as the settings say]."),
+]
+Since = Annotated[str | None, typer.Option("--since", metavar="WHEN", help="90m, 1h, 2d, or 2026-11-21T08:30.")]
 
 
 def limits_of(**written: str | None) -> dict[str, Any]:
@@ -55,6 +71,26 @@ def _limit(name: str, text: str) -> float | None:
     except SettingsError as error:
         raise SettingsError(name, text, error.wanted.replace("None", "none")) from None
     return number
+
+
+def use(config: str | None, *, keeps: bool = True) -> Settings:
+    """The settings in force from now on, and their journal; without `keeps` they are only looked at.
+
+    Whatever is wrong with them ends the command, all of it at once.
+    """
+    from hangtight.drivers import clock
+    from hangtight.drivers.standing import configure, followed
+    from hangtight.errors import HangtightError
+    from hangtight.rules.errors import SettingsErrors
+
+    if config is not None and not config.strip():
+        fail("--config needs the name of a file", USAGE)
+    try:
+        return configure(config) if keeps else followed(config, search=True).settings(clock.now())
+    except SettingsErrors as errors:
+        fail(f"the settings cannot be used\n{errors}", USAGE)
+    except HangtightError as error:
+        fail(str(error), USAGE)
 
 
 def fail(message: str, code: int) -> NoReturn:

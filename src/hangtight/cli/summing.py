@@ -1,0 +1,153 @@
+"""How `hangtight stats` sums up the journal: the receipt, then pace and timeouts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, cast
+
+from hangtight.cli.journals import (
+    UNKNOWN_TIME,
+    asking,
+    how_to_keep_one,
+    iso,
+    journal_at,
+    local,
+    midnight,
+    opened,
+    quiet_logs,
+    since,
+)
+from hangtight.cli.printing import DIM, RED, Cell, Column, has_colours, put_json, put_lines, table, width
+from hangtight.cli.process import OK, say
+from hangtight.cli.telling import FINE, USUAL_TIMEOUT, seconds
+from hangtight.core.time import SHORT
+
+if TYPE_CHECKING:
+    from hangtight.journal.reading import By, Receipt, Stat
+    from hangtight.journal.tally import Quantiles
+
+UNNAMED = {"model": "no name", "mode": "no mode", "step": "no step"}
+ALL = "all"
+
+
+def stats_command(text: str | None, by: str | None, journal: str | None, config: str | None, *, as_json: bool) -> int:
+    """Sum up, and return the exit code."""
+    quiet_logs()
+    begin = since(text)
+    url = journal_at(journal, config)
+    stats: list[Stat] = []
+    receipt: Receipt | None = None
+    with asking():
+        reading = None if url is None else opened(url)
+        if reading is not None:
+            stats = reading.stats(begin, cast("By | None", by))
+            receipt = reading.receipt(midnight() if begin is None else begin)
+            if not stats and not reading.calls(limit=1):
+                reading = None
+        if reading is None:
+            say(f"hangtight: {how_to_keep_one(url)}\n")
+    if as_json:
+        put_json(as_object(stats, receipt, begin, by))
+    elif receipt is not None and reading is not None:
+        head = receipt_line(receipt, _period(begin))
+        lines = as_table(stats, by, room=width(), colours=has_colours()) if stats else []
+        put_lines([head, *_titled(lines, begin)])
+    return OK
+
+
+def _titled(lines: list[str], begin: float | None) -> list[str]:
+    return ["", *(["All that the journal has:"] if begin is None else []), *lines] if lines else []
+
+
+def _period(begin: float | None) -> str:
+    if begin is None:
+        return "Today"
+    found = local(begin)
+    return f"Since {UNKNOWN_TIME if found is None else found.strftime('%Y-%m-%d %H:%M')}"
+
+
+def receipt_line(receipt: Receipt, period: str) -> str:
+    """`Today: 214 answers, 19 of which a 30 s timeout would have killed; 3 hangs ended after 45 s.`"""
+    killed = f"a {USUAL_TIMEOUT:.0f} s timeout would have killed"
+    died = receipt.would_have_died
+    line = f"{period}: {receipt.answers:,} answer{'' if receipt.answers == 1 else 's'}"
+    if died and receipt.answers == 1:
+        line += f", which {killed}"
+    elif receipt.answers:
+        line += f", {f'{died:,}' if died else 'none'} of which {killed}"
+    if receipt.hangs:
+        after = seconds(receipt.hang_seconds / receipt.hangs)
+        line += f"; {receipt.hangs:,} hang{'' if receipt.hangs == 1 else 's'} ended after {after}"
+        line += " on average" if receipt.hangs > 1 else ""
+    return f"{line}."
+
+
+def as_table(stats: Sequence[Stat], by: str | None, *, room: int, colours: bool) -> list[str]:
+    """One line for each key; what timed out stands below it."""
+    columns = (
+        Column(by or "", least=6),
+        Column("calls", right=True),
+        Column("first token", right=True),
+        Column("gap", right=True),
+        Column("elapsed", right=True),
+        Column("tokens/s", right=True),
+    )
+    spans = "p50/p95/p99"
+    units = [Cell(text, DIM) for text in ("", "", spans, spans, spans, spans)]
+    rows = [units, *([Cell(_key(stat, by)), Cell(f"{stat.count:,}"), *_measures(stat)] for stat in stats)]
+    head, under, *lines = table(columns, rows, room=room, colours=colours)
+    told = [head, under]
+    for stat, line in zip(stats, lines, strict=True):
+        told.append(line)
+        if stat.timeouts:
+            told.append(f"  {_coloured(_timeouts(stat.timeouts), colours)}")
+    return told
+
+
+def _key(stat: Stat, by: str | None) -> str:
+    return ALL if by is None else stat.key or UNNAMED[by]
+
+
+def _measures(stat: Stat) -> list[Cell]:
+    return [
+        Cell(span(measure)) for measure in (stat.first_token, stat.longest_gap, stat.elapsed, stat.tokens_per_second)
+    ]
+
+
+def span(found: Quantiles | None) -> str:
+    """`0.4/1.2/12`; a dash where nothing was measured."""
+    return "-" if found is None else "/".join(map(_short, (found.p50, found.p95, found.p99)))
+
+
+def _short(value: float) -> str:
+    return f"{value:.2f}" if value < SHORT else f"{value:.1f}" if value < FINE else f"{value:.0f}"
+
+
+def _timeouts(timeouts: Mapping[str, int]) -> str:
+    told = sorted(timeouts.items(), key=lambda item: (-item[1], item[0]))
+    return f"timeouts: {', '.join(f'{count:,} {limit}' for limit, count in told)}"
+
+
+def _coloured(text: str, colours: bool) -> str:
+    return f"{RED}{text}\x1b[0m" if colours else text
+
+
+def as_object(stats: Sequence[Stat], receipt: Receipt | None, begin: float | None, by: str | None) -> dict[str, Any]:
+    return {
+        "since": iso(begin),
+        "by": by,
+        "receipt": None
+        if receipt is None
+        else {"since": iso(midnight() if begin is None else begin), **asdict(receipt)},
+        "stats": [
+            {name: value._asdict() if hasattr(value, "_asdict") else value for name, value in _members(stat).items()}
+            for stat in stats
+        ],
+    }
+
+
+def _members(stat: Stat) -> dict[str, Any]:
+    from dataclasses import fields
+
+    return {field.name: getattr(stat, field.name) for field in fields(stat)}
