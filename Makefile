@@ -42,6 +42,7 @@ coverage: $(VENV)/.test
 docs: $(VENV)/.test
 	$(BIN)/python docs/make_time_contract.py
 	$(BIN)/python docs/make_sdks.py
+	$(BIN)/python docs/make_settings.py
 
 bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks

@@ -94,11 +94,11 @@ ROWS: dict[str, Row] = {
 
 RANKS: dict[Rank, str] = {
     Rank.CALL: "what this call was given: its arguments or options, its headers, `limits()` around it, its client",
-    Rank.STEP: "a step of a workflow",
+    Rank.STEP: "`step_timeout` of the settings, for a call inside a step of a budget",
     Rank.RUN: "a run of a workflow",
-    Rank.MODE: "`mode=`",
-    Rank.MODEL: "a model's own section of the settings file",
-    Rank.ENVIRONMENT: "environment variables",
-    Rank.FILE: "the general section of the settings file",
+    Rank.MODE: "the mode: what the project's rules say of it, then `hangtight.yaml`, then what is shipped",
+    Rank.MODEL: "the model's own section of the settings, then the sections of patterns that match its name",
+    Rank.ENVIRONMENT: "environment variables, then those of `.env`",
+    Rank.FILE: "the general section of the project's rules, then that of `hangtight.yaml`",
     Rank.DEFAULT: "the numbers of the table above",
 }

@@ -17,7 +17,7 @@ from typing import get_args
 
 import hangtight
 from hangtight import errors
-from hangtight.core import facts, resolve, timers
+from hangtight.core import clocks, facts, resolve, timers
 from hangtight.core.facts import Asked, Content, Fact
 from hangtight.core.generation import Generation
 from hangtight.core.heartbeat import Heartbeat
@@ -37,6 +37,7 @@ from hangtight.core.telling import timeout_error
 from hangtight.core.time import Instant
 from hangtight.drivers.warmth import STAYS_WARM
 from hangtight.drivers.watch import DOOR
+from hangtight.rules.settings import FLOORS, SAMPLES
 
 PAGE = Path(__file__).with_name("time-contract.md")
 PROSE = Path(__file__).with_name("time-contract.md.in")
@@ -116,6 +117,7 @@ class Story:
     given: dict[str, float | None]
     mode: str | None = None
     warm: bool | None = None
+    left: float | None = None
     tokens: tuple[float, ...] = ()
 
 
@@ -127,6 +129,8 @@ STORIES = (
           given={"first_token": 30}),
     Story(told="`cold=None`, nothing ever comes", given={"cold": None}),
     Story(told="`mode=\"fast\"`, nothing ever comes", given={}, mode="fast"),
+    Story(told="in a budget with 200 s left, nothing ever comes", given={}, left=200),
+    Story(told="in a budget with 45 s left, nothing ever comes", given={}, left=45),
     Story(told="one token at 10 s, then nothing", given={}, tokens=(10,)),
     Story(told="loads for 60 s, then a token each 10 s without end", given={}, tokens=tuple(range(60, 2000, 10))),
     Story(told="a warm model, a token each 10 s without end", given={}, warm=True, tokens=tuple(range(10, 2000, 10))),
@@ -142,11 +146,24 @@ def what_rings() -> str:
     return table(("the call", "what rings", "after", "pieces by then"), rows)
 
 
+SIX = (("deep", 45), ("fast", None), ("search", None), ("deep", None), ("fast", 100), (None, None))
+
+
+def six_rows() -> str:
+    rows = []
+    for mode, left in SIX:
+        layers = [mode_layer(mode)] if mode else []
+        limits = resolve.resolve(layers, Situation(warm=True, remaining=left)).limits
+        told = (f"`{mode}`" if mode else "none", f"{left} s" if left else "no budget")
+        rows.append((*told, *(said(limits, name) for name in ("first_token", "idle", "total"))))
+    return table(("mode", "left", "`first_token`", "`idle`", "`total`"), rows)
+
+
 def terms_of(story: Story) -> Resolved:
     layers = [Layer(Rank.CALL, "the call", story.given)]
     if story.mode is not None:
         layers.append(mode_layer(story.mode))
-    return resolve.resolve(layers, Situation(warm=story.warm))
+    return resolve.resolve(layers, Situation(warm=story.warm, remaining=story.left))
 
 
 def lived(story: Story, model: str = "mistral-7b") -> tuple[Generation, Broken, Instant]:
@@ -285,7 +302,6 @@ def table(header: Iterable[str], rows: Table) -> str:
 
 def numbers() -> dict[str, str]:
     """Every number of the prose, by name."""
-    deep = Limits(first_token=FIRST_TOKEN_IN_A_MODE, idle=IDLE_IN_A_MODE, total=MODES["deep"]).within(45)
     assert set(ROWS) == set(NAMES), f"the table and the settings differ: {set(ROWS) ^ set(NAMES)}"
     assert set(RANKS) == set(Rank), "a layer is not explained"
     assert {limit.value for limit in Limit} <= set(ROWS), "a limit is not explained"
@@ -296,15 +312,17 @@ def numbers() -> dict[str, str]:
         "total": said(number_of(), "total"),
         "beat": said(number_of(), "heartbeat"),
         "warm": f"{STAYS_WARM:g}",
-        "nearby": f"{resolve.TOKENS_PER_SECOND_NEARBY:g}",
-        "far": f"{resolve.TOKENS_PER_SECOND_FAR:g}",
-        "share": f"{100 * resolve.PREFILL_SHARE_OF_TOTAL:g} %",
+        "nearby": f"{clocks.TOKENS_PER_SECOND_NEARBY:g}",
+        "far": f"{clocks.TOKENS_PER_SECOND_FAR:g}",
+        "share": f"{100 * clocks.PREFILL_SHARE_OF_TOTAL:g} %",
         "first_share": f"{FIRST_TOKEN_SHARE:g}",
         "idle_share": f"{IDLE_SHARE:g}",
         "first_mode": f"{FIRST_TOKEN_IN_A_MODE:g}",
         "idle_mode": f"{IDLE_IN_A_MODE:g}",
-        "deep": f"{MODES['deep']:g}",
-        "deep45": f"{deep.first_token:g} / {deep.idle:g} / {deep.total:g}",
+        "samples": f"{SAMPLES}",
+        "floor_first": f"{FLOORS['first_token']:g}",
+        "floor_idle": f"{FLOORS['idle']:g}",
+        "floor_total": f"{FLOORS['total']:g}",
         "twice": f"{resolve.EXTENSION_OF_A_MODE:g}",
         "outcomes": ", ".join(f"`{outcome}`" for outcome in Outcome),
         "timers": " ".join(f"{place}. {timer.value}." for place, timer in enumerate(timers.Timer, 1)),
@@ -318,6 +336,7 @@ MADE: dict[str, Callable[[], str]] = {
     "limits": the_limits,
     "not started": not_started,
     "what each is": what_each_is,
+    "six rows": six_rows,
     "what rings": what_rings,
     "an error": lambda: an_error(STORIES[0]),
     "a heartbeat": a_heartbeat,

@@ -2,7 +2,8 @@
 
 Every ```python block of README.md and docs/ is run, the blocks of a page in order and in one namespace, as a reader
 would type them. The client libraries and `generate` find a server of the lab where they look for one. A block that
-begins with `# not run: why` is only compiled.
+begins with `# not run: why` is only compiled. A block of settings begins with the name of its file, `# hangtight.yaml`;
+it must be fine, and the first one of a page stands in the working folder of the page's examples.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import importlib.util
 import inspect
 import re
 import shlex
+import sqlite3
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +26,15 @@ from typing import Any
 import pytest
 
 import hangtight
+from hangtight.core import pace_samples
 from hangtight.drivers.servers import PORTS
+from hangtight.drivers.standing import STANDING
+from hangtight.journal import recording, writing
+from hangtight.journal.entries import Kind
+from hangtight.journal.store import Store
+from hangtight.journal.tables import decisions, generations
+from hangtight.rules.loading import check as checked
+from hangtight.rules.settings import DAY, KEEP, SAMPLES
 from hangtight.testing.lab import Lab
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -37,6 +48,9 @@ HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 SPAN = re.compile(r"`(hangtight [^`]+)`")
 COMMAND = re.compile(r"^(?:\$ )?(hangtight .+)$", re.MULTILINE)
 NOT_RUN = "# not run:"
+SETTINGS = ("yaml", "toml", "ini")
+FILE_OF_SETTINGS = re.compile(r"^# (\S+)$", re.MULTILINE)
+OFFERED = re.compile(r"^#(?! |$)", re.MULTILINE)
 
 
 def blocks(page: Path, *languages: str) -> list[str]:
@@ -73,7 +87,8 @@ def shared() -> Iterator[Lab]:
 
 
 @pytest.fixture
-def lab(shared: Lab, monkeypatch: pytest.MonkeyPatch) -> Lab:
+def lab(shared: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OPENAI_BASE_URL", f"{shared.url}/v1")
     monkeypatch.setenv("OPENAI_API_KEY", "none")
     monkeypatch.setenv("ANTHROPIC_BASE_URL", shared.url)
@@ -96,8 +111,12 @@ def execute(block: str, where: str, names: dict[str, Any]) -> None:
 @of_each_page
 def test_every_example_runs(page: Path, lab: Lab) -> None:
     names: dict[str, Any] = {"__name__": "example"}
+    for block in blocks(page, *SETTINGS)[:1]:
+        written(block, Path.cwd())
     for number, block in enumerate(blocks(page, "python"), 1):
         execute(block, f"{page.name}, python block {number}", names)
+    if (keeping := STANDING.recorder()) is not None:  # written while the working folder is still that of the page
+        assert keeping.close(), keeping.trouble
     names.clear()
     gc.collect()  # what a page leaves open for the sake of brevity is closed here, where nobody minds
 
@@ -112,6 +131,107 @@ def test_the_page_about_generate_lists_the_usual_ports_in_their_order() -> None:
     page = (ROOT / "docs" / "generate.md").read_text(encoding="utf-8")
     listed = page[page.index("The usual ports") : page.index("It may speak")]
     assert [int(port) for port in re.findall(r"\b\d{4,5}\b", listed)] == list(PORTS)
+
+
+# Settings
+
+
+def written(block: str, folder: Path) -> Path:
+    """The block as the file that its first line names."""
+    first = FILE_OF_SETTINGS.match(block)
+    assert first, f"the first line must name the file: {block[:60]!r}"
+    path = folder / first[1]
+    path.write_text(block, encoding="utf-8")
+    return path
+
+
+@of_each_page
+def test_every_block_of_settings_is_fine_and_all_of_it_does_something(page: Path, tmp_path: Path) -> None:
+    for block in blocks(page, *SETTINGS):
+        path = written(block, tmp_path)
+        settings = checked(Path(path.name), folder=tmp_path, home=tmp_path)
+        assert (settings.files, settings.remarks) == ((path.name,), ())
+
+
+def told_by(words: list[str], folder: Path) -> str:
+    """What a command prints, on either channel, in a folder of its own."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "hangtight", *words], cwd=folder, capture_output=True, text=True, check=False
+    )
+    return ended.stdout + ended.stderr
+
+
+WRONG = "limits: {idel: 60, total: -1}\nmodes: {fast: soon}\n"
+IDLE = "cmdSleepTimeout: 60\ndefault_mode: deep\nlimits: {total: 900}\n"
+
+
+@pytest.mark.real
+def test_the_page_about_settings_shows_what_the_commands_print(tmp_path: Path) -> None:
+    page = ROOT / "docs" / "settings.md"
+    first = blocks(page, "yaml")[0]
+    shown = blocks(page, "console")
+    for text, block in zip((first, WRONG, IDLE), shown, strict=True):
+        (tmp_path / "hangtight.yaml").write_text(text, encoding="utf-8")
+        command, _, printed = block.partition("\n")
+        assert told_by(shlex.split(command)[2:], tmp_path) == printed
+
+
+def test_the_settings_that_are_offered_as_examples_are_all_there_are_and_each_is_fine(
+    tmp_path: Path, settings_maker: ModuleType
+) -> None:
+    offered = (ROOT / "examples" / "hangtight.yaml.example").read_text(encoding="utf-8")
+    (tmp_path / "hangtight.yaml").write_text(offered, encoding="utf-8")
+    assert checked(Path("hangtight.yaml"), folder=tmp_path, home=tmp_path).below == (), "a copy changes nothing yet"
+    (tmp_path / "hangtight.yaml").write_text(OFFERED.sub("", offered), encoding="utf-8")
+    settings = checked(Path("hangtight.yaml"), folder=tmp_path, home=tmp_path)
+    assert settings.remarks == ()
+    for leaf in settings_maker.leaves(settings_maker.ConfigFile):
+        keys = [key for key in leaf.path.split(".") if key != "NAME"]
+        assert all(re.search(rf"\b{key}:", offered) for key in keys), leaf.path
+
+
+def test_the_variables_that_are_offered_are_all_there_are_and_each_is_fine(
+    tmp_path: Path, settings_maker: ModuleType
+) -> None:
+    offered = (ROOT / "examples" / ".env.example").read_text(encoding="utf-8")
+    assert "OLLAMA_HEARTBEAT_INTERVAL=15" in offered.splitlines()
+    (tmp_path / ".env").write_text(OFFERED.sub("", offered), encoding="utf-8")
+    assert checked(Path(".env"), folder=tmp_path, home=tmp_path).remarks == ()
+    assert set(re.findall(r"^#?([A-Z_]+)=", offered, re.MULTILINE)) == set(settings_maker.keys_of.KEYS)
+
+
+# The journal
+
+
+def test_the_page_about_the_journal_knows_each_column_and_its_questions_can_be_asked(tmp_path: Path) -> None:
+    page = ROOT / "docs" / "journal.md"
+    text = page.read_text(encoding="utf-8")
+    assert [column.name for column in (*generations.c, *decisions.c) if f"`{column.name}`" not in text] == []
+    kinds = re.findall(r"`([a-z ]+)`", text[text.index("The kinds are") :].partition(".")[0])
+    assert kinds
+    assert set(kinds) <= set(map(str, Kind))
+    Store(str(tmp_path / "journal.db")).prepare()
+    with sqlite3.connect(tmp_path / "journal.db") as opened:
+        for block in blocks(page, "sql"):
+            assert opened.execute(block).fetchall() == []
+    opened.close()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        f"The latest {pace_samples.WINDOW:,} calls",
+        f"Where those are fewer than {SAMPLES}",
+        f"ends at most {100 * pace_samples.FALSE_KILLS:g} % of the calls",
+        f"If half of the latest {pace_samples.LATEST} calls",
+        f"in the background: the latest {writing.LATEST:,} calls",
+        f"up to {recording.MOST_WAITING:,} entries",
+        f"it waits up to {recording.AT_EXIT:g} s",
+        f"kept for {KEEP / DAY:g} days",
+    ],
+)
+def test_the_numbers_on_the_page_about_the_journal_are_those_of_the_code(words: str) -> None:
+    assert words in (ROOT / "docs" / "journal.md").read_text(encoding="utf-8")
 
 
 # Commands
@@ -163,7 +283,16 @@ def test_a_command_that_does_not_exist_is_found(words: list[str]) -> None:
 
 @pytest.fixture(scope="module")
 def maker() -> ModuleType:
-    path = ROOT / "docs" / "make_time_contract.py"
+    return script("make_time_contract.py")
+
+
+@pytest.fixture(scope="module")
+def settings_maker() -> ModuleType:
+    return script("make_settings.py")
+
+
+def script(name: str) -> ModuleType:
+    path = ROOT / "docs" / name
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
@@ -175,6 +304,14 @@ def maker() -> ModuleType:
 
 def test_the_time_contract_is_what_the_code_says(maker: ModuleType) -> None:
     assert maker.PAGE.read_text(encoding="utf-8") == maker.page(), "run `make docs`"
+
+
+def test_the_page_about_settings_is_what_the_schema_says(settings_maker: ModuleType) -> None:
+    assert settings_maker.PAGE.read_text(encoding="utf-8") == settings_maker.page(), "run `make docs`"
+
+
+def test_the_six_rows_on_the_page_about_budgets_are_those_of_the_code(maker: ModuleType) -> None:
+    assert maker.six_rows() in (ROOT / "docs" / "budget.md").read_text(encoding="utf-8")
 
 
 def test_every_gap_in_the_prose_is_filled(maker: ModuleType) -> None:

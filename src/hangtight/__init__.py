@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from hangtight.drivers.generating import astream as astream
     from hangtight.drivers.generating import generate as generate
     from hangtight.drivers.generating import stream as stream
+    from hangtight.drivers.given import limits as limits
     from hangtight.drivers.standing import configure as configure
-    from hangtight.drivers.terms import limits as limits
     from hangtight.drivers.watch import Watch as Watch
     from hangtight.drivers.watch import watch as watch
     from hangtight.errors import BackendError as BackendError
@@ -55,7 +55,7 @@ _WHERE = {
     "configure": "drivers.standing",
     "generate": "drivers.generating",
     "http": "http",
-    "limits": "drivers.terms",
+    "limits": "drivers.given",
     "stream": "drivers.generating",
     "watch": "drivers.watch",
     "BackendError": "errors",

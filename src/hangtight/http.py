@@ -16,10 +16,10 @@ from importlib import import_module
 from typing import Any
 
 from hangtight.core.telling import Door
+from hangtight.drivers.given import LimitArgs, given
 from hangtight.drivers.http import asyncs, syncs
 from hangtight.drivers.http.call import Settings
 from hangtight.drivers.http.vigil import watch_over
-from hangtight.drivers.terms import LimitArgs, given
 from hangtight.errors import HangtightError, SettingsError
 
 __all__ = ["async_client", "async_transport", "client", "transport"]
@@ -90,14 +90,16 @@ def _apart(settings: dict[str, Any], way: str) -> tuple[Settings, dict[str, Any]
     door = f"hangtight.http.{way}(..., {{name}}={{value}})"
     limits = {name: theirs.pop(name) for name in settings if name in LIMITS}
     mode, listener = theirs.pop("mode", None), theirs.pop("on_heartbeat", None)
-    fallback = _names(theirs.pop("fallback", ()))
+    fallback = _names(theirs.pop("fallback", None))
     if listener is not None and not callable(listener):
         raise SettingsError("on_heartbeat", listener, "a function that takes a heartbeat")
     place = given(limits, mode, source="the client", change=door)
     return Settings(place, Door(door), fallback, listener, within_httpx="transport" in way), theirs
 
 
-def _names(fallback: Sequence[str]) -> tuple[str, ...]:
+def _names(fallback: Sequence[str] | None) -> tuple[str, ...] | None:
+    if fallback is None:
+        return None
     if not isinstance(fallback, list | tuple) or not all(isinstance(name, str) for name in fallback):
         raise SettingsError("fallback", fallback, 'a list of names of models, such as ["qwen3:1.7b"]')
     return tuple(fallback)

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hangtight.core.limits import Limits
-from hangtight.core.limits import AUTO
+from hangtight.core.limits import AUTO, Limit, Limits
 from hangtight.core.pace import Learned
-from hangtight.core.resolve import MODES, Layer, Rank, Situation, inside, mode_layer, resolve
+from hangtight.core.phases import Phase
+from hangtight.core.resolve import MODES, Layer, Rank, Situation, inside, keeping_free, mode_layer, resolve
+from hangtight.core.time import FOREVER
 from hangtight.core.timers import TotalFrom
 from hangtight.errors import SettingsError
 
@@ -157,8 +158,10 @@ CASES = (
     Case("also for an absent model", (call(total=120),), ABSENT, {}, {}, {"total_from": TotalFrom.CALL}),
     Case("a mode's number does", (FAST,), COLD, {"first_token": 9}, {},
          {"first_token": 69, "total_from": TotalFrom.FIRST_PROGRESS}),
-    Case("a budget's does not", (DEEP,), left(45, warm=None), {"first_token": 13.5}, {},
-         {"first_token": 13.5, "cold": 0, "total": 45, "total_from": TotalFrom.CALL, "ceiling": 45}),
+    Case("a share of a budget too", (DEEP,), left(45, warm=None), {"first_token": 13.5}, {},
+         {"first_token": 73.5, "cold": 60, "total": 45, "total_from": TotalFrom.CALL, "ceiling": 45}),
+    Case("but not what the call gave", (call(first_token=30),), left(45, warm=None), {"first_token": 13.5}, {},
+         {"first_token": 13.5, "cold": 0}),
     Case("what a budget leaves alone does", (DEEP,), left(500, warm=None), {"first_token": 30}, {},
          {"first_token": 90, "total_from": TotalFrom.FIRST_PROGRESS, "ceiling": 500}),
     # A long prompt.
@@ -331,7 +334,7 @@ def test_where_nothing_is_learned_the_next_place_is_asked() -> None:
 def test_a_limit_that_the_call_wants_learned_was_given_by_nobody_in_person() -> None:
     seen = {"first_token": Learned(20.0, 100, "all models", True)}
     clocks = resolve([Layer(Rank.CALL, "the call", {"first_token": AUTO})], COLD, seen).clocks
-    assert clocks.first_token == 20 + 60
+    assert clocks.first_token == pytest.approx(80)
 
 
 def test_a_place_that_only_cuts_cuts_nothing_by_auto() -> None:
@@ -380,3 +383,49 @@ def test_a_child_never_outlives_its_parent(
         value = getattr(limits, name)
         assert value is not None, name
         assert value <= remaining, name
+
+
+# -- time kept free -------------------------------------------------------------------------------------------
+
+
+def kept_free(most: float, known: Situation = COLD, **values: float | None) -> Any:
+    return keeping_free(resolve([call(**values)] if values else [], known), most, "kept for m", "total={value}")
+
+
+def test_what_is_kept_for_a_lighter_model_ends_silence_before_the_first_token_allowances_included() -> None:
+    resolved = kept_free(80)
+    assert (resolved.clocks.first_token, resolved.clocks.cold, resolved.clocks.load) == (80, 35, 80)
+    assert resolved.clocks.idle == 45, "who has begun to talk is left alone"
+    assert resolved.limits.first_token == 80
+    assert resolved.values["first_token"].source == resolved.values["load"].source == "kept for m"
+    assert resolved.values["idle"].source == "default"
+
+
+def test_where_it_is_more_than_anybody_waits_nothing_changes() -> None:
+    resolved = kept_free(400)
+    assert resolved.clocks.first_token == 105
+    assert resolved.values["first_token"].source == "default"
+
+
+def test_a_long_load_is_cut_where_the_first_token_is_not() -> None:
+    resolved = kept_free(200)
+    assert (resolved.clocks.first_token, resolved.clocks.load) == (105, 200)
+    assert resolved.values["first_token"].source == "default"
+
+
+def test_a_request_that_reasons_is_cut_before_its_first_delta_only() -> None:
+    resolved = kept_free(80, replace(COLD, reasons=True))
+    assert resolved.clocks.silence(Phase.WAITING) == (Limit.FIRST_TOKEN, 80)
+    assert resolved.clocks.silence(Phase.THINKING) == (Limit.THINKING, 300)
+    assert resolved.values["first_token"].value == 80
+
+
+def test_nobody_listens_means_no_heartbeat_to_wake_for() -> None:
+    resolved = resolve([], WARM)
+    assert resolved.clocks.heartbeat == pytest.approx(15)
+    assert resolved.unheard().clocks.heartbeat == FOREVER
+    assert resolved.unheard().limits == resolved.limits
+
+
+def test_auto_says_so() -> None:
+    assert repr(AUTO) == "auto"

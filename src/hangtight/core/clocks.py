@@ -82,17 +82,17 @@ def cut_clocks(whole: Resolved, situation: Situation, remaining: float) -> Clock
     shorter = limits.total is None or limits.total > remaining
     effective = remaining if shorter or limits.total is None else limits.total
     first = FOREVER if limits.first_token is None else Seconds(limits.first_token)
+    first = Seconds(min(first, FIRST_TOKEN_SHARE * effective))
     unstreamed = FOREVER if limits.unstreamed is None else limits.unstreamed
-    kept = first <= FIRST_TOKEN_SHARE * effective
-    if kept and _may_wait_longer(whole.values["first_token"]):
+    if _may_wait_longer(whole.values["first_token"]):
         first = Seconds(_with_prefill(first, Seconds(effective), situation) + clocks.cold)
     return Clocks(
         total=Seconds(remaining) if shorter else clocks.total,
         total_from=TotalFrom.CALL if shorter else clocks.total_from,
         ceiling=Seconds(min(clocks.ceiling, remaining)),
-        cold=clocks.cold if kept else Seconds(0.0),
+        cold=clocks.cold,
         late=clocks.late,
-        first_token=first if kept else Seconds(FIRST_TOKEN_SHARE * effective),
+        first_token=first,
         reasons=clocks.reasons,
         idle=Seconds(min(clocks.idle, IDLE_SHARE * effective)),
         thinking=Seconds(min(clocks.thinking, remaining)),

@@ -218,7 +218,9 @@ def _scale(values: dict[str, Value], situation: Situation) -> None:
         number = getattr(inside, name)
         if number != value.value:
             told = f"{situation.parent}: {_said(remaining)}s remain"
-            values[name] = Value(number, Rank.CALL, told, situation.change)
+            cut = Value(number, Rank.CALL, told, situation.change)
+            # What a share of the time comes to was given by nobody: a load may still take what remains.
+            values[name] = replace(cut, rank=value.rank, follows=value.follows) if name == "first_token" else cut
 
 
 def _after_other_attempts(situation: Situation, scaled: bool) -> Situation:

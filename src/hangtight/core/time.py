@@ -13,6 +13,8 @@ Instant = NewType("Instant", float)
 Seconds = NewType("Seconds", float)
 """A length of time."""
 
+DIGITS = 3  # what somebody wrote has no more behind the point, and what was computed needs no more in all
+MANY = 100.0
 SHORT = 0.1  # below this, tenths of a second say nothing
 NEVER = Instant(inf)
 FOREVER = Seconds(inf)
@@ -34,6 +36,8 @@ def spoken(length: float) -> str:
 
 def plain(number: float) -> str:
     """A number as people write it: no exponent for a month, no digits that only arithmetic left over."""
+    if round(number, DIGITS) != number:
+        number = float(f"{number:.{DIGITS}g}") if abs(number) < MANY else round(number, 1)
     return f"{number:.10g}"
 
 

@@ -76,6 +76,8 @@ class Budget:
         self.total = self.asked
         """What there is: what was asked for, or less where a budget around it has less."""
         self.now: Callable[[], Instant] = clock.now
+        self.of_step = ""
+        """The step of the task in another process that this one works for."""
         self.around: Share | None = None
         self.records: WeakSet[Record] = WeakSet()
         """The journal's of the generations under way."""
@@ -252,6 +254,7 @@ class Budget:
             raise SettingsError(HEADER, header, wanted) from None
         budget = cls(LONGEST, **{"name": checked_name(HEADER, told.get("run", "")), **settings})
         budget.total = budget.asked = left
+        budget.of_step = checked_name(HEADER, told.get("step", ""))
         return budget
 
     def spent(self, share: Share, left: float, needed: float) -> BudgetSpent:

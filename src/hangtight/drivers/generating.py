@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         model: str | None
         url: str | None
         mode: str | None
-        fallback: Sequence[str]
+        fallback: Sequence[str] | None
         think: bool
         on_heartbeat: Callable[[Heartbeat], object] | None
 
@@ -69,7 +69,7 @@ class Answer:
         if self._how.get("fallback") and not self._model:
             raise SettingsError("fallback", self._how["fallback"], "given together with `model`, which names the first")
         self._model = self._model or self._terms.preferred
-        if self._model and not self._how.get("fallback"):
+        if self._model and self._how.get("fallback") is None:
             self._how["fallback"] = self._terms.fallback(self._model)
         self._how["holds"] = holds
         self._servers: dict[str | None, Server] = {}

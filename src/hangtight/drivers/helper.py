@@ -40,6 +40,8 @@ class Helper:
     def call(self, job: Callable[[], Any]) -> Any:
         """The result of `job()`, run in the thread. Raises Rang if `call_back` came first."""
         with self._changed:
+            if not self._thread.is_alive():
+                raise RuntimeError("this generation began before a fork: its thread is the parent's")
             self._job = job
             self._changed.notify_all()
             self._changed.wait_for(lambda: self._answer is not None or self._called_back)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from hangtight.core.attempts import Attempt
     from hangtight.core.orders import Order
     from hangtight.core.resolve import Resolved
+    from hangtight.core.time import Instant
     from hangtight.drivers.session import Session
     from hangtight.drivers.terms import Terms
     from hangtight.journal.entries import Entry
@@ -30,17 +32,21 @@ SHORT = 8  # characters of an id that are enough to find it
 class Record:
     """The journal's side of a session. It must not keep the session alive; its times count from its own beginning."""
 
-    __slots__ = ("__weakref__", "_began", "_keeping", "_over", "_step", "call", "id")
+    __slots__ = ("__weakref__", "_began", "_clock", "_keeping", "_machine", "_over", "_process", "_step", "call", "id")
 
-    def __init__(self, session: Session, keeping: Recorder) -> None:
+    def __init__(self, session: Session, keeping: Recorder, began: Instant | None = None) -> None:
         self._keeping = keeping
         self._over = False
-        self._began = session.clock()
+        self._process = os.getpid()
+        self._clock, self._machine = session.clock, session.machine
+        now = session.clock()
+        self._began = now if began is None else began
         self.id = keeping.new_id()
         self.call: str = session.call or self.id
         self._step = _begun(
             (self.id, self.call), session.terms, session.model or "", host=session.host, resolved=session.resolved
         )
+        self._step = self._step._replace(at=self._step.at - (now - self._began))
         self._put(self._step)
         share = session.terms.share
         if share is not None:
@@ -49,15 +55,24 @@ class Record:
             self._put(Noted(self.id, 0.0, Kind.FALLBACK, _told(session.replaces)))
 
     def _put(self, entry: Entry) -> None:
-        """Whatever is wrong with the journal is not the generation's concern."""
-        with suppress(Exception):
-            self._keeping.put(entry)
+        """Whatever is wrong with the journal is not the generation's concern. After a fork it is the parent's."""
+        if os.getpid() == self._process:
+            with suppress(Exception):
+                self._keeping.put(entry)
 
     def __del__(self) -> None:
         """Thrown away unread, or before it was read: nobody will tell how it ended."""
         if not self._over:
             with suppress(Exception):
-                self._put(Ended(self.id, clock.now() - self._began, Outcome.LEFT.value))
+                tokens, first, longest = self._seen(0)
+                self._put(Ended(self.id, self._clock() - self._began, Outcome.LEFT.value, tokens, first, longest))
+
+    def _seen(self, others: int) -> tuple[int, float | None, float | None]:
+        """Tokens, the first one, the longest gap; without those that generations beneath have in rows of their own."""
+        machine = self._machine
+        first = machine.first_at
+        own = None if first is None or first < self._began else first - self._began
+        return machine.tokens - others, own, machine.longest if machine.tokens - others > 1 else None
 
     @property
     def command(self) -> str:
@@ -115,15 +130,13 @@ class Record:
         elif session.rang is not None:
             took = session.clock() - machine.ended_at
             self._put(Noted(self.id, elapsed + took, Kind.CANCEL_CONFIRMED, took))
-        broken, usage = machine.broken, session.usage
+        broken, usage = machine.broken, None if session.dropped else session.usage
         self._put(
             Ended(
                 self.id,
                 elapsed,
                 outcome.value,
-                machine.tokens,
-                None if machine.first_at is None else max(0.0, machine.first_at - self._began),
-                machine.longest if machine.tokens > 1 else None,
+                *self._seen(session.merged if session.dropped else 0),
                 broken.limit.value if broken is not None else "",
                 broken.waited if broken is not None else None,
                 session.resolved.values[broken.limit.value].source if broken is not None else "",

@@ -96,6 +96,8 @@ class Relay:
         self.chief, watching.deputy, watching.stands_aside = watching, cast("Session", self), True
         self.call, self.replaces, watching.replaces = watching.call, watching.replaces, None
         if watching.record is not None:
+            if self.call == watching.record.id:
+                self.call = ""  # no row has that id any more
             watching.record.dropped()
             watching.record, watching.dropped, watching.call = None, True, ""
         watching.note(Paused(DEPUTY))

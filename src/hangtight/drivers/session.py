@@ -136,16 +136,18 @@ class Session(Relay):
             machine.date_back(born)
         if before is not None:
             self.call, self.replaces = before.call, before.failed_as
+            if before.deputy is not None:
+                self.call = before.deputy.call
         if self.terms.situation.generates:
             self._keep_record()
         return self
 
-    def _keep_record(self) -> None:
+    def _keep_record(self, began: Instant | None = None) -> None:
         keeping = recorder()
         if keeping is not None:
             from hangtight.drivers.record import Record
 
-            self.record = Record(self, keeping)
+            self.record = Record(self, keeping, began)
             self.call = self.record.call
 
     def _resolved(self, spent: float) -> Resolved:
@@ -267,7 +269,7 @@ class Session(Relay):
         with self.lock:
             orders = self.machine.wake(now)
         if orders and self.record is None and self.dropped and any(isinstance(order, Cancel) for order in orders):
-            self._keep_record()  # between two generations beneath it is this watch itself that ends
+            self._keep_record(self.machine.since)  # between two generations beneath it is this watch that ends
         if orders and self.record is not None:
             self.record.ordered(orders, self)
         return orders

@@ -154,6 +154,12 @@ def data_folder() -> Path:
     return (Path(given) if given and Path(given).is_absolute() else home_folder() / ".local" / "share") / "hangtight"
 
 
+def _standing(journal: str | os.PathLike[str]) -> str:
+    """The same file wherever the program goes afterwards."""
+    named = os.fspath(journal)
+    return named if named == OFF or "://" in named else os.path.abspath(os.path.expanduser(named))
+
+
 STANDING = Standing()
 settings = STANDING.settings
 recorder = STANDING.recorder
@@ -172,5 +178,5 @@ def configure(config: str | os.PathLike[str] | None = None, journal: str | os.Pa
     SettingsErrors with all that is wrong.
     """
     return STANDING.configure(
-        None if config is None else os.fspath(config), None if journal is None else os.fspath(journal), search=True
+        None if config is None else os.fspath(config), None if journal is None else _standing(journal), search=True
     )

@@ -80,7 +80,7 @@ class Terms:
     @property
     def step(self) -> str:
         """The step of that task."""
-        own = "" if self.share is None else self.share.step or ""
+        own = "" if self.share is None else self.share.step or self.share.budget.of_step
         return next((place.step for place in self.places if place.step), own)
 
     def resolved(self, warm: bool | None, heard: bool, model: str = "", spent: float = 0.0) -> Resolved:

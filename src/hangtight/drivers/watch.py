@@ -60,14 +60,14 @@ class Watch(Generic[T]):
         *,
         model: str | None = None,
         on_heartbeat: Callable[[Heartbeat], object] | None = None,
-        fallback: Sequence[Any] = (),
+        fallback: Sequence[Any] | None = None,
         holds: bool = False,
     ) -> None:
         self._source = source
         self._terms = terms
         self._model = model
         self._on_heartbeat = on_heartbeat
-        if not fallback and model and callable(source) and chains.takes_a_model(source):
+        if fallback is None and model and callable(source) and chains.takes_a_model(source):
             fallback = terms.fallback(model)
         self._chain = chains.Chain(source, model, fallback, terms.predict) if fallback else None
         if self._chain is not None:
@@ -283,8 +283,9 @@ class Watch(Generic[T]):
     @property
     def limits(self) -> Limits:
         """The limits of this call, without allowances."""
-        deputy = self._session.deputy if self._session else None
-        return deputy.resolved.limits if deputy else self._terms.here().resolved(None, heard=False).limits
+        if self._session is not None:
+            return (self._session.deputy or self._session).resolved.limits
+        return self._terms.here().resolved(None, False, self._model or "").limits
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
@@ -336,7 +337,7 @@ def watch(
     mode: str | None = None,
     model: str | None = None,
     on_heartbeat: Callable[[Heartbeat], object] | None = None,
-    fallback: Sequence[Any] = (),
+    fallback: Sequence[Any] | None = None,
     **limits: Unpack[LimitArgs],
 ) -> Watch[T]: ...
 @overload
@@ -346,7 +347,7 @@ def watch(
     mode: str | None = None,
     model: str | None = None,
     on_heartbeat: Callable[[Heartbeat], object] | None = None,
-    fallback: Sequence[Any] = (),
+    fallback: Sequence[Any] | None = None,
     **limits: Unpack[LimitArgs],
 ) -> Watch[T]: ...
 @overload
@@ -356,7 +357,7 @@ def watch(
     mode: str | None = None,
     model: str | None = None,
     on_heartbeat: Callable[[Heartbeat], object] | None = None,
-    fallback: Sequence[Any] = (),
+    fallback: Sequence[Any] | None = None,
     **limits: Unpack[LimitArgs],
 ) -> Watch[T]: ...
 @overload
@@ -366,7 +367,7 @@ def watch(
     mode: str | None = None,
     model: str | None = None,
     on_heartbeat: Callable[[Heartbeat], object] | None = None,
-    fallback: Sequence[Any] = (),
+    fallback: Sequence[Any] | None = None,
     **limits: Unpack[LimitArgs],
 ) -> Watch[Any]: ...
 def watch(
@@ -375,7 +376,7 @@ def watch(
     mode: str | None = None,
     model: str | None = None,
     on_heartbeat: Callable[[Heartbeat], object] | None = None,
-    fallback: Sequence[Any] = (),
+    fallback: Sequence[Any] | None = None,
     **limits: Unpack[LimitArgs],
 ) -> Watch[Any]:
     """Put the time contract around a stream: what produces tokens goes on, what went silent is ended.

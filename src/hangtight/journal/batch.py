@@ -179,7 +179,9 @@ def plainly(value: object, depth: int = 0) -> Any:
         return value
     if isinstance(value, Enum) and not isinstance(value, str):
         return value.name.lower()
-    if isinstance(value, int | float):
+    if isinstance(value, int):
+        return max(-LARGEST, min(value, LARGEST))
+    if isinstance(value, float):
         return number(value)
     if isinstance(value, str):
         return line(value)

@@ -212,7 +212,7 @@ class _Asked:
 
     def rows(self, wanted: Any) -> list[Row]:
         found = self.connection.execute(wanted).mappings()
-        return [Row(**{**row, "limits": json.loads(row["limits"])}) for row in found]
+        return [Row(**{**row, "limits": _members(row["limits"])}) for row in found]
 
     def told(self, key: str) -> Told:
         own, noted = generations.c, decisions.c
@@ -220,7 +220,7 @@ class _Asked:
         others = _rows().where(own.call == row.call, own.id != row.id).order_by(own.started, own.id)
         wanted = select(noted.after, noted.kind, noted.told).where(noted.generation == key)
         found = self.connection.execute(wanted.order_by(noted.after, noted.id))
-        told = tuple(Decision(after, kind, json.loads(text)) for after, kind, text in found)
+        told = tuple(Decision(after, kind, _value(text)) for after, kind, text in found)
         return Told(row, told, tuple(self.rows(others)))
 
     def tallies(self, since: float | None, by: By | None) -> Tallies:
@@ -247,6 +247,19 @@ class _Asked:
         for row in self.connection.execute(wanted):
             tallies[getattr(row, by) if by else ""].add(row)
         return tallies
+
+
+def _value(text: str) -> Any:
+    """What somebody else wrote there is no reason to show nothing."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _members(text: str) -> Mapping[str, Any]:
+    value = _value(text)
+    return value if isinstance(value, dict) else {}
 
 
 def _rows() -> Any:

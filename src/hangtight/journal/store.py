@@ -107,7 +107,7 @@ class Store:
     def _postgres(self, url: str) -> Engine:
         try:
             address = make_url(url)
-        except ArgumentError as unreadable:
+        except (ArgumentError, ValueError) as unreadable:
             raise Refused("the journal's address cannot be read: it must be a path or postgresql://...") from unreadable
         if address.drivername not in POSTGRES:
             raise Refused(f"the journal cannot be kept in {address.drivername}: only in SQLite or PostgreSQL")

@@ -64,8 +64,20 @@ def built(found: Sequence[Found]) -> Built:
         remarks += told
         if file is not None:
             said.append(Said(tree, file, place.path))
+        else:
+            problems += _unknown_default(tree, modes)
     settings = _settings(said, remarks, tuple(place.shown for place in found))
     return Built(settings, [*problems, *_unknown_modes(said, settings)])
+
+
+def _unknown_default(tree: Tree, modes: set[str]) -> list[Problem]:
+    """Of a file that cannot be used otherwise either: all that is wrong shall be told at once."""
+    own = tree.data.get("modes")
+    known = {*modes, *(own if isinstance(own, dict) else ())}
+    found = tree.data.get("default_mode")
+    if not isinstance(found, str) or found in known:
+        return []
+    return [Problem(tree.file, tree.line("default_mode"), "default_mode", found, one_of(sorted(known), found))]
 
 
 def _modes_of_configs(trees: Iterable[tuple[Found, Tree]]) -> set[str]:

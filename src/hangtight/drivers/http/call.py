@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from hangtight.core.attempts import Attempts
+from hangtight.core.attempts import Attempts, Fault
 from hangtight.core.limits import length
 from hangtight.core.phases import Phase
 from hangtight.core.telling import Door
@@ -56,7 +56,8 @@ class Settings:
 
     given: Given
     door: Door
-    fallback: tuple[str, ...] = ()
+    fallback: tuple[str, ...] | None = None
+    """None where nothing was said: then the settings may name some."""
     on_heartbeat: Listener | None = None
     within_httpx: bool = False
     """A transport in a client that somebody else made: that one's default timeouts mean nothing."""
@@ -81,7 +82,8 @@ class Call:
         chained = watching is not None and watching.chained
         fallback: tuple[str, ...] = ()
         if asked.model and asked.dialect is not None and not chained:
-            fallback = settings.fallback or self.terms.fallback(asked.model)
+            named = settings.fallback
+            fallback = self.terms.fallback(asked.model) if named is None else named
         self.attempts = Attempts([asked.model, *fallback], self.born, self.terms.predict)
         if fallback:
             self.attempts.skip_unfit(self.terms.resolved(None, False, asked.model).clocks.total)
@@ -199,6 +201,8 @@ class Call:
         """Raises Again where something else can be tried after this refusal; else it is for the caller."""
         if self._may_be_about_the_form(error.status):
             self.plan, self._reformed, self._before = Plan.UNSTREAMED, True, session
+            elapsed = between(self.born, session.clock())
+            session.failed_as = attempt_of(error, Fault.REQUEST, model=session.machine.model, elapsed=elapsed)
             raise Again
         if self.goes_on(error, session):
             raise Again

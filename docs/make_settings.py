@@ -1,0 +1,180 @@
+"""Writes the tables of `docs/settings.md`: each key of the settings, read from the schema that checks them.
+
+Run it as `make docs`. `tests/test_docs.py` fails if the page is not what this makes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from hangtight.core.limits import LEARNABLE, Limits
+from hangtight.core.resolve import MODES
+from hangtight.rules import keys as keys_of
+from hangtight.rules.building import DEFAULT_MODE_OF_A_PROJECT
+from hangtight.rules.schema import LIMITS, NOT_YET, ConfigFile, RulesFile
+from hangtight.rules.settings import DAY, FLOORS, KEEP, PRIORITIES, SAMPLES
+
+PAGE = Path(__file__).with_name("settings.md")
+MADE = re.compile(r"(<!-- made: ([\w ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+PLACES = ("limits", "modes.NAME", "models.NAME.limits")
+"""Where a limit may stand."""
+
+DEFAULTS: Mapping[str, str] = {
+    "heartbeat": f"{Limits().heartbeat:g}",
+    "default_mode": f"none; `{DEFAULT_MODE_OF_A_PROJECT}` where the project has a `.qwencoderules`",
+    "modes.NAME.models": "none",
+    "models.NAME.heartbeat": "that of the file",
+    "models.NAME.reasons": "what the request shows",
+    "models.NAME.fallback": "those after it in the list of the mode",
+    "models.NAME.proxy": "the server that is found",
+    "step_timeout": "none",
+    "priorities.NAME": "normal",
+    "journal.url": "the user's data folder",
+    "journal.keep": f"{KEEP / DAY:g}",
+    "learning.samples": f"{SAMPLES}",
+    **{f"learning.floors.{name}": f"{seconds:g}" for name, seconds in FLOORS.items()},
+    "budgets.NAME": "the total of the mode",
+    "preferred_models.NAME": "none",
+}
+TOLD: Mapping[str, tuple[str, str]] = {
+    "step_timeout": ("The `total` of each call inside a step of a budget.", "`300`"),
+    **{f"learning.floors.{name}": (f"A learned `{name}` is never shorter.", f"`{FLOORS[name]:g}`") for name in FLOORS},
+    "priorities.NAME": (f"Who is given the time that other steps save: {', '.join(PRIORITIES)}.", "`critical`"),
+    "budgets.NAME": ("The total of this mode.", "`30`"),
+    "preferred_models.NAME": ("The models of this mode; the order is the fallback.", '`["qwen3:1.7b"]`'),
+}
+"""Meaning and example where the schema, which editors show beside the key, says too little for a table."""
+VARIABLES: Mapping[str, tuple[str, str]] = {
+    "HANGTIGHT_FIRST_TOKEN": ("`first_token`", "`60`, `none`, `auto`"),
+    "HANGTIGHT_IDLE": ("`idle`", "`45`, `none`, `auto`"),
+    "HANGTIGHT_TOTAL": ("`total`", "`600`, `none`, `auto`"),
+    "HANGTIGHT_HEARTBEAT": ("`heartbeat`", "`15`, `0`"),
+    "OLLAMA_HEARTBEAT_INTERVAL": ("`heartbeat`, where the one above is not set", "`15`, `0`"),
+    "HANGTIGHT_MODE": ("`default_mode`", "`deep`, `none`"),
+    "HANGTIGHT_STEP_TIMEOUT": ("`step_timeout`", "`300`, `none`"),
+    "HANGTIGHT_CONFIG": ("the settings file; it is read then, in a library too", "`team/hangtight.yaml`"),
+    "HANGTIGHT_JOURNAL": ("`journal.url`; a journal is kept then, in a library too", "`off`, `journal.db`"),
+}
+
+
+class Leaf(NamedTuple):
+    """One key of the schema."""
+
+    path: str
+    field: FieldInfo | None
+
+
+def leaves(kind: Any, path: tuple[str, ...] = (), field: FieldInfo | None = None) -> Iterator[Leaf]:
+    while get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    if get_origin(kind) is dict:
+        yield from leaves(get_args(kind)[1], (*path, "NAME"))
+    elif isinstance(kind, type) and issubclass(kind, BaseModel):
+        for name, inner in kind.model_fields.items():
+            yield from leaves(inner.annotation, (*path, name), inner)
+    else:
+        yield Leaf(".".join(path), field)
+
+
+def of_limits(leaf: Leaf) -> bool:
+    return leaf.path.rpartition(".")[0] in PLACES and leaf.path.rpartition(".")[2] in LIMITS
+
+
+def limits() -> str:
+    """The limits, which may stand in three places."""
+    every = list(leaves(ConfigFile))
+    rows = []
+    for name in LIMITS:
+        fields = [leaf.field for leaf in every if leaf.path in {f"{place}.{name}" for place in PLACES}]
+        assert len(fields) == len(PLACES), f"{name} does not stand in all of {PLACES}"
+        default = getattr(Limits(), name)
+        rows.append((f"`{name}`", meaning(name, fields[0]), f"{default:g}", example(name, fields[0])))
+    assert set(LEARNABLE) <= set(LIMITS)
+    return table(("key", "meaning", "default", "example"), rows)
+
+
+def keys() -> str:
+    """All other keys of both files."""
+    return rows_of(leaf for leaf in leaves(ConfigFile) if not of_limits(leaf))
+
+
+def rules() -> str:
+    """The keys that only the rules of a project have."""
+    known = {leaf.path for leaf in leaves(ConfigFile)}
+    return rows_of(leaf for leaf in leaves(RulesFile) if leaf.path not in known)
+
+
+def rows_of(found: Iterable[Leaf]) -> str:
+    rows = (
+        (f"`{leaf.path}`", meaning(leaf.path, leaf.field), DEFAULTS[leaf.path], example(leaf.path, leaf.field))
+        for leaf in found
+    )
+    return table(("key", "meaning", "default", "example"), rows)
+
+
+def meaning(path: str, field: FieldInfo | None) -> str:
+    told = TOLD[path][0] if path in TOLD else field.description if field is not None else None
+    assert told, f"{path} has no description in the schema"
+    return told
+
+
+def example(path: str, field: FieldInfo | None) -> str:
+    if path in TOLD:
+        return TOLD[path][1]
+    assert field is not None
+    assert field.examples, f"{path} has no example in the schema"
+    return ", ".join(f"`{one if isinstance(one, str) else json.dumps(one)}`" for one in field.examples)
+
+
+def variables() -> str:
+    assert set(VARIABLES) == set(keys_of.KEYS), "the table and the variables differ"
+    rows = ((f"`{key}`", *VARIABLES[key]) for key in keys_of.KEYS)
+    return table(("variable", "sets", "example"), rows)
+
+
+def modes() -> str:
+    return ", ".join(f"`{name}` {total:g}" for name, total in MODES.items()) + "\n"
+
+
+def not_yet() -> str:
+    where = {"": "at the top", "models": "in a model", "modes": "in a mode", "limits": "in `limits`"}
+    lines = (f"- {where[place]}: {', '.join(f'`{key}`' for key in names)}" for place, names in NOT_YET.items())
+    return "\n".join(lines) + "\n"
+
+
+def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    titles = list(header)
+    lines = [titles, ["---"] * len(titles), *(list(row) for row in rows)]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+TABLES: Mapping[str, Callable[[], str]] = {
+    "limits": limits,
+    "modes": modes,
+    "keys": keys,
+    "rules": rules,
+    "variables": variables,
+    "not yet": not_yet,
+}
+
+
+def page() -> str:
+    """The page with every table made anew."""
+    text = PAGE.read_text(encoding="utf-8")
+    missing = set(TABLES) ^ {found[1] for found in MADE.findall(text)}
+    if missing:
+        raise RuntimeError(f"{PAGE.name} and this script do not agree on {missing}")
+    return MADE.sub(lambda marks: marks[1] + TABLES[marks[2]]() + marks[3], text)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
+    sys.stdout.write(f"{PAGE.name} is up to date\n")
