@@ -10,8 +10,8 @@ from pathlib import Path
 
 import hangtight
 from benchmarks.row import Row
+from hangtight.core.layers import Situation
 from hangtight.core.phases import Outcome
-from hangtight.core.resolve import Situation
 from hangtight.drivers import clock
 from hangtight.drivers.given import AROUND, given
 from hangtight.drivers.record import Record

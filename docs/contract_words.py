@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hangtight.core.resolve import Rank
+from hangtight.core.layers import Rank
 
 
 @dataclass(frozen=True, kw_only=True)

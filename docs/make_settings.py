@@ -15,8 +15,8 @@ from typing import Annotated, Any, NamedTuple, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from hangtight.core.layers import MODES
 from hangtight.core.limits import LEARNABLE, Limits
-from hangtight.core.resolve import MODES
 from hangtight.rules import keys as keys_of
 from hangtight.rules.building import DEFAULT_MODE_OF_A_PROJECT
 from hangtight.rules.schema import LIMITS, NOT_YET, ConfigFile, RulesFile

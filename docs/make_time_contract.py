@@ -17,10 +17,11 @@ from typing import get_args
 
 import hangtight
 from hangtight import errors
-from hangtight.core import clocks, facts, resolve, timers
+from hangtight.core import clocks, facts, layers, resolve, timers
 from hangtight.core.facts import Asked, Content, Fact
 from hangtight.core.generation import Generation
 from hangtight.core.heartbeat import Heartbeat
+from hangtight.core.layers import MODES, Layer, Rank, Resolved, Situation, mode_layer
 from hangtight.core.limits import (
     FIRST_TOKEN_IN_A_MODE,
     FIRST_TOKEN_SHARE,
@@ -32,7 +33,6 @@ from hangtight.core.limits import (
 )
 from hangtight.core.orders import Broken, Cancel
 from hangtight.core.phases import LEGAL, Outcome, Phase
-from hangtight.core.resolve import MODES, Layer, Rank, Resolved, Situation, mode_layer
 from hangtight.core.telling import timeout_error
 from hangtight.core.time import Instant
 from hangtight.drivers.warmth import STAYS_WARM
@@ -323,7 +323,7 @@ def numbers() -> dict[str, str]:
         "floor_first": f"{FLOORS['first_token']:g}",
         "floor_idle": f"{FLOORS['idle']:g}",
         "floor_total": f"{FLOORS['total']:g}",
-        "twice": f"{resolve.EXTENSION_OF_A_MODE:g}",
+        "twice": f"{layers.EXTENSION_OF_A_MODE:g}",
         "outcomes": ", ".join(f"`{outcome}`" for outcome in Outcome),
         "timers": " ".join(f"{place}. {timer.value}." for place, timer in enumerate(timers.Timer, 1)),
         "warmth": f" Content that came from the model less than {STAYS_WARM:g} s ago shows that it is in memory.",

@@ -29,6 +29,7 @@ import hangtight
 from hangtight.core import pace_samples
 from hangtight.drivers.servers import PORTS
 from hangtight.drivers.standing import STANDING
+from hangtight.journal import line as waiting
 from hangtight.journal import recording, writing
 from hangtight.journal.entries import Kind
 from hangtight.journal.store import Store
@@ -225,7 +226,7 @@ def test_the_page_about_the_journal_knows_each_column_and_its_questions_can_be_a
         f"ends at most {100 * pace_samples.FALSE_KILLS:g} % of the calls",
         f"If half of the latest {pace_samples.LATEST} calls",
         f"in the background: the latest {writing.LATEST:,} calls",
-        f"up to {recording.MOST_WAITING:,} entries",
+        f"up to {waiting.MOST_WAITING:,} entries",
         f"it waits up to {recording.AT_EXIT:g} s",
         f"kept for {KEEP / DAY:g} days",
     ],

@@ -11,10 +11,11 @@ from typing import Any
 import hangtight
 from hangtight.core.attempts import Attempt, Fault
 from hangtight.core.heartbeat import Heartbeat, Snapshot
+from hangtight.core.layers import Layer, Rank, Situation
 from hangtight.core.limits import Limit
 from hangtight.core.orders import Broken
 from hangtight.core.phases import Phase
-from hangtight.core.resolve import Layer, Rank, Situation, resolve
+from hangtight.core.resolve import resolve
 from hangtight.core.time import Seconds
 from hangtight.drivers import clock
 from hangtight.journal.entries import Begun, Ended, Entry, Kind, Noted

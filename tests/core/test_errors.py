@@ -13,10 +13,11 @@ from hangtight import errors
 from hangtight.core.attempts import Attempt, Fault
 from hangtight.core.facts import Absent, Asked, Content, Fact, Reasoning
 from hangtight.core.generation import Generation
+from hangtight.core.layers import Layer, Rank, Resolved, Situation, mode_layer
 from hangtight.core.limits import Limit
 from hangtight.core.orders import Broken
 from hangtight.core.phases import IllegalFact, Phase
-from hangtight.core.resolve import Layer, Rank, Resolved, Situation, mode_layer, resolve
+from hangtight.core.resolve import resolve
 from hangtight.core.telling import Door, describe, timeout_error
 from hangtight.core.time import Instant, Seconds
 from hangtight.errors import (

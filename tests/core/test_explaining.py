@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hangtight.core.explaining import Explained, Said, allowances, explained, number
+from hangtight.core.layers import Layer, Rank, Situation, mode_layer
 from hangtight.core.limits import AUTO, NAMES
 from hangtight.core.pace import Learned
-from hangtight.core.resolve import Layer, Rank, Situation, mode_layer, resolve
+from hangtight.core.resolve import resolve
 
 FILE = Layer(Rank.FILE, "hangtight.yaml", {"idle": 60.0, "total": 700.0}, sources={"idle": "hangtight.yaml:2"})
 MODEL = Layer(Rank.MODEL, "models.qwen3", {"idle": 90.0})

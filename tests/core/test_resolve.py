@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hangtight.core.layers import MODES, Layer, Rank, Situation, mode_layer
 from hangtight.core.limits import AUTO, Limit, Limits
 from hangtight.core.pace import Learned
 from hangtight.core.phases import Phase
-from hangtight.core.resolve import MODES, Layer, Rank, Situation, inside, keeping_free, mode_layer, resolve
+from hangtight.core.resolve import inside, keeping_free, resolve
 from hangtight.core.time import FOREVER
 from hangtight.core.timers import TotalFrom
 from hangtight.errors import SettingsError

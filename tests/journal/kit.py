@@ -12,7 +12,8 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from hangtight.core.resolve import Layer, Rank, resolve
+from hangtight.core.layers import Layer, Rank
+from hangtight.core.resolve import resolve
 from hangtight.journal.entries import Begun, Ended, Entry, Kind, Noted
 from hangtight.journal.recording import Recorder
 from hangtight.journal.rollups import Upkeep

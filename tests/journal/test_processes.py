@@ -53,8 +53,9 @@ while True:
         at, key = process.stdout.readline().split()
         lines.append((float(at), key))
     process.send_signal(signal.SIGKILL)
-    rest = process.communicate(timeout=30)[0]
-    lines += [(float(at), key) for at, key in (line.split() for line in rest.splitlines() if line.count(" ") == 1)]
+    rest = [line for line in process.stdout if line.endswith("\n")]
+    process.communicate(timeout=30)
+    lines += [(float(at), key) for at, key in map(str.split, rest)]
     assert sound(url)
     rows = {row.id: row for row in Reading(url).calls(limit=1_000_000)}
     before = [key for at, key in lines if at < lines[-1][0] - 1.0]

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hangtight.core.resolve import Value, resolve
+from hangtight.core.layers import Value
+from hangtight.core.resolve import resolve
 from hangtight.rules.errors import Problem, SettingsErrors
 from hangtight.rules.loading import load
 from hangtight.rules.settings import Settings

@@ -33,6 +33,7 @@ def test_all_that_is_wrong_in_all_places_is_told_at_once(place: Place) -> None:
         ("hangtight.yaml", 1, "limits.idle"),
         ("hangtight.yaml", 1, "limits.totl"),
         ("hangtight.yaml", 2, "modes.fast"),
+        ("hangtight.yaml", 3, "default_mode"),
         ("the environment", 0, "HANGTIGHT_IDLE"),
     ]
 

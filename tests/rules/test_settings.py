@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from hangtight.core.resolve import MODES, Layer, Rank, mode_layer
+from hangtight.core.layers import MODES, Layer, Rank, mode_layer
 from hangtight.errors import SettingsError
 from hangtight.rules.settings import FLOORS, KEEP, MOST_REMEMBERED, NOTHING, Mode, Model, Settings, standing_beside
 from tests.rules.kit import Place, values

@@ -9,7 +9,7 @@ from typing import Any
 from hangtight.cli.printing import line_of, put_json, put_lines
 from hangtight.cli.process import OK, say
 from hangtight.cli.settings import USAGE, fail
-from hangtight.core.resolve import Layer
+from hangtight.core.layers import Layer
 from hangtight.drivers.standing import working_folder
 from hangtight.errors import HangtightError
 from hangtight.rules.errors import Problem, SettingsErrors, shown

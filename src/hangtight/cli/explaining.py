@@ -13,8 +13,9 @@ from hangtight.cli.printing import Cell, Column, has_colours, line_of, put_json,
 from hangtight.cli.process import OK
 from hangtight.cli.settings import USAGE, fail, use
 from hangtight.core.explaining import Explained, allowances, explained, number
+from hangtight.core.layers import Situation
 from hangtight.core.limits import AUTO
-from hangtight.core.resolve import Situation, resolve
+from hangtight.core.resolve import resolve
 from hangtight.drivers.servers import is_nearby
 from hangtight.drivers.standing import journal_of, paces, recorder
 from hangtight.errors import SettingsError

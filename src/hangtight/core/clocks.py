@@ -11,7 +11,7 @@ from hangtight.core.time import FOREVER, Seconds
 from hangtight.core.timers import Clocks, TotalFrom
 
 if TYPE_CHECKING:
-    from hangtight.core.resolve import Resolved, Situation, Value
+    from hangtight.core.layers import Resolved, Situation, Value
 
 TOKENS_PER_SECOND_NEARBY = 50.0
 TOKENS_PER_SECOND_FAR = 500.0

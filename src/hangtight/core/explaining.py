@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from hangtight.core.layers import Layer, Resolved, Situation, Value
 from hangtight.core.limits import AUTO, FIRST_TOKEN_SHARE, IDLE_SHARE, NAMES, Setting, length
 from hangtight.core.pace import Learned
-from hangtight.core.resolve import DEFAULTS, NOTHING_LEARNED, Layer, Resolved, Situation, Value
+from hangtight.core.resolve import DEFAULTS, NOTHING_LEARNED
 from hangtight.core.time import FOREVER, plain
 from hangtight.core.timers import TotalFrom
 

@@ -18,8 +18,8 @@ from hangtight.errors import (
 
 if TYPE_CHECKING:
     from hangtight.core.generation import Generation
+    from hangtight.core.layers import Resolved, Value
     from hangtight.core.orders import Broken
-    from hangtight.core.resolve import Resolved, Value
 
 
 class Door(NamedTuple):

@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from hangtight.core.facts import Absent, Contact, End, Fact, Ready
-from hangtight.core.resolve import Situation
+from hangtight.core.layers import Situation
 from hangtight.core.telling import Door
 from hangtight.dialects.chat import (
     EXTRAS,

@@ -291,7 +291,10 @@ class Step:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._shares.pop().leave()
+        here = current()  # of several tasks that are inside each leaves its own
+        share = here if here is not None and here in self._shares else self._shares[-1]
+        self._shares.remove(share)
+        share.leave()
         self.budget.note(core.Ended(self.name))
 
     async def __aenter__(self) -> Self:

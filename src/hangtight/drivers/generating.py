@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from hangtight.core.resolve import Situation
+from hangtight.core.layers import Situation
 from hangtight.core.telling import Door
 from hangtight.dialects.chat import Prompt, checked_prompt, said, tokens_of
 from hangtight.drivers.asking import Asking

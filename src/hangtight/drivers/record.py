@@ -17,8 +17,8 @@ from hangtight.journal.entries import Begun, Dropped, Ended, Kind, Named, Noted
 
 if TYPE_CHECKING:
     from hangtight.core.attempts import Attempt
+    from hangtight.core.layers import Resolved
     from hangtight.core.orders import Order
-    from hangtight.core.resolve import Resolved
     from hangtight.core.time import Instant
     from hangtight.drivers.session import Session
     from hangtight.drivers.terms import Terms

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hangtight.core.heartbeat import Heartbeat
-    from hangtight.core.resolve import Resolved
+    from hangtight.core.layers import Resolved
     from hangtight.core.time import Instant
     from hangtight.dialects.reading import Usage
     from hangtight.drivers.clock import Timepiece
@@ -207,7 +207,7 @@ class Session(Relay):
         if origin.session is not None and not self.stands_aside:
             inner: Session = origin.session
             inner.on_heartbeat = self.on_heartbeat or inner.on_heartbeat
-            inner.renew(self.terms.on_top_of(inner.terms))
+            inner.renew(self.terms.on_top_of(inner.terms, silent=not self.tokens))
             inner.hand[0]()  # its alarm may have to ring sooner now
             inner.hand[1]()
             inner.take_over(self)

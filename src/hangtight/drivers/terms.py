@@ -7,8 +7,9 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from hangtight.core.layers import Layer, Rank, Resolved, Situation
 from hangtight.core.limits import AUTO
-from hangtight.core.resolve import Layer, Rank, Resolved, Situation, inside, keeping_free, resolve
+from hangtight.core.resolve import inside, keeping_free, resolve
 from hangtight.core.telling import LONGER
 from hangtight.core.time import FOREVER, Seconds, spoken
 from hangtight.drivers.shares import Share, current
@@ -180,9 +181,14 @@ class Terms:
         left = left if self.situation.left is None else min(left, self.situation.left)
         return self._with(self.places, replace(self.situation, left=left))
 
-    def on_top_of(self, others: Terms) -> Terms:
-        """The same where something else was given farther away, and more is known of the situation."""
-        return self._with((*self.places, *others.places), replace(others.situation, left=self.situation.left))
+    def on_top_of(self, others: Terms, *, silent: bool) -> Terms:
+        """The same where something else was given farther away, and more is known of the situation.
+
+        As long as nothing was said, what is kept free for another model is kept free beneath, too.
+        """
+        terms = self._with((*self.places, *others.places), replace(others.situation, left=self.situation.left))
+        terms._cap = self._cap if silent else None
+        return terms
 
     def _with(self, places: tuple[Given, ...], situation: Situation) -> Terms:
         terms = Terms(places, door=self.door, settings=self.settings, situation=situation)
@@ -192,7 +198,7 @@ class Terms:
     def here(self) -> Terms:
         """The same for a call that begins now, in the budget around the code that asks."""
         share = current()
-        return self if share is None and self.share is None else self._alike(share, None)
+        return self if share is None and self.share is None else self._alike(share, self._cap)
 
     def for_turn(self, attempts: Attempts) -> Terms:
         """The same for the model whose turn it is, with time kept free for one that stands behind it."""

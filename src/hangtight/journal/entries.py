@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from hangtight.core.resolve import Resolved
+    from hangtight.core.layers import Resolved
 
 
 class Begun(NamedTuple):

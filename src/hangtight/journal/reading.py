@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from hangtight.errors import HangtightError
 from hangtight.journal import tables
-from hangtight.journal.recording import needs
+from hangtight.journal.line import needs
 from hangtight.journal.rollups import DAY, HOUR, SUMMED, begin_of
 from hangtight.journal.store import Refused, Store, refuse_unknown, version_of
 from hangtight.journal.tables import days, decisions, generations, hours, unrolled

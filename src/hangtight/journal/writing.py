@@ -15,7 +15,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalErr
 
 from hangtight.journal.batch import About, Batch, digest
 from hangtight.journal.entries import Ended, Entry
-from hangtight.journal.recording import MOST_WAITING, Flush, Learns, Line, Stop, discard, needs
+from hangtight.journal.line import MOST_WAITING, Flush, Learns, Line, Stop, discard, needs
 from hangtight.journal.rollups import HOUR, Upkeep
 from hangtight.journal.store import Refused, Store
 from hangtight.journal.tables import decisions, generations

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, cast
 
 from pydantic import BaseModel
 
+from hangtight.core.layers import EXTENSION_OF_A_MODE, MODES, Layer, Rank, mode_layer
 from hangtight.core.limits import AUTO, Setting
-from hangtight.core.resolve import EXTENSION_OF_A_MODE, MODES, Layer, Rank, mode_layer
 from hangtight.rules.checking import set_aside, validated
 from hangtight.rules.errors import Problem, SettingsErrors, one_of
 from hangtight.rules.finding import Found

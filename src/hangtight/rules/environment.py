@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from hangtight.core.layers import Layer, Rank
 from hangtight.core.limits import AUTO, LEARNABLE, Setting, checked
-from hangtight.core.resolve import Layer, Rank
 from hangtight.errors import SettingsError
 from hangtight.rules.errors import Problem, nearest
 from hangtight.rules.keys import JOURNAL, KEYS, LIMITS, MODE, PREFIX, STEP_TIMEOUT

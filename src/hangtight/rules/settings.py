@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from hangtight.core.resolve import MODES, Layer, mode_layer
+from hangtight.core.layers import MODES, Layer, mode_layer
 from hangtight.errors import SettingsError
 from hangtight.rules.errors import one_of
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from hangtight.core.layers import Layer, Rank, Resolved
 from hangtight.core.limits import AUTO, Setting
-from hangtight.core.resolve import Layer, Rank, Resolved, resolve
+from hangtight.core.resolve import resolve
 from hangtight.core.time import plain
 from hangtight.rules.settings import Settings
 

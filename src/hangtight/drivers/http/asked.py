@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from hangtight.core.layers import Situation
 from hangtight.core.limits import checked
-from hangtight.core.resolve import Situation
 from hangtight.core.time import plain
 from hangtight.dialects.dialect import Body, Dialect, dialect_for
 from hangtight.dialects.quick import loader, patient_load

@@ -100,7 +100,8 @@ class Call:
         cut = in_timeout(self.timeout, defaults_of_httpx=settings.within_httpx)
         places = (*asked.in_headers(), *AROUND.get(), settings.given, *cut)
         terms = terms_of(*filter(None, places), door=settings.door, situation=asked.situation())
-        return (terms if self.watching is None else self.watching.terms.on_top_of(terms)).here()
+        watching = self.watching
+        return (terms if watching is None else watching.terms.on_top_of(terms, silent=not watching.tokens)).here()
 
     def _born(self) -> Instant:
         """When the call began: a watch around it began before; a redirect and an SDK's own retry are the same call."""
