@@ -13,7 +13,7 @@ import openai
 import pytest
 
 import hangtight
-from hangtight.core.resolve import MODES
+from hangtight.core.layers import MODES
 from hangtight.testing.lab import Lab, text_of
 from tests.clients.kit import (
     ANTHROPIC,

@@ -70,9 +70,10 @@ class Record:
     def _seen(self, others: int) -> tuple[int, float | None, float | None]:
         """Tokens, the first one, the longest gap; without those that generations beneath have in rows of their own."""
         machine = self._machine
-        first = machine.first_at
-        own = None if first is None or first < self._began else first - self._began
-        return machine.tokens - others, own, machine.longest if machine.tokens - others > 1 else None
+        if others:
+            return machine.tokens - others, None, None
+        first = None if machine.first_at is None else max(0.0, machine.first_at - self._began)
+        return machine.tokens, first, machine.longest if machine.tokens > 1 else None
 
     @property
     def command(self) -> str:
