@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hangtight import http as http
     from hangtight.core.heartbeat import Heartbeat as Heartbeat
     from hangtight.core.limits import Limits as Limits
-    from hangtight.drivers.budgets import budget as budget
+    from hangtight.drivers.budget.task import budget as budget
     from hangtight.drivers.child import achild as achild
     from hangtight.drivers.child import child as child
     from hangtight.drivers.generating import Answer as Answer
@@ -50,7 +50,7 @@ _WHERE = {
     "achild": "drivers.child",
     "agenerate": "drivers.generating",
     "astream": "drivers.generating",
-    "budget": "drivers.budgets",
+    "budget": "drivers.budget.task",
     "child": "drivers.child",
     "configure": "drivers.standing",
     "generate": "drivers.generating",

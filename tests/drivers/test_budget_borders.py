@@ -18,7 +18,7 @@ import pytest
 
 import hangtight
 from hangtight.drivers import clock
-from hangtight.drivers.shares import current
+from hangtight.drivers.budget.shares import current
 from hangtight.errors import SettingsError
 from hangtight.testing import jumping
 from hangtight.testing.lab import Lab

@@ -12,7 +12,7 @@ from hangtight.core.limits import AUTO
 from hangtight.core.resolve import inside, keeping_free, resolve
 from hangtight.core.telling import LONGER
 from hangtight.core.time import FOREVER, Seconds, spoken
-from hangtight.drivers.shares import Share, current
+from hangtight.drivers.budget.shares import Share, current
 from hangtight.drivers.standing import paces, settings
 
 if TYPE_CHECKING:

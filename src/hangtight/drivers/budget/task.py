@@ -15,10 +15,10 @@ from hangtight.core import budget as core
 from hangtight.core.pauses import PERSON
 from hangtight.core.time import Instant, Seconds, plain, spoken
 from hangtight.drivers import clock
-from hangtight.drivers.parts import checked_name, parts_of, seconds
-from hangtight.drivers.shares import Share, current
+from hangtight.drivers.budget.marks import Marks
+from hangtight.drivers.budget.parts import checked_name, parts_of, seconds
+from hangtight.drivers.budget.shares import Share, current
 from hangtight.drivers.standing import recorder, settings
-from hangtight.drivers.wrapping import Marks
 from hangtight.errors import BudgetSpent, SettingsError
 
 if TYPE_CHECKING:
@@ -248,7 +248,10 @@ class Budget:
         """The budget of another process, from now on: it can only be shorter here."""
         wanted = "what `to_header()` gave: remaining=41.250&run=..."
         try:
-            told = dict(parse_qsl(header, keep_blank_values=True, max_num_fields=FIELDS))
+            fields = parse_qsl(header, keep_blank_values=True, max_num_fields=FIELDS)
+            told = dict(fields)
+            if len(told) < len(fields) or not told["remaining"].isascii() or "_" in told["remaining"]:
+                raise ValueError(header)
             left = seconds(HEADER, float(told["remaining"]), least=0.0)
         except (KeyError, ValueError, TypeError, AttributeError):
             raise SettingsError(HEADER, header, wanted) from None

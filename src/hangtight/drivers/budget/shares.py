@@ -9,7 +9,7 @@ from hangtight.core.telling import LONGER
 from hangtight.core.time import plain
 
 if TYPE_CHECKING:
-    from hangtight.drivers.budgets import Budget
+    from hangtight.drivers.budget.task import Budget
 
 
 class Share:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import hangtight
-from hangtight.drivers.shares import CURRENT, Share
+from hangtight.drivers.budget.shares import CURRENT, Share
 from hangtight.errors import SettingsError
 from hangtight.testing import jumping
 from hangtight.testing.scripted import Hang, ScriptedModel, Tokens
@@ -56,7 +56,21 @@ def test_a_budget_that_arrives_spent_begins_no_call() -> None:
         list(hangtight.watch(["a"]))
 
 
-@pytest.mark.parametrize("header", ["", "remaining=", "remaining=x", "run=a", "remaining=-1", "remaining=nan", "\x00"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "remaining=",
+        "remaining=x",
+        "run=a",
+        "remaining=-1",
+        "remaining=nan",
+        "\x00",
+        "remaining=5&remaining=9",
+        "remaining=1_0",
+        "remaining=\u0665",
+    ],
+)
 def test_a_header_that_nobody_wrote_is_refused(header: str) -> None:
     with pytest.raises(SettingsError):
         hangtight.budget.from_header(header)
