@@ -98,6 +98,9 @@ def test_a_file_that_is_edited_is_picked_up_and_a_broken_edit_keeps_what_held(
 
         def idle() -> tuple[float | None, str]:
             now[0] += 2
+            STANDING.settings()
+            assert STANDING._following is not None
+            assert STANDING._following.settle()
             value = hangtight.watch(["a"])._terms.resolved(None, False).values["idle"]
             return value.value, value.source
 

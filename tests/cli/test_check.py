@@ -89,3 +89,21 @@ def test_each_command_has_help_with_an_example(name: str, tmp_path: Path) -> Non
     assert (told.returncode, told.stderr) == (0, "")
     assert f"Example: hangtight {name}" in told.stdout
     assert ("--config" in told.stdout) == (name != "check")
+
+
+@pytest.mark.real
+def test_the_value_of_a_key_that_is_not_known_is_told_to_nobody(tmp_path: Path) -> None:
+    (tmp_path / "h.yaml").write_text("api_kee: s3cr3t\njournal: 'mysql://u:s3cr3t@h/d?password=s3cr3t'\n")
+    told, whole = command(tmp_path, "check", "h.yaml"), command(tmp_path, "check", "h.yaml", "--json")
+    assert "s3cr3t" not in told.stdout + told.stderr + whole.stdout + whole.stderr
+    assert [(each["key"], each["found"]) for each in json.loads(whole.stdout)["problems"]] == [
+        ("api_kee", None),
+        ("journal", "mysql://u:***@h/d?password=***"),
+    ]
+
+
+@pytest.mark.real
+def test_a_dotenv_that_is_not_there_is_no_fine_one(tmp_path: Path) -> None:
+    told = command(tmp_path, "check", ".env")
+    assert (told.returncode, told.stdout) == (2, "")
+    assert told.stderr.startswith(".env: cannot be read")

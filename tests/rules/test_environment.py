@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from hangtight.core.limits import AUTO
-from hangtight.rules.environment import parse_dotenv
+from hangtight.rules.dotenv import parse_dotenv
+from hangtight.rules.errors import SettingsErrors
 from hangtight.rules.keys import KEYS
+from hangtight.rules.loading import check
 from tests.rules.kit import Place, values
 
 
@@ -41,7 +43,9 @@ def test_auto_may_be_said_for_what_can_be_learned(place: Place) -> None:
     assert [dict(layer.values) for layer in place.load().below] == [{"idle": AUTO}, {"total": AUTO}]
 
 
-@pytest.mark.parametrize("text", ["x", "0", "-1", "nan", "inf", "true", "1e999", "60s", "1 2", "9" * 500])
+@pytest.mark.parametrize(
+    "text", ["x", "0", "-1", "nan", "inf", "true", "1e999", "60x", "s", "1e9h", "2e9", "1 2", "9" * 500]
+)
 @pytest.mark.parametrize("key", ["HANGTIGHT_IDLE", "HANGTIGHT_STEP_TIMEOUT"])
 def test_a_text_that_is_no_limit_is_refused(place: Place, key: str, text: str) -> None:
     place.environment[key] = text
@@ -50,10 +54,40 @@ def test_a_text_that_is_no_limit_is_refused(place: Place, key: str, text: str) -
 
 
 @pytest.mark.parametrize("text", ["auto", "-1", "x"])
-@pytest.mark.parametrize("key", ["HANGTIGHT_HEARTBEAT", "OLLAMA_HEARTBEAT_INTERVAL"])
-def test_a_text_that_is_no_heartbeat_is_refused(place: Place, key: str, text: str) -> None:
-    place.environment[key] = text
-    assert [problem.key for problem in place.problems()] == [key]
+def test_a_text_that_is_no_heartbeat_is_refused(place: Place, text: str) -> None:
+    place.environment["HANGTIGHT_HEARTBEAT"] = text
+    assert [problem.key for problem in place.problems()] == ["HANGTIGHT_HEARTBEAT"]
+
+
+@pytest.mark.parametrize("text", ["auto", "-1", "x", "30s"])
+def test_what_others_wrote_for_themselves_is_left_alone_and_told(place: Place, text: str) -> None:
+    place.environment["OLLAMA_HEARTBEAT_INTERVAL"] = text
+    settings = place.load()
+    assert settings.below == ()
+    (remark,) = settings.remarks
+    assert remark.startswith(f'the environment: OLLAMA_HEARTBEAT_INTERVAL = "{text}" is of no use')
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("20m", 1200), (" 1H ", 3600), ("0.5m", 30)])
+def test_a_length_may_have_a_unit_as_in_the_options_of_a_command(place: Place, text: str, seconds: float) -> None:
+    place.environment |= dict.fromkeys(["HANGTIGHT_IDLE", "HANGTIGHT_HEARTBEAT", "HANGTIGHT_STEP_TIMEOUT"], text)
+    settings = place.load()
+    assert [dict(layer.values) for layer in settings.below] == [{"idle": seconds}, {"heartbeat": seconds}]
+    assert settings.step is not None
+    assert dict(settings.step.values) == {"total": seconds}
+
+
+@pytest.mark.parametrize("word", ["off", " OFF ", "none", "No", "false", "0"])
+def test_all_words_for_no_journal_are_understood(place: Place, word: str) -> None:
+    place.environment["HANGTIGHT_JOURNAL"] = word
+    assert place.load().journal == "off"
+
+
+@pytest.mark.parametrize("address", ["http://x", "sqlite://", "/", ".", "://"])
+def test_an_address_that_is_no_journal_is_told_and_ends_nothing(place: Place, address: str) -> None:
+    place.environment["HANGTIGHT_JOURNAL"] = address
+    (remark,) = place.load().remarks
+    assert "HANGTIGHT_JOURNAL" in remark
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -93,6 +127,7 @@ def test_a_variable_that_nobody_knows_is_told_with_the_nearest(place: Place) -> 
     remarks = place.load().remarks
     assert len(remarks) == 2
     assert "did you mean HANGTIGHT_IDLE?" in remarks[0]
+    assert "did you mean" not in remarks[1]
 
 
 DOTENV = """\
@@ -160,3 +195,38 @@ def test_a_dotenv_that_may_not_be_read_says_nothing(place: Place, monkeypatch: p
     place.write(".env", "HANGTIGHT_IDLE=3")
     monkeypatch.setattr(Path, "open", refused)
     assert place.load().below == ()
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "cannot be read"),
+        ("HANGTIGHT_IDLE=3".encode("utf-16"), "UTF-8"),
+        ("HANGTIGHT_IDLE=3".encode("utf-16-le"), "UTF-8"),
+        (b"A=1\n" * 70_000, "too long"),
+    ],
+    ids=["missing", "utf-16", "without its mark", "long"],
+)
+def test_a_dotenv_that_was_named_has_to_be_readable(place: Place, content: bytes | None, told: str) -> None:
+    if content is not None:
+        place.write(".env", content)
+    with pytest.raises(SettingsErrors, match=told):
+        check(Path(".env"), folder=place.folder, home=place.home)
+
+
+def test_a_folder_that_was_named_is_no_dotenv(place: Place) -> None:
+    (place.folder / ".env").mkdir()
+    with pytest.raises(SettingsErrors, match="no plain file"):
+        check(Path(".env"), folder=place.folder, home=place.home)
+    assert place.load().below == ()
+
+
+def test_a_line_that_only_looks_like_one_of_ours_is_told(place: Place) -> None:
+    lines = ["HANGTIGHT_IDLE: 3", "# HANGTIGHT_IDLE 3", "A=$HANGTIGHT_IDLE", "hangtight_total=9", "HANGTIGHT_TOTAL=9"]
+    place.write(".env", "\n".join(lines))
+    settings = check(Path(".env"), folder=place.folder, home=place.home)
+    assert [dict(layer.values) for layer in settings.below] == [{"total": 9}]
+    assert settings.remarks == (
+        ".env:1: HANGTIGHT_IDLE is written here, but not set: it needs HANGTIGHT_IDLE=value",
+        ".env:4: hangtight_total is written here, but not set: it needs HANGTIGHT_TOTAL=value",
+    )

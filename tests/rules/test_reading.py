@@ -9,6 +9,7 @@ import pytest
 
 from hangtight.rules.errors import SettingsErrors
 from hangtight.rules.reading import Tree, parse, read
+from tests.rules.kit import Place
 
 YAML = """\
 # a comment
@@ -212,3 +213,23 @@ def test_a_file_that_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest
     path.write_text("a: 1")
     monkeypatch.setattr(Path, "open", refused)
     assert "Permission denied" in unreadable(path)
+
+
+@pytest.mark.parametrize("kind", ["folder", "fifo", "device"])
+def test_what_is_no_plain_file_is_told_once(place: Place, kind: str) -> None:
+    path = place.folder / "odd.yaml"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    (problem,) = place.problems("odd.yaml")
+    assert str(problem) == "odd.yaml: this is no plain file; it must be a settings file"
+
+
+def test_a_tree_that_is_too_deep_is_told_in_our_own_words(place: Place) -> None:
+    place.write("hangtight.yaml", "a: " + "[" * 100 + "]" * 100)
+    (problem,) = place.problems()
+    assert "max_depth" not in str(problem)
+    assert "at most 40 levels deep" in str(problem)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -203,3 +204,106 @@ def test_the_schema_has_a_description_for_every_key_and_an_example_for_every_lea
             assert said.get("description") or said.get("$ref") or said.get("anyOf"), key
             assert "examples" in said or "$ref" in str(said) or said.get("x-not-yet"), key
     assert schema["$defs"]["LearningSection"]["properties"]["samples"]["minimum"] == LEAST_SAMPLES
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("limits: {idle: 1000000001}", "limits.idle"),
+        ("modes: {x: 1.7e308}", "modes.x"),
+        ("heartbeat: 2e9", "heartbeat"),
+        ("step_timeout: 2e9", "step_timeout"),
+        ("journal: {keep: 11575}", "journal.keep"),
+        ("learning: {floors: {idle: 1e10}}", "learning.floors.idle"),
+        ("models: {m: {limits: {load: 1e300}}}", "models.m.limits.load"),
+    ],
+)
+def test_a_length_beyond_any_meaning_is_refused_with_its_line(place: Place, text: str, key: str) -> None:
+    place.write("hangtight.yaml", f"# first\n{text}\n")
+    (problem,) = place.problems()
+    assert (problem.line, problem.key) == (2, key)
+    assert "at most" in problem.wanted
+
+
+@pytest.mark.parametrize(
+    "address", ["http://x", "sqlite://", "sqlite:///", "/", ".", "..", "a/", "~", "://", "mysql://h"]
+)
+def test_an_address_that_can_be_no_journal_is_refused(place: Place, address: str) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    assert not jsonschema.Draft202012Validator(json_schema()).is_valid({"journal": address})
+    for text in (f'journal: "{address}"', f'journal: {{url: "{address}"}}'):
+        place.write("hangtight.yaml", text)
+        (problem,) = place.problems()
+        assert problem.wanted == "a path, sqlite:///PATH, postgresql://..., or off"
+
+
+@pytest.mark.parametrize("word", ["off", "Off ", "none", "no", "NO", "false", "0", "'0'", "' false '"])
+def test_all_words_for_no_journal_are_understood_in_a_file(place: Place, word: str) -> None:
+    for text in (f"journal: {word}", f"journal: {{url: {word}}}"):
+        place.write("hangtight.yaml", text)
+        assert place.load().journal == "off"
+
+
+@pytest.mark.parametrize("text", ["journal: null", "journal: {url: null}", "journal:"])
+def test_a_journal_that_is_null_is_not_set(place: Place, text: str) -> None:
+    place.write("hangtight.yaml", text)
+    assert place.load().journal is None
+
+
+@pytest.mark.parametrize("key", ["a", "x", "limit_of_all", "li"])
+def test_a_key_that_is_like_none_has_no_hint(place: Place, key: str) -> None:
+    place.write("hangtight.yaml", f"{key}: 3\nmodels: {{m: {{{key}x: 4}}}}")
+    assert [problem.line for problem in place.problems()] == [1, 2]
+    assert "did you mean" not in " ".join(problem.wanted for problem in place.problems())
+
+
+def test_a_limit_at_the_top_is_told_where_it_belongs(place: Place) -> None:
+    place.write("hangtight.yaml", "idle: 3")
+    (problem,) = place.problems()
+    assert problem.wanted.endswith("did you mean limits.idle?")
+
+
+def test_problems_stand_in_the_order_of_the_lines(place: Place) -> None:
+    place.write("hangtight.yaml", "zzz: 1\nheartbeat: -1\nlimits:\n  idle: -1\nyyy: 2\ndefault_mode: deap\n")
+    place.write(".qwencoderules", "budgets: {a: -1}\nlimits: {idle: -1}")
+    told = [(problem.file, problem.line) for problem in place.problems()]
+    assert told == [
+        (".qwencoderules", 1),
+        (".qwencoderules", 2),
+        *(("hangtight.yaml", line) for line in (1, 2, 4, 5, 6)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("data", "fine"),
+    [
+        *(({key: None}, True) for key in ("limits", "models", "modes", "learning", "priorities", "journal")),
+        ({"models": {"m": None}}, True),
+        ({"models": {"m": {"limits": None}}}, True),
+        ({"learning": {"floors": None}}, True),
+        ({"modes": {"deep": "auto"}}, True),
+        ({"modes": {"deep": None}}, True),
+        ({"modes": {"deep": "soon"}}, False),
+        ({"modes": {"deep": 1e10}}, False),
+        ({"journal": False}, True),
+        ({"journal": {"url": 0}}, True),
+        ({"journal": True}, False),
+        ({"journal": "~/a.db"}, True),
+        ({"journal": "sqlite:////a.db"}, True),
+        ({"journal": "postgresql://h/"}, True),
+        ({"journal": " "}, False),
+        ({"models": {"m": {"proxy": "ftp://h"}}}, False),
+        ({"models": {"m": {"proxy": "HTTP://h"}}}, True),
+        ({"models": {"m": {"proxy": "${macro}"}}}, True),
+        ({"models": {"m": {"fallback": [" "]}}}, False),
+        ({"default_mode": " "}, False),
+        ({"learning": {"samples": 20.0}}, True),
+        ({"learning": {"samples": 20.5}}, False),
+        ({"learning": {"samples": 10**9}}, False),
+    ],
+)
+def test_editors_and_the_reader_are_of_one_opinion(place: Place, data: dict[str, object], fine: bool) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    assert jsonschema.Draft202012Validator(json_schema()).is_valid(data) == fine
+    place.write("hangtight.yaml", json.dumps(data))
+    assert (place.problems() == ()) == fine

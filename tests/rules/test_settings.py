@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pickle
+import timeit
+from collections.abc import Callable
 
 import pytest
 
 from hangtight.core.layers import MODES, Layer, Rank, mode_layer
 from hangtight.errors import SettingsError
-from hangtight.rules.settings import FLOORS, KEEP, MOST_REMEMBERED, NOTHING, Mode, Model, Settings, standing_beside
+from hangtight.rules.journals import standing_beside
+from hangtight.rules.settings import FLOORS, KEEP, MOST_REMEMBERED, NOTHING, Mode, Model, Settings
 from tests.rules.kit import Place, values
 
 STEP = Layer(Rank.STEP, "step_timeout", {"total": 300.0})
@@ -96,3 +99,22 @@ def test_the_path_of_a_journal_is_meant_from_where_it_is_written(place: Place) -
     assert not str(standing_beside("~/j.db", place.folder)).endswith("~/j.db")
     for said in (None, "off", "postgresql://localhost/j"):
         assert standing_beside(said, place.folder) == said
+
+
+def test_what_was_asked_before_is_told_at_once_however_many_patterns_there_are() -> None:
+    models = {f"{number}*": Model(f"{number}*", proxy="http://h") for number in range(3000)}
+    settings = Settings(models=models)
+    asked: list[Callable[[], object]] = [
+        lambda: settings.matching("m"),
+        lambda: settings.fallback(None, "m"),
+        lambda: settings.proxy("m"),
+        lambda: settings.reasons("m"),
+    ]
+    for ask in asked:
+        ask()
+        assert min(timeit.repeat(ask, number=1000, repeat=5)) / 1000 < 5e-6  # 1 is the goal; a machine may be busy
+    for number in range(3 * MOST_REMEMBERED):
+        assert settings.proxy(f"x{number}") is None
+        settings.fallback(None, f"x{number}")
+    for remembered in (settings._matches, settings._fallbacks, settings._facts):
+        assert len(remembered) <= MOST_REMEMBERED

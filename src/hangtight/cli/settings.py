@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from hangtight.rules.settings import Settings
 
 USAGE = 2
-UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def _limit_option(name: str, help_text: str) -> Any:
@@ -57,13 +56,12 @@ def limits_of(**written: str | None) -> dict[str, Any]:
 def _limit(name: str, text: str) -> float | None:
     from hangtight.core.limits import checked
     from hangtight.errors import SettingsError
+    from hangtight.rules.lengths import NO_LIMIT, seconds_in
 
-    word = text.strip().lower()
-    if word in ("none", "off"):
+    if text.strip().lower() in NO_LIMIT:
         return None
-    unit = UNITS.get(word[-1:], 0.0)
     try:
-        number = float(word[:-1]) * unit if unit else float(word)
+        number = seconds_in(text)
     except ValueError:
         raise SettingsError(name, text, "a number of seconds (45, 90s, 20m, 1h), or none for no limit") from None
     try:

@@ -17,11 +17,12 @@ from hangtight.core.limits import AUTO, Setting
 from hangtight.rules.checking import set_aside, validated
 from hangtight.rules.errors import Problem, SettingsErrors, one_of
 from hangtight.rules.finding import Found
+from hangtight.rules.journals import standing_beside
 from hangtight.rules.lines import NAME, line_to_change
 from hangtight.rules.projects import of_ours
 from hangtight.rules.reading import Tree, read
 from hangtight.rules.schema import LIMITS, Common, ConfigFile, ModelSection, RulesFile
-from hangtight.rules.settings import DAY, KEEP, Learning, Mode, Model, Settings, standing_beside
+from hangtight.rules.settings import DAY, KEEP, Learning, Mode, Model, Settings
 from hangtight.rules.winning import losers
 
 DEFAULT_MODE_OF_A_PROJECT = "deep"

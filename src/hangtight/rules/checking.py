@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar, cast, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from hangtight.errors import SettingsError
-from hangtight.rules.errors import Problem, nearest
+from hangtight.rules.errors import KNOWN_HERE, Problem, nearest
 from hangtight.rules.reading import Tree
 from hangtight.rules.schema import LIMITS, NOT_YET
 from hangtight.rules.trees import Branch
@@ -61,6 +61,8 @@ def _problem(told: Any, data: dict[str, Any], tree: Tree, kind: type[BaseModel])
     path, found = _reached(told["loc"], data)
     if path[:1] == ("preferred_models",) and path not in tree.lines and ("models", *path[1:]) in tree.lines:
         path = ("models", *path[1:])
+    if told["type"] == "extra_forbidden":
+        found = None
     return Problem(tree.file, tree.line(*path), ".".join(map(str, path)), found, _wanted(told, kind))
 
 
@@ -86,11 +88,12 @@ def _wanted(told: Any, kind: type[BaseModel]) -> str:
 def known_instead(key: str, section: type[BaseModel]) -> str:
     """What was probably meant by a key that is not known in a section."""
     known = list(section.model_fields)
-    elsewhere = [f"limits.{name}" for name in LIMITS] if "limits" in known else []
-    near = nearest(key, known) or nearest(f"limits.{key}", elsewhere)
+    near = nearest(key, known)
+    if near is None and "limits" in known and (limit := nearest(key, LIMITS)):
+        near = f"limits.{limit}"
     if near:
-        return f"a key that is known here; did you mean {near}?"
-    return f"a key that is known here: {', '.join(known[:LISTED])}"
+        return f"{KNOWN_HERE}; did you mean {near}?"
+    return f"{KNOWN_HERE}: {', '.join(known[:LISTED])}"
 
 
 def _section(kind: type[BaseModel], path: Branch) -> type[BaseModel]:

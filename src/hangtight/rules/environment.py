@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from math import inf
 from typing import NamedTuple
 
 from hangtight.core.layers import Layer, Rank
 from hangtight.core.limits import AUTO, LEARNABLE, Setting, checked
 from hangtight.errors import SettingsError
-from hangtight.rules.errors import Problem, nearest
-from hangtight.rules.keys import JOURNAL, KEYS, LIMITS, MODE, PREFIX, STEP_TIMEOUT
+from hangtight.rules.errors import Problem, nearest, on_one_line, shown
+from hangtight.rules.journals import WANTED, can_be_a_journal
+from hangtight.rules.keys import FOREIGN, JOURNAL, KEYS, LIMITS, MODE, PREFIX, STEP_TIMEOUT
+from hangtight.rules.lengths import AT_MOST, LONGEST, NO_LIMIT, seconds_in
 
 THE_ENVIRONMENT = "the environment"
-NONE = ("none", "off")
-LONGEST_DOTENV = 256 * 1024
 
 
 class Told(NamedTuple):
@@ -31,6 +30,11 @@ class Told(NamedTuple):
     def place(self) -> str:
         """`HANGTIGHT_IDLE` or `.env:3`"""
         return f"{self.file}:{self.line}" if self.line else self.key
+
+    @property
+    def where(self) -> str:
+        """`the environment` or `.env:3`"""
+        return f"{self.file}:{self.line}" if self.line else self.file
 
     @property
     def change(self) -> str:
@@ -53,10 +57,11 @@ class Environment:
 
 def told_by(environment: Mapping[str, str]) -> list[Told]:
     """Our variables of the process. One that is empty is not set."""
-    return [Told(key, text) for key, text in environment.items() if _is_ours(key) and text.strip()]
+    return [Told(key, text) for key, text in environment.items() if is_ours(key) and text.strip()]
 
 
-def _is_ours(key: str) -> bool:
+def is_ours(key: str) -> bool:
+    """Whether a variable is one of those that we look at."""
     return key.startswith(PREFIX) or key in LIMITS
 
 
@@ -70,7 +75,8 @@ def understood(told: Sequence[Told]) -> Environment:
                 _add_limit(result, here[key], name)
         result.remarks += _unknown(here.values())
         result.mode = result.mode or here.get(MODE)
-        result.journal = result.journal or here.get(JOURNAL)
+        if JOURNAL in here:
+            _add_journal(result, here[JOURNAL])
         if STEP_TIMEOUT in here:
             _add_step(result, here[STEP_TIMEOUT])
     return result
@@ -80,9 +86,16 @@ def _add_limit(result: Environment, told: Told, name: str) -> None:
     try:
         value = _seconds(told, name)
     except SettingsError as error:
+        if told.key in FOREIGN:
+            result.remarks.append(_of_no_use(told, error.wanted))
+            return
         result.problems.append(Problem(told.file, told.line, told.key, told.text, error.wanted))
         return
     result.layers.append(Layer(Rank.ENVIRONMENT, told.place, {name: value}, told.change, {name: told.place}))
+
+
+def _of_no_use(told: Told, wanted: str) -> str:
+    return on_one_line(f"{told.where}: {told.key} = {shown(told.text)} is of no use: it must be {wanted}")
 
 
 def _add_step(result: Environment, told: Told) -> None:
@@ -97,18 +110,30 @@ def _add_step(result: Environment, told: Told) -> None:
             result.step = Layer(Rank.STEP, told.place, {"total": seconds}, told.change, {"total": told.place})
 
 
+def _add_journal(result: Environment, told: Told) -> None:
+    """A program that worked goes on without its journal, so what cannot be one is no error here."""
+    if not can_be_a_journal(told.text):
+        result.remarks.append(_of_no_use(told, WANTED))
+    result.journal = result.journal or told
+
+
 def _seconds(told: Told, name: str) -> Setting:
     """The text of a variable as a limit."""
     word = told.text.strip().lower()
     learnable = name in LEARNABLE
-    if word in NONE:
+    if word in NO_LIMIT:
         return None
     if word == "auto" and learnable:
         return AUTO
     others = "0 or off for none" if name == "heartbeat" else "or none for no limit" + (", or auto" if learnable else "")
-    wanted = f"a number of seconds above 0, {others}"
+    number = "a number of seconds above 0" + ("" if told.key in FOREIGN else " (45, 90s, 20m, 1h)")
+    wanted = f"{number}, {others}"
     try:
-        return checked(name, float(word))
+        seconds = float(word) if told.key in FOREIGN else seconds_in(word)
+        if LONGEST < seconds < inf:
+            wanted = f"{AT_MOST}, {others}"
+            raise ValueError
+        return checked(name, seconds)
     except ValueError:  # no number, or one that cannot be meant
         raise SettingsError(told.key, told.text, wanted) from None
 
@@ -116,49 +141,12 @@ def _seconds(told: Told, name: str) -> Setting:
 def _unknown(told: Iterable[Told]) -> Iterator[str]:
     for each in told:
         if each.key not in KEYS:
-            near = nearest(each.key, KEYS)
-            hint = f"; did you mean {near}?" if near else f"; known are {', '.join(KEYS)}"
-            place = f"{each.file}:{each.line}" if each.line else each.file
-            yield f"{place}: {each.key} is not known and does nothing{hint}"
+            names = {key.removeprefix(PREFIX): key for key in KEYS}
+            near = nearest(each.key.removeprefix(PREFIX), names)
+            hint = f"; did you mean {names[near]}?" if near else f"; known are {', '.join(KEYS)}"
+            yield f"{each.where}: {each.key} is not known and does nothing{hint}"
 
 
 def chosen_mode(told: Told) -> str | None:
     """The default mode that a variable names; `none` switches one of a file off."""
-    return None if told.text.strip().lower() in NONE else told.text.strip()
-
-
-# -- .env -------------------------------------------------------------------------------------------------------------
-
-ASSIGNMENT = re.compile(r"^\s*(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*?)\s*$", re.ASCII)
-QUOTED = re.compile(r"""^(?:'([^']*)'|"((?:[^"\\]|\\.)*)")\s*(?:#.*)?$""")
-COMMENT = re.compile(r"(^|\s)#.*$")
-ESCAPED = re.compile(r"\\(.)")
-
-
-def read_dotenv(path: Path, file: str) -> list[Told]:
-    """Our variables in a `.env`, which belongs to others: what cannot be read there says nothing to us."""
-    try:
-        if not path.is_file():  # a folder of that name is somebody's virtual environment
-            return []
-        with path.open("rb") as opened:
-            text = opened.read(LONGEST_DOTENV).decode("utf-8-sig", errors="replace")
-    except (OSError, ValueError):
-        return []
-    return parse_dotenv(text, file)
-
-
-def parse_dotenv(text: str, file: str) -> list[Told]:
-    """`KEY=value`, with `export`, quotes and comments; the last of two with one name wins."""
-    told: dict[str, Told] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
-        if (found := ASSIGNMENT.match(line)) and _is_ours(found[1]):
-            told.pop(found[1], None)
-            if value := _unquoted(found[2]).strip():
-                told[found[1]] = Told(found[1], value, file, number)
-    return list(told.values())
-
-
-def _unquoted(value: str) -> str:
-    if quoted := QUOTED.match(value):
-        return quoted[1] if quoted[1] is not None else ESCAPED.sub(r"\1", quoted[2])
-    return COMMENT.sub("", value)
+    return None if told.text.strip().lower() in NO_LIMIT else told.text.strip()

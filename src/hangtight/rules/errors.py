@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from hangtight.errors import LONGEST_VALUE_SHOWN, HangtightError, SettingsError
 
 HOW_TO_GET_IT = "pip install 'hangtight[cli]'"
+KNOWN_HERE, ONCE = "a key that is known here", "written once"
+"""Begins what is wanted where the key is wrong. Its value may be anybody's secret, and is not told."""
+LEAST_TO_GUESS = 3  # letters; shorter names are all alike
+PASSWORD = re.compile(r"(//[^/?#:@]*:).*@", re.DOTALL)
+OF_A_QUERY = re.compile(r"([?&;][^=?&;#]*=)[^&;#]*")
+MASK = "***"
 
 
 class Problem(NamedTuple):
@@ -22,22 +29,30 @@ class Problem(NamedTuple):
     key: str
     """`models.qwen3.limits.idle`; empty for the file as a whole."""
     found: object
+    """None where the key itself is what is wrong."""
     wanted: str
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file
         if not self.key:
             return on_one_line(f"{place}: {self.found}; it must be {self.wanted}")
+        if self.found is None and self.wanted.startswith((KNOWN_HERE, ONCE)):
+            return on_one_line(f"{place}: {self.key} cannot be used: it must be {self.wanted}")
         return on_one_line(f"{place}: {self.key} = {shown(self.found)} cannot be used: it must be {self.wanted}")
 
 
 class SettingsErrors(SettingsError):
-    """Settings that cannot be meant, all of them: `.problems`. Its text has one line for each."""
+    """Settings that cannot be meant, all of them: `.problems`. Its text has one line for each.
+
+    The files in the order they came in, and in each its lines; secrets are masked.
+    """
 
     problems: tuple[Problem, ...]
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = tuple(problems)
+        told = [problem._replace(found=masked(problem.found)) for problem in problems]
+        files = {file: place for place, file in enumerate(dict.fromkeys(problem.file for problem in told))}
+        self.problems = tuple(sorted(told, key=lambda problem: (files[problem.file], problem.line)))
         first = self.problems[0]
         super().__init__(first.key or first.file, first.found, first.wanted)
         self.args = ("\n".join(map(str, self.problems)),)
@@ -56,6 +71,8 @@ def not_installed(missing: ImportError) -> HangtightError:
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that was probably meant; case and dashes do not count."""
     names = {_folded(other): other for other in known}
+    if len(name) < LEAST_TO_GUESS:
+        return names.get(_folded(name))
     near = difflib.get_close_matches(_folded(name), list(names), n=1, cutoff=0.7)
     return names[near[0]] if near else None
 
@@ -79,7 +96,18 @@ def on_one_line(text: str) -> str:
 def shown(found: object) -> str:
     """A value as a settings file would have it, cut where it is long."""
     try:
-        text = json.dumps(found, ensure_ascii=False, default=str)
+        text = json.dumps(masked(found), ensure_ascii=False, default=str)
     except (ValueError, RecursionError):  # a number with more digits than Python writes, or a very deep tree
         return f"<{type(found).__name__}>"
     return text if len(text) <= LONGEST_VALUE_SHOWN else text[:LONGEST_VALUE_SHOWN] + "..."
+
+
+def masked(found: object) -> object:
+    """The same without what may be a secret: passwords and queries of addresses, and whatever stands under keys."""
+    if isinstance(found, str):
+        return OF_A_QUERY.sub(rf"\1{MASK}", PASSWORD.sub(rf"\1{MASK}@", found)) if "//" in found else found
+    if isinstance(found, dict):
+        return dict.fromkeys(found, "...")
+    if isinstance(found, list | tuple):
+        return ["..." if isinstance(part, dict | list | tuple) else masked(part) for part in found]
+    return found

@@ -13,6 +13,8 @@ LIMITS: Mapping[str, str] = {
     "OLLAMA_HEARTBEAT_INTERVAL": "heartbeat",
 }
 """In the order of their rank: what was meant for us stands above what we understand."""
+FOREIGN = ("OLLAMA_HEARTBEAT_INTERVAL",)
+"""Others read them too: what we cannot use in them is no error."""
 MODE, STEP_TIMEOUT = "HANGTIGHT_MODE", "HANGTIGHT_STEP_TIMEOUT"
 CONFIG, JOURNAL = "HANGTIGHT_CONFIG", "HANGTIGHT_JOURNAL"
 KEYS = (*LIMITS, MODE, STEP_TIMEOUT, CONFIG, JOURNAL)

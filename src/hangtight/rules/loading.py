@@ -10,10 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from hangtight.rules import keys
-from hangtight.rules.environment import Environment, Told, chosen_mode, read_dotenv, told_by, understood
+from hangtight.rules.dotenv import read_dotenv, read_strictly
+from hangtight.rules.environment import Environment, Told, chosen_mode, told_by, understood
 from hangtight.rules.errors import Problem, SettingsErrors, not_installed, one_of
 from hangtight.rules.finding import RULES, Found, Where, candidates, find
-from hangtight.rules.settings import Settings, standing_beside
+from hangtight.rules.journals import standing_beside
+from hangtight.rules.settings import Settings
 
 
 def load(
@@ -41,7 +43,9 @@ def check(path: Path, *, folder: Path, home: Path) -> Settings:
     """The settings of one file alone: a `hangtight.yaml`, one of llama-swap, a `.qwencoderules`, a `.env`."""
     shown = Where(folder, home, {}).shown(folder / path)
     if path.name == ".env" or path.suffix == ".env":
-        return replace(_together((), understood(read_dotenv(folder / path, shown)), folder), files=(shown,))
+        told, remarks = read_strictly(folder / path, shown)
+        settings = _together((), understood(told), folder)
+        return replace(settings, files=(shown,), remarks=(*settings.remarks, *remarks))
     return _together([Found(folder / path, shown, RULES.lstrip(".") in path.name)], Environment(), folder)
 
 

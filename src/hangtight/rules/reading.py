@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import re
-import stat
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hangtight.rules.errors import SettingsErrors, unreadable
+from hangtight.rules.files import text_of
 from hangtight.rules.trees import Branch, parse_yaml
 
 MOST_BYTES = 128 * 1024  # a second or two of reading at most
@@ -45,26 +45,7 @@ class Tree:
 
 def read(path: Path, file: str) -> Tree:
     """The tree of a file that people know as `file`."""
-    return parse(_text(path, file), file, KINDS.get(path.suffix.lower()))
-
-
-def _text(path: Path, file: str) -> str:
-    """A named pipe would make us wait, so only plain files are opened."""
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise unreadable(file, "this is no plain file", "a settings file")
-        with path.open("rb") as opened:
-            content = opened.read(MOST_BYTES + 1)
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or str(error)
-        raise unreadable(file, f"cannot be read ({why})", "a file that may be read") from None
-    if len(content) > MOST_BYTES:
-        raise unreadable(file, "is too long", f"a settings file of at most {MOST_BYTES // 1024} KiB")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise unreadable(file, "is not written in UTF-8", "text in UTF-8", line) from None
+    return parse(text_of(path, file, MOST_BYTES), file, KINDS.get(path.suffix.lower()))
 
 
 def parse(text: str, file: str, kind: str | None = None) -> Tree:

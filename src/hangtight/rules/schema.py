@@ -10,9 +10,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidat
 
 from hangtight.core.limits import AUTO, LEARNABLE, Setting, checked
 from hangtight.errors import SettingsError
-from hangtight.rules.settings import FLOORS, PRIORITIES, SAMPLES
+from hangtight.rules.journals import OFF, WANTED, can_be_a_journal, is_off
+from hangtight.rules.lengths import AT_MOST, LONGEST
+from hangtight.rules.settings import DAY, FLOORS, PRIORITIES, SAMPLES
 
-LEAST_SAMPLES = 20
+LEAST_SAMPLES, MOST_SAMPLES = 20, 1_000_000
 
 SLEEPING = ("cmdSleepTimeout", "cmdWakeTimeout", "sleepRequestTimeout", "wakeRequestTimeout")
 SERVING = ("healthCheckTimeout", "unloadTimeout", "sendLoadingState", "macros")
@@ -34,6 +36,14 @@ NOT_YET: Mapping[str, tuple[str, ...]] = {
 """Keys of later versions, and of llama-swap's configuration, by the section they stand in: allowed, and told about."""
 
 Check = Callable[[Any], Any]
+MOST_DAYS = int(LONGEST // DAY)
+
+
+def _bounded(name: str, value: Any, or_else: str) -> float | None:
+    number = checked(name, value)
+    if number is not None and number > LONGEST:
+        raise SettingsError(name, value, f"{AT_MOST}, {or_else}")
+    return number
 
 
 def _limit(name: str) -> Check:
@@ -43,7 +53,7 @@ def _limit(name: str) -> Check:
         if learnable and value == "auto":
             return AUTO
         try:
-            return checked(name, value)
+            return _bounded(name, value, "or None for no limit")
         except SettingsError as error:
             wanted = error.wanted.replace("None", "null") + (", or auto to have it learned" if learnable else "")
             raise SettingsError(name, value, wanted) from None
@@ -53,15 +63,15 @@ def _limit(name: str) -> Check:
 
 def _interval(value: Any) -> float | None:
     try:
-        return checked("heartbeat", value)
+        return _bounded("heartbeat", value, "")
     except SettingsError:
-        raise SettingsError("heartbeat", value, "a number of seconds, or 0 or null for none") from None
+        raise SettingsError("heartbeat", value, f"a number of seconds, {AT_MOST}, or 0 or null for none") from None
 
 
 def _positive(value: Any) -> float:
-    wanted = "a number of seconds above 0"
+    wanted = f"a number of seconds above 0, {AT_MOST}"
     try:
-        number = checked("floor", value)
+        number = _bounded("floor", value, "")
     except SettingsError:
         raise SettingsError("floor", value, wanted) from None
     if number is None:
@@ -70,16 +80,21 @@ def _positive(value: Any) -> float:
 
 
 def _days(value: Any) -> float | None:
+    wanted = f"a number of days above 0, at most {MOST_DAYS}, or null to keep all"
     try:
-        return checked("keep", value)
+        number = checked("keep", value)
     except SettingsError:
-        raise SettingsError("keep", value, "a number of days above 0, or null to keep all") from None
+        raise SettingsError("keep", value, wanted) from None
+    if number is not None and number > MOST_DAYS:
+        raise SettingsError("keep", value, wanted)
+    return number
 
 
 def _samples(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < LEAST_SAMPLES:
+    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    if isinstance(value, bool) or not whole or not LEAST_SAMPLES <= value <= MOST_SAMPLES:
         raise SettingsError("samples", value, f"a whole number of {LEAST_SAMPLES} or more")
-    return value
+    return int(value)
 
 
 def _truth(value: Any) -> bool | None:
@@ -135,15 +150,31 @@ def _mode(value: Any) -> Any:
 
 
 def _journal(value: Any) -> Any:
-    return {"url": value} if isinstance(value, str) else _or_nothing(value)
+    return {"url": value} if isinstance(value, str | int | float) else _or_nothing(value)
+
+
+def _place(value: Any) -> str | None:
+    """Where the journal stands; YAML's own no and 0 are words for off too."""
+    if value is None:
+        return None
+    text = OFF if isinstance(value, bool | int | float) and not value else value
+    if not isinstance(text, str) or not text.strip() or not can_be_a_journal(text):
+        raise SettingsError("journal", value, WANTED)
+    return OFF if is_off(text) else text
 
 
 Json = dict[str, Any]
-NUMBER: Json = {"type": "number", "exclusiveMinimum": 0}
+NUMBER: Json = {"type": "number", "exclusiveMinimum": 0, "maximum": LONGEST}
 OR_NULL: Json = {"anyOf": [NUMBER, {"type": "null"}]}
 OR_AUTO: Json = {"anyOf": [NUMBER, {"const": "auto"}, {"type": "null"}]}
-TEXT: Json = {"type": ["string", "null"]}
-NAMES: Json = {"type": ["array", "null"], "items": {"type": "string"}}
+DAYS: Json = {"anyOf": [{**NUMBER, "maximum": MOST_DAYS}, {"type": "null"}]}
+SAID = r"\S"
+TEXT: Json = {"type": ["string", "null"], "pattern": SAID}
+NAMES: Json = {"type": ["array", "null"], "items": {"type": "string", "pattern": SAID}}
+WHOLE: Json = {"type": "integer", "minimum": LEAST_SAMPLES, "maximum": MOST_SAMPLES}
+ADDRESS: Json = {"type": ["string", "null"], "pattern": r"^[Hh][Tt][Tt][Pp][Ss]?://[^/]|\$\{"}
+SERVER_OR_PATH = r"^\s*(postgres(ql(\+psycopg)?)?://|(sqlite:///|(?!.*://))(?!(.*/)?(\.{0,2}|~)\s*$))"
+JOURNAL: Json = {"anyOf": [{**TEXT, "pattern": SERVER_OR_PATH}, {"enum": [False, 0]}]}
 
 
 def _told(description: str, *examples: Any) -> Any:
@@ -186,9 +217,11 @@ class LimitsSection(Section):
 
 
 LIMITS = tuple(LimitsSection.model_fields)
-LimitsHere = Annotated[LimitsSection, BeforeValidator(_or_nothing)]
+LimitsHere = Annotated[LimitsSection, BeforeValidator(_or_nothing, json_schema_input_type=LimitsSection | None)]
 Interval = Annotated[
-    float | None, PlainValidator(_interval), WithJsonSchema({"type": ["number", "null"], "minimum": 0})
+    float | None,
+    PlainValidator(_interval),
+    WithJsonSchema({"type": ["number", "null"], "minimum": 0, "maximum": LONGEST}),
 ]
 Length = Annotated[float | None, PlainValidator(_limit("total of a step")), WithJsonSchema(OR_NULL)]
 Names = Annotated[tuple[str, ...] | None, PlainValidator(_names), WithJsonSchema(NAMES)]
@@ -209,7 +242,7 @@ class ModelSection(Section):
         "The model reasons before it answers: `thinking` holds until then.", True
     )
     fallback: Names = _told("The models to turn to when this one fails.", ["qwen3:1.7b"])
-    proxy: Annotated[str | None, PlainValidator(_url), WithJsonSchema(TEXT)] = _told(
+    proxy: Annotated[str | None, PlainValidator(_url), WithJsonSchema(ADDRESS)] = _told(
         "The server that has the model.", "http://127.0.0.1:11434"
     )
 
@@ -218,13 +251,14 @@ class JournalSection(Section):
     """The record of generations and decisions. A bare text is its url."""
 
     url: Annotated[
-        str | None, PlainValidator(_text("a URL, a path, or off")), WithJsonSchema(TEXT)
+        str | None, PlainValidator(_place), WithJsonSchema(JOURNAL)
     ] = _told("A path, postgresql://..., or off.", "postgresql://localhost/hangtight", "off")  # fmt: skip
-    keep: Annotated[float | None, PlainValidator(_days), WithJsonSchema(OR_NULL)] = _told(
+    keep: Annotated[float | None, PlainValidator(_days), WithJsonSchema(DAYS)] = _told(
         "Days for which a generation is kept; null keeps all.", 30
     )
 
 
+BareJournal = Annotated[str, WithJsonSchema(JOURNAL)]
 Floor = Annotated[float, PlainValidator(_positive), WithJsonSchema(NUMBER)]
 
 
@@ -240,15 +274,24 @@ class LearningSection(Section):
     """How limits that are auto are learned."""
 
     samples: Annotated[
-        int, PlainValidator(_samples), WithJsonSchema({"type": "integer", "minimum": LEAST_SAMPLES})
+        int, PlainValidator(_samples), WithJsonSchema(WHOLE)
     ] = Field(default=SAMPLES, description="Generations needed before anything is said.", examples=[100])  # fmt: skip
-    floors: Annotated[FloorsSection, BeforeValidator(_or_nothing)] = FloorsSection()
+    floors: Annotated[FloorsSection, BeforeValidator(_or_nothing, json_schema_input_type=FloorsSection | None)] = (
+        FloorsSection()
+    )
 
 
 Priority = Annotated[str, PlainValidator(_priority), WithJsonSchema({"enum": list(PRIORITIES)})]
-Bare = Annotated[float, Field(gt=0)]
+Bare = Annotated[float, WithJsonSchema(OR_AUTO)]
 ModeHere = Annotated[ModeSection, BeforeValidator(_mode, json_schema_input_type=Bare | ModeSection | None)]
-ModelHere = Annotated[ModelSection, BeforeValidator(_or_nothing)]
+ModelHere = Annotated[ModelSection, BeforeValidator(_or_nothing, json_schema_input_type=ModelSection | None)]
+Modes = Annotated[dict[str, ModeHere], BeforeValidator(_or_nothing, json_schema_input_type=dict[str, ModeHere] | None)]
+Models = Annotated[
+    dict[str, ModelHere], BeforeValidator(_or_nothing, json_schema_input_type=dict[str, ModelHere] | None)
+]
+Priorities = Annotated[
+    dict[str, Priority], BeforeValidator(_or_nothing, json_schema_input_type=dict[str, Priority] | None)
+]
 
 
 class Common(Section):
@@ -259,16 +302,16 @@ class Common(Section):
     default_mode: Annotated[
         str | None, PlainValidator(_text("the name of a mode, or null")), WithJsonSchema(TEXT)
     ] = _told("The mode of a call that names none.", "deep")  # fmt: skip
-    modes: Annotated[dict[str, ModeHere], BeforeValidator(_or_nothing)] = Field(
+    modes: Modes = Field(
         default={}, description="Modes by name: those shipped, changed, and new ones.", examples=[{"fast": 30}]
     )
-    models: Annotated[dict[str, ModelHere], BeforeValidator(_or_nothing)] = Field(
+    models: Models = Field(
         default={},
         description="Models by name; `*` stands for anything.",
         examples=[{"qwen3*": {"limits": {"idle": 90}}}],
     )
     step_timeout: Length = _told("The total of a step that has none of its own.", 300)
-    priorities: Annotated[dict[str, Priority], BeforeValidator(_or_nothing)] = Field(
+    priorities: Priorities = Field(
         default={}, description="Who is given the time that other steps save.", examples=[{"generate": "critical"}]
     )
 
@@ -277,9 +320,11 @@ class ConfigFile(Common):
     """hangtight.yaml: limits and models, all times in seconds."""
 
     journal: Annotated[
-        JournalSection, BeforeValidator(_journal, json_schema_input_type=str | JournalSection | None)
+        JournalSection, BeforeValidator(_journal, json_schema_input_type=BareJournal | JournalSection | None)
     ] = JournalSection()  # fmt: skip
-    learning: Annotated[LearningSection, BeforeValidator(_or_nothing)] = LearningSection()
+    learning: Annotated[
+        LearningSection, BeforeValidator(_or_nothing, json_schema_input_type=LearningSection | None)
+    ] = LearningSection()
 
 
 class RulesFile(Common):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from pathlib import Path
+from typing import TypeVar
 
 from hangtight.core.layers import MODES, Layer, mode_layer
 from hangtight.errors import SettingsError
@@ -80,6 +79,9 @@ class Settings:
     remarks: tuple[str, ...] = ()
     """What is allowed and does nothing, for `check` and `explain`."""
     _layers: dict[tuple[str | None, str, bool], tuple[Layer, ...]] = field(default_factory=dict, init=False, repr=False)
+    _matches: dict[str, tuple[Model, ...]] = field(default_factory=dict, init=False, repr=False)
+    _fallbacks: dict[tuple[str | None, str], tuple[str, ...]] = field(default_factory=dict, init=False, repr=False)
+    _facts: dict[str, tuple[str | None, bool | None]] = field(default_factory=dict, init=False, repr=False)
 
     def layers(self, mode: str | None, model: str, in_step: bool = False) -> tuple[Layer, ...]:
         """What holds for a call below what the call itself gives, the highest first.
@@ -88,12 +90,7 @@ class Settings:
         """
         key = (mode, model, in_step)
         known = self._layers.get(key)
-        if known is None:
-            known = self._found(mode, model, in_step)
-            if len(self._layers) >= MOST_REMEMBERED:
-                self._layers.clear()
-            self._layers[key] = known
-        return known
+        return known if known is not None else _kept(self._layers, key, self._found(mode, model, in_step))
 
     def _found(self, mode: str | None, model: str, in_step: bool) -> tuple[Layer, ...]:
         named = self.mode(mode)
@@ -112,12 +109,21 @@ class Settings:
 
     def matching(self, model: str) -> tuple[Model, ...]:
         """What is said about a model: under its own name first, then by the patterns in the order of the files."""
+        known = self._matches.get(model)
+        return known if known is not None else _kept(self._matches, model, self._matching(model))
+
+    def _matching(self, model: str) -> tuple[Model, ...]:
         own = self.models.get(model)
         by_pattern = (other for key, other in self.models.items() if "*" in key and fnmatchcase(model, key))
         return (*([own] if own else []), *(other for other in by_pattern if other is not own))
 
     def fallback(self, mode: str | None, model: str) -> tuple[str, ...]:
         """The models to turn to when this one fails: its own, else those after it in the list of the mode."""
+        key = (mode, model)
+        known = self._fallbacks.get(key)
+        return known if known is not None else _kept(self._fallbacks, key, self._fallback(mode, model))
+
+    def _fallback(self, mode: str | None, model: str) -> tuple[str, ...]:
         for match in self.matching(model):
             if match.fallback is not None:
                 return tuple(name for name in match.fallback if name != model)
@@ -127,18 +133,28 @@ class Settings:
 
     def proxy(self, model: str) -> str | None:
         """The server that has the model, where the files say it."""
-        return next((match.proxy for match in self.matching(model) if match.proxy is not None), None)
+        return (self._facts.get(model) or self._known_of(model))[0]
 
     def reasons(self, model: str) -> bool | None:
         """Whether the model reasons before it answers, where the files say it."""
-        return next((match.reasons for match in self.matching(model) if match.reasons is not None), None)
+        return (self._facts.get(model) or self._known_of(model))[1]
+
+    def _known_of(self, model: str) -> tuple[str | None, bool | None]:
+        matches = self.matching(model)
+        proxy = next((match.proxy for match in matches if match.proxy is not None), None)
+        reasons = next((match.reasons for match in matches if match.reasons is not None), None)
+        return _kept(self._facts, model, (proxy, reasons))
+
+
+Key = TypeVar("Key")
+Kept = TypeVar("Kept")
+
+
+def _kept(remembered: dict[Key, Kept], key: Key, value: Kept) -> Kept:
+    if len(remembered) >= MOST_REMEMBERED:
+        remembered.clear()
+    remembered[key] = value
+    return value
 
 
 NOTHING = Settings()
-
-
-def standing_beside(journal: str | None, folder: Path) -> str | None:
-    """A path is meant from where it is written; a URL and `off` are what they are."""
-    if journal is None or journal == "off" or "://" in journal:
-        return journal
-    return str(folder / os.path.expanduser(journal))

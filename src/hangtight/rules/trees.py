@@ -10,12 +10,13 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from hangtight.rules.errors import Problem, SettingsErrors, unreadable
+from hangtight.rules.errors import ONCE, Problem, SettingsErrors, unreadable
 
 Branch = tuple[str | int, ...]
 DEEPEST = 40
 MOST_VALUES = 20_000  # aliases of aliases make millions out of ten lines
 PREFIX = "tag:yaml.org,2002:"
+KEYS_HERE = "keys and values"
 BASES = {"0x": 16, "0o": 8, "0b": 2}
 
 
@@ -29,6 +30,9 @@ def parse_yaml(text: str, file: str) -> tuple[Any, dict[Branch, int]]:
     except RecursionError:
         raise unreadable(file, "is nested too deeply", f"at most {DEEPEST} levels deep") from None
     except YAMLError as error:
+        if "max_depth" in _why(error):  # the reader's own words are about the reader
+            deep = f"at most {DEEPEST} levels deep"
+            raise unreadable(file, "is nested too deeply", deep, _line_of(error)) from None
         raise unreadable(file, f"is no YAML ({_why(error)})", "YAML 1.2, one document", _line_of(error)) from None
     except Exception as error:  # noqa: BLE001 - a slip of the reader over strange text is still strange text
         raise unreadable(file, f"is no YAML ({type(error).__name__})", "YAML 1.2, one document") from None
@@ -96,8 +100,8 @@ class _Growing:
                 continue
             line, name = key.start_mark.line + 1, _paired(key.value)
             if name in data:
-                twice = f"written once; it stands in line {self.lines[(*path, name)]} already"
-                self.problems.append(Problem(self.file, line, _dotted((*path, name)), _short(value), twice))
+                twice = f"{ONCE}; it stands in line {self.lines[(*path, name)]} already"
+                self.problems.append(Problem(self.file, line, _dotted((*path, name)), None, twice))
                 continue
             self.lines[(*path, name)] = line
             data[name] = self.value(value, (*path, name))
@@ -110,7 +114,7 @@ class _Growing:
         for part in parts:
             if not isinstance(part, MappingNode):
                 line = node.start_mark.line + 1
-                self.problems.append(Problem(self.file, line, _dotted((*path, "<<")), _short(part), "keys and values"))
+                self.problems.append(Problem(self.file, line, _dotted((*path, "<<")), None, KEYS_HERE))
                 continue
             outer = dict(self.lines)
             data = self.value(part, path) | data
@@ -120,10 +124,6 @@ class _Growing:
 
 def _kind(node: Node) -> str:
     return str(node.tag).removeprefix(PREFIX)
-
-
-def _short(node: Node) -> object:
-    return _scalar(_kind(node), node.value) if isinstance(node, ScalarNode) else "..."
 
 
 def _dotted(path: Branch) -> str:
