@@ -188,6 +188,19 @@ def test_a_journal_that_cannot_be_read_is_one_line_and_1(command_name: str, what
 
 
 @pytest.mark.real
+@pytest.mark.skipif(sys.platform == "win32", reason="folders of POSIX")
+@pytest.mark.parametrize("command_name", ["log", "stats"])
+@pytest.mark.parametrize("what", [".", "file/journal.db", "x" * 300, "/dev/null", "postgres:/u:secret@h/d"])
+def test_a_place_that_cannot_hold_a_journal_is_one_line_and_1(command_name: str, what: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    told = command(tmp_path, command_name, "--journal", what)
+    assert (told.returncode, told.stdout, len(told.stderr.splitlines())) == (1, "", 1)
+    assert "Traceback" not in told.stderr
+    assert "secret" not in told.stderr
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.real
 @pytest.mark.parametrize("limits", ["{", "3", "null", "[]", '{"clocks": 3, "idle": []}'])
 def test_rows_that_nobody_of_ours_wrote_are_no_traceback(limits: str, tmp_path: Path) -> None:
     url = journal(tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -123,6 +124,19 @@ def test_on_a_terminal_a_journal_in_trouble_is_one_line_at_the_end(tmp_path: Pat
     assert (code, hello) == (0, "hello")
     assert trouble.startswith("hangtight: the journal")
     assert "secret" not in written
+
+
+@pytest.mark.real
+@needs_a_terminal
+def test_a_journal_that_somebody_else_holds_is_told_and_costs_little(tmp_path: Path) -> None:
+    url = journal(tmp_path)
+    other = sqlite3.connect(url, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    _, written = on_a_terminal(tmp_path, "run", "--", sys.executable, "-c", "", HANGTIGHT_JOURNAL=url)
+    other.execute("ROLLBACK")
+    other.close()
+    assert written.startswith("hangtight: the journal")
+    assert len(written.splitlines()) == 1
 
 
 @pytest.mark.real

@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 
 from hangtight.journal import recording, writing
-from hangtight.journal.reading import Reading
+from hangtight.journal.entries import Dropped, Kind, Named, Noted
+from hangtight.journal.reading import JournalError, Reading
 from hangtight.journal.recording import Recorder
 from hangtight.journal.rollups import Upkeep
-from tests.journal.kit import begun, count, keep_up, put, soon, whole
+from hangtight.journal.store import BUSY, Store
+from tests.journal.kit import NOW, asked, begun, count, ended, keep_up, put, soon, whole
 from tests.journal.postgres import Postgres
 
 Make = Callable[..., Recorder]
@@ -30,6 +32,14 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writing, "LAST_RETRY", 0.25)
+    monkeypatch.setattr(writing, "FIRST_UPKEEP", 0.0)
+
+
+def prepared(path: Path) -> str:
+    store = Store(str(path))
+    store.prepare()
+    store.close()
+    return str(path)
 
 
 def in_trouble(recorder: Recorder) -> bool:
@@ -59,6 +69,23 @@ def test_a_locked_database_is_waited_for_and_told_once(
     assert [record.name for record in caplog.records] == ["hangtight.journal"] * 2
 
 
+def test_a_lock_is_known_before_a_command_has_waited_for_its_journal(path: Path, make: Make) -> None:
+    keep_up(prepared(path), 0.0)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    recorder = make(str(path))
+    put(recorder, whole("aa"))
+    assert soon(lambda: recorder._line.at_work.locked())
+    before = time.perf_counter()
+    assert in_trouble(recorder)
+    assert BUSY <= 300
+    assert time.perf_counter() - before < 10
+    other.execute("ROLLBACK")
+    other.close()
+    assert recorder.close(10)
+    assert count(str(path)) == 1
+
+
 @pytest.mark.parametrize("whole_folder", [False, True])
 def test_a_database_that_was_taken_away_is_made_anew(tmp_path: Path, make: Make, whole_folder: bool) -> None:
     path = tmp_path / "data" / "journal.db"
@@ -73,6 +100,65 @@ def test_a_database_that_was_taken_away_is_made_anew(tmp_path: Path, make: Make,
     assert recorder.flush(10)
     assert [row.id for row in Reading(str(path)).calls()] == ["bb"]
     assert (recorder.trouble, recorder.lost) == (None, 0)
+
+
+def test_what_is_under_way_when_the_database_is_taken_away_is_in_the_next(path: Path, make: Make) -> None:
+    recorder = make(str(path))
+    put(recorder, [begun("aa"), begun("bb"), begun("cc"), begun("dd"), *whole("ee")])
+    put(recorder, [Named("aa", 1.0, "late", ""), Dropped("dd")])
+    assert recorder.flush(10)
+    recorder.put(ended("cc"))
+    assert recorder.flush(10)
+    path.unlink()
+    put(recorder, [Noted("aa", 2.0, Kind.READY), ended("aa", 5.0, "timeout", limit="idle")])
+    assert recorder.flush(10)
+    rows = {row.id: (row.model, row.started, row.ended, row.outcome) for row in Reading(str(path)).calls()}
+    assert rows == {"aa": ("late", NOW, NOW + 5.0, "timeout"), "bb": ("qwen3", NOW, None, None)}
+    told = Reading(str(path)).find("aa")
+    assert told is not None
+    assert [each.kind for each in told.decisions] == ["ready"]
+
+
+def test_of_those_under_way_only_so_many_are_remembered(
+    path: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "MOST_UNDER_WAY", 2)
+    recorder = make(str(path))
+    put(recorder, [begun("aa"), begun("bb"), begun("cc")])
+    assert recorder.flush(10)
+    path.unlink()
+    recorder.put(begun("dd"))
+    assert recorder.flush(10)
+    assert sorted(row.id for row in Reading(str(path)).calls()) == ["bb", "cc", "dd"]
+
+
+def test_the_database_of_another_program_is_left_as_it_is(path: Path, make: Make) -> None:
+    with sqlite3.connect(path) as theirs:
+        theirs.execute("CREATE TABLE days (name TEXT)")
+    theirs.close()
+    before = path.read_bytes()
+    recorder = make(str(path))
+    put(recorder, whole("aa"))
+    assert not recorder.flush(10)
+    assert "'days'" in str(recorder.trouble)
+    assert path.read_bytes() == before
+    with pytest.raises(JournalError):
+        Reading(str(path)).calls()
+
+
+def test_another_programs_own_migrations_are_none_of_ours(url: str, make: Make) -> None:
+    store = Store(url)
+    if store.path is not None:
+        store.path.parent.mkdir()
+        store.path.touch()
+    with store.engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE alembic_version (version_num VARCHAR(32))")
+        connection.exec_driver_sql("INSERT INTO alembic_version VALUES ('beef')")
+    recorder = make(url)
+    put(recorder, whole("aa"))
+    assert recorder.flush(10), recorder.trouble
+    theirs = asked(url, lambda connection: connection.exec_driver_sql("SELECT * FROM alembic_version").scalar())
+    assert (theirs, count(url)) == ("beef", 1)
 
 
 def test_a_file_that_is_no_database_is_left_as_it_is(path: Path, make: Make) -> None:

@@ -43,13 +43,13 @@ while True:
             recorder.put(begun(ids[at], time.time()))
             print(time.monotonic(), id, flush=True)
     turn += 1
-    time.sleep(0.02)
+    time.sleep(0.08)
 """,
         url,
     )
     assert process.stdout is not None
     lines: list[tuple[float, str]] = []
-    while not lines or lines[-1][0] - lines[0][0] < 2.5:
+    while not lines or lines[-1][0] - lines[0][0] < 4.0:
         at, key = process.stdout.readline().split()
         lines.append((float(at), key))
     process.send_signal(signal.SIGKILL)
@@ -71,6 +71,46 @@ def test_a_process_that_ends_writes_what_it_has_and_does_not_wait_long(url: str)
     script = 'r = Recorder(sys.argv[1], wall=time.time); put(r, whole("bb")); print(r.flush(0.2))'
     assert said(child(script, str(Path(__file__).parent))) == "False"
     assert os.times().elapsed - before < 20
+
+
+def test_processes_that_are_over_at_once_all_leave_their_row(tmp_path: Path) -> None:
+    """The journal is not there yet, and each has to load all of SQLAlchemy."""
+    path = str(tmp_path / "journal.db")
+    script = "put(Recorder(sys.argv[1], wall=time.time), whole(sys.argv[2]))"
+    for process in [child(script, path, f"a{at}") for at in range(12)]:
+        said(process)
+    assert count(path) == 12
+
+
+def test_the_end_waits_while_it_is_opened_and_no_longer_once_something_is_wrong(tmp_path: Path) -> None:
+    script = """
+from hangtight.journal import writing
+opening = writing.Writer._open
+def slowly(writer):
+    time.sleep(3.0)
+    if sys.argv[2] == "broken": raise OSError("broken")
+    opening(writer)
+writing.Writer._open = slowly
+recorder = Recorder(sys.argv[1], wall=time.time)
+put(recorder, whole("aa"))
+print(recorder.leave(), recorder.trouble is None)
+"""
+    path = str(tmp_path / "journal.db")
+    assert said(child(script, path, "broken")) == "False False"
+    assert said(child(script, path, "sound")) == "True True"
+    assert count(path) == 1
+
+
+def test_a_journal_can_be_read_where_nothing_more_can_be_written(tmp_path: Path) -> None:
+    path = str(tmp_path / "journal.db")
+    said(child('put(Recorder(sys.argv[1], wall=time.time), whole("aa"))', path))
+    script = """
+import resource
+from hangtight.journal.reading import Reading
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+print([row.id for row in Reading(sys.argv[1]).calls()])
+"""
+    assert said(child(script, path)) == "['aa']"
 
 
 def test_a_forked_child_has_a_thread_and_a_connection_of_its_own(url: str) -> None:

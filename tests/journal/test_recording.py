@@ -195,6 +195,25 @@ def test_whoever_learns_is_filled_once_oldest_first_and_then_told_of_each_end(ur
     assert len(learning.filled) == 1
 
 
+def test_whoever_learns_later_is_told_the_past_then_and_each_end_once(url: str, make: Make) -> None:
+    before = make(url)
+    put(before, whole("aa", NOW, after=1.0))
+    assert before.flush(10)
+    learning = Learning()
+    recorder = make(url, paces=learning, history=False)
+    put(recorder, whole("bb", NOW + 1, after=2.0))
+    assert recorder.flush(10)
+    assert (learning.filled, learning.seen) == ([], [])
+    for _ in range(3):
+        recorder.want_history()
+    assert recorder.flush(10)
+    assert [[each.elapsed for each in filled] for filled in learning.filled] == [[1.0, 2.0]]
+    put(recorder, whole("cc", NOW + 2, after=3.0))
+    assert recorder.flush(10)
+    assert [each.elapsed for each in learning.seen] == [3.0]
+    assert len(learning.filled) == 1
+
+
 def test_ids_are_twelve_hexadecimal_characters_and_differ() -> None:
     ids = {Recorder.new_id() for _ in range(10_000)}
     assert len(ids) == 10_000

@@ -13,12 +13,19 @@ from sqlalchemy import func, select
 from hangtight.journal import rollups, writing
 from hangtight.journal.reading import Reading, Receipt, Stat
 from hangtight.journal.recording import Recorder
-from hangtight.journal.rollups import HOUR
+from hangtight.journal.rollups import HOUR, Upkeep
 from hangtight.journal.tables import decisions, generations, hours
 from hangtight.journal.tally import Tally, bucket
 from tests.journal.kit import NOW, Wall, asked, begun, count, ended, keep_up, put, several, soon, whole
 
 Make = Callable[..., Recorder]
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing, "FIRST_UPKEEP", 0.0)
+
+
 SPAN = 30 * HOUR
 SINCE = (None, 0.0, NOW, NOW + 1.0, NOW + HOUR, NOW + 20.5 * HOUR, NOW + 26 * HOUR, NOW + SPAN)
 
@@ -171,3 +178,22 @@ def test_a_bucket_is_five_per_cent_wide_and_nothing_is_too_small_for_one() -> No
         quantiles = tally.quantiles("elapsed")
         assert quantiles is not None
         assert quantiles.p50 == pytest.approx(max(value, 1e-4), rel=0.026)
+
+
+def test_a_writer_leaves_upkeep_to_others_at_first(
+    url: str, make: Make, wall: Wall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "FIRST_UPKEEP", 5.0)
+    began: list[float] = []
+
+    def noted(now: float, keep: float | None) -> Upkeep:
+        began.append(now)
+        return Upkeep(now, keep)
+
+    monkeypatch.setattr(writing, "Upkeep", noted)
+    recorder = make(url)
+    for at in (NOW, NOW + 4.9, NOW + 5.0):
+        wall.at = at
+        put(recorder, whole(f"a{at:.0f}"))
+        assert recorder.flush(20)
+    assert soon(lambda: began == [NOW + 5.0])

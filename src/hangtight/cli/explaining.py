@@ -104,6 +104,7 @@ def history(settings: Settings, config: str | None) -> tuple[str, ...]:
         return (f"nothing is learned yet: there is no journal at {without_password(url)}",)
     use(config)
     keeping = recorder()
+    paces()  # who asks is told the history: it is on its way now
     if keeping is None or keeping.flush(PATIENCE):
         return ()
     trouble = keeping.trouble or f"the journal was not read within {PATIENCE:g} s"

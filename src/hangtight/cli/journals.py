@@ -15,6 +15,7 @@ from hangtight.cli.settings import USAGE, fail, use
 from hangtight.drivers import clock
 from hangtight.drivers.standing import OFF, journal_of, recorder
 from hangtight.errors import HangtightError
+from hangtight.journal.address import shown_address
 
 if TYPE_CHECKING:
     from hangtight.journal.reading import Reading
@@ -35,10 +36,15 @@ def leave_journal() -> None:
     keeping = recorder()
     if keeping is None or (keeping.flush(LAST_WORDS) and keeping.trouble is None):
         return
-    if keeping.trouble is not None:
-        if sys.stderr.isatty():
-            say(f"hangtight: {' '.join(keeping.trouble.split())}\n")
-        keeping.close(0.0)
+    if keeping.trouble is None and keeping.leave(LAST_WORDS):
+        return
+    if "locked" in (keeping.trouble or ""):  # by those who write too, more often than not: that is soon over
+        keeping.flush(LAST_WORDS)
+    if keeping.close(LAST_WORDS) and keeping.trouble is None:  # a last try, and it took
+        return
+    if sys.stderr.isatty():
+        trouble = keeping.trouble or "the journal was not ready in time: this one is not in it"
+        say(f"hangtight: {' '.join(trouble.split())}\n")
 
 
 def quiet_logs() -> None:
@@ -82,8 +88,7 @@ def how_to_keep_one(url: str | None) -> str:
 
 
 def without_password(url: str) -> str:
-    head, at, tail = url.rpartition("@")
-    return f"{head.partition('://')[0]}://...@{tail}" if at and "://" in head else url
+    return shown_address(url)
 
 
 def since(text: str | None) -> float | None:

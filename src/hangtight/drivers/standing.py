@@ -74,6 +74,8 @@ class Standing:
             from hangtight.core.pace import Paces
 
             self._paces = Paces()
+        if self._recorder is not None:
+            self._recorder.want_history()  # nobody waits for it, and most never ask
         return self._paces
 
     @property
@@ -103,7 +105,7 @@ class Standing:
                 from hangtight.journal.recording import Recorder
 
                 self._paces = None
-                self._recorder = Recorder(wanted, wall=clock.wall, keep=settings.keep, paces=self.paces)
+                self._recorder = Recorder(wanted, wall=clock.wall, keep=settings.keep, paces=self.paces, history=False)
                 self._recorder.start()
             # The former one stays: what began with it, ends in it.
         self._chosen_for = settings

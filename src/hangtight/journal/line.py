@@ -52,8 +52,17 @@ class Line:
         """Set when somebody waits: the writer does not wait for more then."""
         self.at_work = threading.Lock()
         """Held by the writer while it imports or talks to the database: nobody should fork meanwhile."""
+        self.wants_history = threading.Event()
+        """Set when somebody learns: what is in the database already is of use then."""
+        self.opened = False
+        """The database was open once."""
         self.trouble: str | None = None
         self.lost = 0
+
+    @property
+    def opening(self) -> bool:
+        """Nothing is wrong, it only takes its time."""
+        return self.trouble is None and not self.opened
 
 
 def discard(line: Line) -> None:

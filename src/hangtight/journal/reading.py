@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sqlalchemy import Connection, select
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from hangtight.errors import HangtightError
 from hangtight.journal import tables
+from hangtight.journal.address import Refused, file_is_there, shown_address
 from hangtight.journal.line import needs
 from hangtight.journal.rollups import DAY, HOUR, SUMMED, begin_of
-from hangtight.journal.store import Refused, Store, refuse_unknown, version_of
+from hangtight.journal.store import Store, in_short, refuse_foreign, refuse_unknown, version_of
 from hangtight.journal.tables import days, decisions, generations, hours, unrolled
 from hangtight.journal.tally import FINISHED, Quantiles, Tally
 
@@ -128,6 +129,7 @@ class Reading:
     """The journal at `url`. Each question sees one state of it. Raises JournalError where it cannot be read."""
 
     def __init__(self, url: str) -> None:
+        self.url = url
         try:
             self._store = Store(url, reads=True)
         except Refused as refused:
@@ -187,19 +189,21 @@ class Reading:
     def _asking(self) -> Iterator[_Asked | None]:
         """One transaction; None where there is no journal."""
         try:
-            if self._store.path is not None and not self._store.path.is_file():
+            if self._store.path is not None and not file_is_there(self._store.path):
                 yield None
                 return
             with self._store.engine.connect() as connection:
                 version = version_of(connection)
-                if version is not None:
+                if version is None:
+                    refuse_foreign(connection)
+                else:
                     refuse_unknown(version)
                 yield None if version is None else _Asked(connection, version)
         except Refused as refused:
             raise JournalError(str(refused)) from refused
-        except SQLAlchemyError as problem:
-            words = problem.orig if isinstance(problem, DBAPIError) else problem
-            raise JournalError(f"the journal cannot be read: {words}") from problem
+        except (SQLAlchemyError, OSError) as problem:
+            where = shown_address(self.url)
+            raise JournalError(f"the journal cannot be read: {where}: {in_short(problem)}") from problem
 
 
 class _Asked:

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 KEEP = 30 * 86_400.0
 AT_EXIT = 2.0
 """How long the end of the process may wait for the database, in seconds."""
+AT_EXIT_WHILE_OPENING = 10.0
+"""The same while it is not open yet and nothing is wrong: where many processes begin at once, the imports alone take
+seconds, and a command that is over at once would never leave a row."""
+LOOK = 0.1  # how often it is looked whether that is still so
 BEFORE_A_FORK = 1.0
 """How long a fork may wait until the writer's hands are off the database and its locks."""
 
@@ -31,7 +35,8 @@ class Recorder:
     """Records generations in the database at `url`: a path, `sqlite:///path` or `postgresql://...`.
 
     `keep` is for how many seconds single generations are kept; None is for ever. What is put down stays in memory
-    while the database cannot be written, up to a number; then the oldest is dropped and counted in `lost`.
+    while the database cannot be written, up to a number; then the oldest is dropped and counted in `lost`. Without
+    `history`, `paces` are told nothing until `want_history()`.
     """
 
     def __init__(
@@ -41,11 +46,12 @@ class Recorder:
         wall: Callable[[], float],
         keep: float | None = KEEP,
         paces: Learns | None = None,
+        history: bool = True,
     ) -> None:
         self.url = url
         self.keep = keep
         """May be changed at any time."""
-        self._wall, self._paces = wall, paces
+        self._wall, self._paces, self._history = wall, paces, history
         self._starting = threading.Lock()
         self._closed = self._started = False
         self._afresh()
@@ -79,6 +85,13 @@ class Recorder:
         self._add(Flush())
         self._start()
 
+    def want_history(self) -> None:
+        """Somebody learns: tell `paces` what the database has, and from then on what is put. Cheap when repeated."""
+        if not self._history:
+            self._history = True
+            self._line.wants_history.set()
+            self.start()
+
     def flush(self, limit: float) -> bool:
         """Wait until all that was put is committed, for at most `limit` seconds. False where it is not."""
         if not self._started and self._line.queue.empty():
@@ -99,6 +112,26 @@ class Recorder:
         self._add(mark)
         self._line.hurry.set()
         return mark.done.wait(limit) and mark.kept
+
+    def leave(self, limit: float = AT_EXIT) -> bool:
+        """Close at the end of the process: longer than `limit` only while the database is being opened."""
+        if self._closed or not self._started:
+            return self.close(limit)
+        return self._leave(self._marked(), limit, AT_EXIT_WHILE_OPENING)
+
+    def _marked(self) -> Flush:
+        mark = Flush()
+        self._add(mark)
+        self._line.hurry.set()
+        return mark
+
+    def _leave(self, mark: Flush, limit: float, while_opening: float) -> bool:
+        """SQLite's side files go when it is closed."""
+        waited = 0.0
+        while waited < while_opening and self._line.opening and not mark.done.wait(LOOK):
+            waited += LOOK
+        left = limit if self.trouble is None else max(0.0, limit - waited)
+        return mark.done.wait(left) and mark.kept and self.close(limit)
 
     def _start(self) -> None:
         """Whoever finds the lock taken leaves: another thread, or this one a signal earlier, is starting it."""
@@ -146,6 +179,8 @@ class Recorder:
     def _afresh(self) -> None:
         """Also after a fork: the parent's thread, connection and waiting entries are the parent's."""
         self._line = Line()
+        if self._history:
+            self._line.wants_history.set()
         self._add = self._line.queue.put
         self._waiting = self._line.queue.qsize
         self._started = False
@@ -174,18 +209,12 @@ def _in_the_child() -> None:
 
 
 def _at_exit() -> None:
-    """All get their marks first, so that they are waited for together. SQLite's side files go when it is closed."""
-    marks = []
-    for recorder in list(_RECORDERS):
-        if recorder._started and not recorder._closed:
-            mark = Flush()
-            recorder._add(mark)
-            recorder._line.hurry.set()
-            marks.append((recorder, mark))
-    share = AT_EXIT / max(1, len(marks))
+    """All get their marks first, so that they are waited for together."""
+    running = [recorder for recorder in list(_RECORDERS) if recorder._started and not recorder._closed]
+    marks = [(recorder, recorder._marked()) for recorder in running]
+    share = 1 / max(1, len(marks))
     for recorder, mark in marks:
-        if mark.done.wait(share) and mark.kept:
-            recorder.close(share)
+        recorder._leave(mark, AT_EXIT * share, AT_EXIT_WHILE_OPENING * share)
 
 
 if hasattr(os, "register_at_fork"):

@@ -4,29 +4,34 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine, create_engine, event, inspect, select, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool
 
 from hangtight.journal import tables
+from hangtight.journal.address import Refused, file_is_there, file_of, path_of, shown_address
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sqlalchemy import Connection
 
-BUSY = 1_000
-"""Milliseconds that SQLite waits for a lock before it gives up; the writer tries again anyway."""
+__all__ = ["Refused", "Store", "in_short", "path_of", "refuse_foreign", "refuse_unknown", "shown_address", "version_of"]
+
+BUSY = 300
+"""Milliseconds that SQLite waits for a lock before it gives up. The writer tries again anyway, and a command that waits
+half a second for its journal should know of the trouble by then."""
+UNCHANGING = "mode=ro&immutable=1"
+LOOKS = "looks"  # an option of a connection
 CONNECT = 3
 STATEMENT = 10_000
 LOCK_KEY = 0x68616E67  # "hang": PostgreSQL's advisory locks are numbers
 POSTGRES = ("postgres", "postgresql", "postgresql+psycopg")
-
-
-class Refused(Exception):
-    """This database cannot be used by this program, today or later."""
+NO_HOST = ("resolve host", "translate host name", "name or service not known", "nodename nor servname")
+NO_ROOM = ("disk i/o error", "unable to open")
 
 
 class Store:
@@ -34,7 +39,7 @@ class Store:
 
     def __init__(self, url: str, *, reads: bool = False) -> None:
         self.reads = reads
-        self.path = path_of(url)
+        self.path = file_of(url)
         self.engine = self._sqlite(self.path) if self.path else self._postgres(url)
 
     @property
@@ -43,7 +48,7 @@ class Store:
 
     def exists(self) -> bool:
         """There is a journal in it. A file that is missing is not made."""
-        if self.path is not None and not self.path.is_file():
+        if self.path is not None and not file_is_there(self.path):
             return False
         with self.engine.connect() as connection:
             return version_of(connection) is not None
@@ -63,9 +68,12 @@ class Store:
         if self.path is not None:
             self._make_file(self.path)
         with self.engine.connect() as connection:
-            if self.is_sqlite:
-                _use_wal(connection)
+            connection.execution_options(**{LOOKS: True})
             found = version_of(connection)
+            if self.is_sqlite:
+                if found is None:
+                    refuse_foreign(connection)
+                _use_wal(connection)
         if found == tables.VERSIONS[-1]:
             return
         with self.engine.begin() as connection:
@@ -74,6 +82,7 @@ class Store:
                 connection.execute(text("SET LOCAL statement_timeout = 0"))  # a migration takes what it takes
             found = version_of(connection)
             if found is None:
+                refuse_foreign(connection)
                 tables.metadata.create_all(connection, checkfirst=True)
                 connection.execute(tables.version.insert().values(version_num=tables.VERSIONS[-1]))
             elif found != tables.VERSIONS[-1]:
@@ -92,16 +101,23 @@ class Store:
 
     def _sqlite(self, path: Path) -> Engine:
         def connect() -> sqlite3.Connection:
-            mode = _mode_to_read(path) if self.reads else "mode=rw"
-            address = f"{path.absolute().as_uri()}?{mode}"
-            opened = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
-            opened.execute(f"PRAGMA busy_timeout = {BUSY}")
-            opened.execute("PRAGMA synchronous = NORMAL")
-            return opened
+            if not self.reads:
+                return _opened(path, "mode=rw")
+            try:
+                return _opened(path, _mode_to_read(path), looks=True)
+            except sqlite3.OperationalError as problem:  # no room for the side files that a reader makes
+                if not any(words in str(problem).lower() for words in NO_ROOM):
+                    raise
+                return _opened(path, UNCHANGING, looks=True)
 
         engine = create_engine("sqlite://", creator=connect, poolclass=NullPool)
-        begin = "BEGIN" if self.reads else "BEGIN IMMEDIATE"
-        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
+
+        def begin(connection: Connection) -> None:
+            """Who only looks takes no turn from those who write: many processes open it at once."""
+            looks = self.reads or connection.get_execution_options().get(LOOKS)
+            connection.exec_driver_sql("BEGIN" if looks else "BEGIN IMMEDIATE")
+
+        event.listen(engine, "begin", begin)
         return engine
 
     def _postgres(self, url: str) -> Engine:
@@ -109,7 +125,7 @@ class Store:
             address = make_url(url)
         except (ArgumentError, ValueError) as unreadable:
             raise Refused("the journal's address cannot be read: it must be a path or postgresql://...") from unreadable
-        if address.drivername not in POSTGRES:
+        if address.drivername.lower() not in POSTGRES:
             raise Refused(f"the journal cannot be kept in {address.drivername}: only in SQLite or PostgreSQL")
         settings: dict[str, Any] = {
             "connect_timeout": CONNECT,
@@ -131,17 +147,8 @@ class Store:
         """The journal is nobody else's to read: SQLite gives its side files the rights of the file."""
         if not path.parent.is_dir():
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not path.exists():
+        if not file_is_there(path):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-
-
-def path_of(url: str) -> Path | None:
-    """The file that is meant, or None where the address is of a server."""
-    if url.startswith("sqlite:///"):
-        url = url.removeprefix("sqlite:///")
-    elif "://" in url:
-        return None
-    return Path(url).expanduser()
 
 
 def version_of(connection: Connection) -> str | None:
@@ -160,10 +167,45 @@ def refuse_unknown(found: str) -> None:
         )
 
 
+def refuse_foreign(connection: Connection) -> None:
+    """Where there is no journal: a table of somebody else's may have the name of one of ours."""
+    theirs = sorted(set(inspect(connection).get_table_names()) & set(tables.metadata.tables))
+    if theirs:
+        raise Refused(
+            f"the database has a table {theirs[0]!r} that is not of a journal: give the journal a database of its own"
+        )
+
+
+def in_short(problem: Exception) -> str:
+    """The database's own words, without the statement and its values; and of a host none, it may be half a password."""
+    original = problem.orig if isinstance(problem, DBAPIError) else problem
+    if isinstance(original, OSError):
+        return original.strerror or str(original)
+    words = (str(original).strip().splitlines() or [type(problem).__name__])[0]
+    if any(each in words.lower() for each in NO_HOST):
+        return "host not found; in a password write @ as %40"
+    return words
+
+
+def _opened(path: Path, mode: str, *, looks: bool = False) -> sqlite3.Connection:
+    """`looks`: fail now and not at the first question."""
+    address = f"{path.absolute().as_uri()}?{mode}"
+    opened = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
+    try:
+        opened.execute(f"PRAGMA busy_timeout = {BUSY}")
+        opened.execute("PRAGMA synchronous = NORMAL")
+        if looks:
+            opened.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+    except sqlite3.Error:
+        opened.close()
+        raise
+    return opened
+
+
 def _mode_to_read(path: Path) -> str:
     """In a folder that is not ours, with no writer about, SQLite has to be told that nothing will change."""
     quiet = not path.with_name(f"{path.name}-wal").exists() and not os.access(path.parent, os.W_OK)
-    return "mode=ro&immutable=1" if quiet else "mode=ro"
+    return UNCHANGING if quiet else "mode=ro"
 
 
 def _use_wal(connection: Connection) -> None:

@@ -99,4 +99,5 @@ hours = _sums("hours")
 days = _sums("days")
 """The same by day, of UTC: what is in an hour is in its day. A month by hours would take seconds to read."""
 
-version = Table("alembic_version", metadata, Column("version_num", String(32), primary_key=True))
+version = Table("hangtight_version", metadata, Column("version_num", String(32), primary_key=True))
+"""Not by Alembic's usual name: the journal may stand in the database of a program that has its own there."""

@@ -13,11 +13,12 @@ from sqlalchemy import Connection, bindparam, delete, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError, SQLAlchemyError, StatementError
 
+from hangtight.journal.address import Refused, shown_address
 from hangtight.journal.batch import About, Batch, digest
 from hangtight.journal.entries import Ended, Entry
 from hangtight.journal.line import MOST_WAITING, Flush, Learns, Line, Stop, discard, needs
 from hangtight.journal.rollups import HOUR, Upkeep
-from hangtight.journal.store import Refused, Store
+from hangtight.journal.store import LOOKS, Store, in_short
 from hangtight.journal.tables import decisions, generations
 
 if TYPE_CHECKING:
@@ -28,8 +29,11 @@ PAUSE = 0.25
 FIRST_RETRY, LAST_RETRY = 0.25, 5.0
 BETWEEN_UPKEEP = 0.02
 UPKEEP_RETRY = 60.0
+FIRST_UPKEEP = 5.0
+"""A process that is over sooner than that leaves upkeep to others, in seconds."""
 MOST_AT_ONCE = 2_000
 MOST_KNOWN = 20_000
+MOST_UNDER_WAY = 2_000
 LATEST = 5_000
 NUMBERS = 24  # bits of a decision's id that count; the rest are this writer's own
 
@@ -49,13 +53,14 @@ class Writer:
         self._waiting: deque[tuple[int, Entry]] = deque()
         self._marks: list[Flush] = []
         self._known: dict[str, About] = {}
+        self._under_way: dict[str, dict[str, Any]] = {}
         self._ids = 0
         self._store: Store | None = None
         self._connection: Connection | None = None
         self._identity: object = None
         self._retry = 0.0
         self._upkeep: Upkeep | None = None
-        self._next_upkeep = 0.0
+        self._next_upkeep = wall() + FIRST_UPKEEP
         self._filled = paces is None
 
     def run(self) -> None:
@@ -115,6 +120,8 @@ class Writer:
                 self._write(chunk)
             for _ in chunk:
                 self._waiting.popleft()
+        with self.line.at_work:
+            self._fill()
         if self._retry:
             logger.warning("the journal is written again: %s", self._where())
             self._retry, self.line.trouble = 0.0, None
@@ -132,7 +139,16 @@ class Writer:
             raise Refused(needs(missing)) from missing
         self._connection = store.engine.connect()
         self._store, self._identity = store, store.identity()
-        self._fill()
+        self._bring_back()
+        self.line.opened = True
+
+    def _bring_back(self) -> None:
+        """It may be another database than before: what is under way began in the other one."""
+        assert self._connection is not None
+        if self._under_way:
+            with self._connection.begin():
+                rows = list(self._under_way.values())
+                self._connection.execute(self._insert(generations).on_conflict_do_nothing(), rows)
 
     def _close(self) -> None:
         connection, self._connection = self._connection, None
@@ -163,6 +179,7 @@ class Writer:
             self._write(chunk[:middle])
             self._write(chunk[middle:])
         else:
+            self._follow(batch)
             self._learn(batch)
 
     def _commit(self, batch: Batch) -> None:
@@ -184,15 +201,29 @@ class Writer:
     def _insert(self) -> Any:
         return sqlite.insert if self._store is not None and self._store.is_sqlite else postgresql.insert
 
+    def _follow(self, batch: Batch) -> None:
+        """The rows of those that have no verdict yet, some of them."""
+        self._under_way.update(batch.new)
+        for key, values in batch.changed.items():
+            if key in self._under_way:
+                self._under_way[key] |= values
+        for key in (*batch.new, *batch.changed):
+            if self._under_way.get(key, {}).get("outcome") is not None:
+                del self._under_way[key]
+        for key in batch.gone:
+            self._under_way.pop(key, None)
+        while len(self._under_way) > MOST_UNDER_WAY:
+            del self._under_way[next(iter(self._under_way))]
+
     def _learn(self, batch: Batch) -> None:
-        """What is committed may be learned from."""
+        """What is committed may be learned from. Before the past is known there is no hurry: this is part of it."""
         self._known.update(batch.known)
         for key, model in batch.named.items():
             if key in self._known:
                 self._known[key] = self._known[key]._replace(model=model)
         for end in batch.ends:
             about = self._known.pop(end.id, None)
-            if about is not None and self.paces is not None and end.id not in batch.gone:
+            if about is not None and self.paces is not None and self._filled and end.id not in batch.gone:
                 self._observe(about, end)
         while len(self._known) > MOST_KNOWN:
             del self._known[next(iter(self._known))]
@@ -209,14 +240,16 @@ class Writer:
         )
 
     def _fill(self) -> None:
-        if self._filled or self.paces is None or self._store is None:
+        if self._filled or self.paces is None or not self.line.wants_history.is_set():
             return
         from hangtight.journal.latest import latest
 
         self._filled = True
         assert self._connection is not None
+        self._connection.execution_options(**{LOOKS: True})
         with self._connection.begin():
             observations = latest(self._connection, LATEST)
+        self._connection.execution_options(**{LOOKS: False})
         self._guarded(self.paces.fill, observations)
 
     @staticmethod
@@ -249,7 +282,7 @@ class Writer:
                 self._upkeep, self._next_upkeep = None, now + HOUR
 
     def _fail(self, problem: Exception) -> None:
-        reason = f"{self._where()} cannot be written: {_in_short(problem)}"
+        reason = f"{self._where()} cannot be written: {in_short(problem)}"
         self.line.trouble = f"the journal {reason}"
         if not self._retry:
             logger.warning("the journal %s; up to %d entries wait in memory", reason, MOST_WAITING)
@@ -273,9 +306,7 @@ class Writer:
         self._marks.clear()
 
     def _where(self) -> str:
-        """The address as it may be shown: no password."""
-        head, at, tail = self.url.rpartition("@")
-        return f"{head.partition('://')[0]}://...@{tail}" if at and "://" in head else self.url
+        return shown_address(self.url)
 
 
 def _never_fits(problem: Exception) -> bool:
@@ -285,12 +316,6 @@ def _never_fits(problem: Exception) -> bool:
     if isinstance(problem, StatementError):
         return not isinstance(problem, DBAPIError)
     return not isinstance(problem, SQLAlchemyError | OSError | MemoryError)
-
-
-def _in_short(problem: Exception) -> str:
-    """The database's own words, without the statement and its values."""
-    original = problem.orig if isinstance(problem, DBAPIError) else problem
-    return (str(original).strip().splitlines() or [type(problem).__name__])[0]
 
 
 def _upsert(insert: Any) -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from alembic import context
 
-context.configure(connection=context.config.attributes["connection"])
+from hangtight.journal import tables
+
+context.configure(connection=context.config.attributes["connection"], version_table=tables.version.name)
 with context.begin_transaction():
     context.run_migrations()
