@@ -134,9 +134,13 @@ class Budget:
                 self._halted_at = self._halted_at if self._halted else now
                 self._halted += 1
             case Resumed():  # pragma: no branch - mypy holds that there is no other
-                self._halted -= 1
-                if not self._halted:
-                    self._lost += between(self._halted_at, now)
+                self._resume(now)
+
+    def _resume(self, now: Instant) -> None:
+        """Of several persons the last one counts."""
+        self._halted -= 1
+        if not self._halted:
+            self._lost += between(self._halted_at, now)
 
     def _minimums(self) -> float:
         return sum(self.parts[name].minimum for name in self.to_come)
