@@ -17,7 +17,12 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE")
 TAKEN_ALONG = ("tests", "docs", "examples", "benchmarks", "pyproject.toml", "Makefile", *PAGES)
 
-SEEN_ALREADY = ("--ignore=tests/clients", "--ignore=tests/testing")
+SEEN_ALREADY = (
+    "--ignore=tests/clients",
+    "--ignore=tests/testing",
+    "--ignore=tests/journal/test_outages.py",
+    "--ignore=tests/journal/test_processes.py",
+)
 """What takes minutes and has been tested from the source: whether it is in the wheel, the others show."""
 
 BARE = """
