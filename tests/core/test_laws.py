@@ -196,9 +196,8 @@ class Lives(RuleBasedStateMachine):
         twin = self.twin
         if isinstance(fact, Content | Reasoning):
             self.held = type(fact)
-            if type(fact) is twin.lane:
-                if twin.waiting:
-                    twin.longest = max(twin.longest, self.now - twin.since)
+            if type(fact) is twin.lane and twin.waiting:  # a driver has asked for whatever comes
+                twin.longest = max(twin.longest, self.now - twin.since)
                 twin.since, twin.waiting = self.now, False
                 twin.tokens += 1
                 return
