@@ -57,8 +57,10 @@ class Record:
     def _put(self, entry: Entry) -> None:
         """Whatever is wrong with the journal is not the generation's concern. After a fork it is the parent's."""
         if os.getpid() == self._process:
-            with suppress(Exception):
+            try:  # `suppress` would cost as much as the entry itself
                 self._keeping.put(entry)
+            except Exception:  # noqa: BLE001
+                return
 
     def __del__(self) -> None:
         """Thrown away unread, or before it was read: nobody will tell how it ended."""
