@@ -26,8 +26,12 @@ PAGE = Path(__file__).with_name("settings.md")
 MADE = re.compile(r"(<!-- made: ([\w ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 PLACES = ("limits", "modes.NAME", "models.NAME.limits")
 """Where a limit may stand."""
+PLACES_OF_INTENT = ("", "modes.NAME.", "models.NAME.")
 
 DEFAULTS: Mapping[str, str] = {
+    "limits.extend_to": "as `total`; in a mode 2 x its `total`",
+    "intent.shorten": "false",
+    "intent.ladder": "all four",
     "heartbeat": f"{Limits().heartbeat:g}",
     "default_mode": f"none; `{DEFAULT_MODE_OF_A_PROJECT}` where the project has a `.qwencoderules`",
     "modes.NAME.models": "none",
@@ -58,6 +62,7 @@ VARIABLES: Mapping[str, tuple[str, str]] = {
     "HANGTIGHT_TOTAL": ("`total`", "`600`, `none`, `auto`"),
     "HANGTIGHT_HEARTBEAT": ("`heartbeat`", "`15`, `0`"),
     "OLLAMA_HEARTBEAT_INTERVAL": ("`heartbeat`, where the one above is not set", "`15`, `0`"),
+    "HANGTIGHT_INTENT": ("`intent`", "`on`, `off`"),
     "HANGTIGHT_MODE": ("`default_mode`", "`deep`, `none`"),
     "HANGTIGHT_STEP_TIMEOUT": ("`step_timeout`", "`300`, `none`"),
     "HANGTIGHT_CONFIG": ("the settings file; it is read then, in a library too", "`team/hangtight.yaml`"),
@@ -95,15 +100,27 @@ def limits() -> str:
     for name in LIMITS:
         fields = [leaf.field for leaf in every if leaf.path in {f"{place}.{name}" for place in PLACES}]
         assert len(fields) == len(PLACES), f"{name} does not stand in all of {PLACES}"
-        default = getattr(Limits(), name)
-        rows.append((f"`{name}`", meaning(name, fields[0]), f"{default:g}", example(name, fields[0])))
+        default = DEFAULTS.get(f"limits.{name}", f"{getattr(Limits(), name):g}")
+        rows.append((f"`{name}`", meaning(name, fields[0]), default, example(name, fields[0])))
     assert set(LEARNABLE) <= set(LIMITS)
     return table(("key", "meaning", "default", "example"), rows)
 
 
 def keys() -> str:
     """All other keys of both files."""
-    return rows_of(leaf for leaf in leaves(ConfigFile) if not of_limits(leaf))
+    return rows_of(leaf for leaf in leaves(ConfigFile) if not of_limits(leaf) and not of_intent(leaf))
+
+
+def of_intent(leaf: Leaf) -> bool:
+    return any(leaf.path.startswith(f"{place}intent.") for place in PLACES_OF_INTENT)
+
+
+def intent() -> str:
+    """The keys of intent, which may stand in three places."""
+    own = [leaf for leaf in leaves(ConfigFile) if leaf.path.startswith("intent.")]
+    every = {f"{place}{leaf.path}" for place in PLACES_OF_INTENT for leaf in own}
+    assert every == {leaf.path for leaf in leaves(ConfigFile) if of_intent(leaf)}
+    return rows_of(own)
 
 
 def rules() -> str:
@@ -160,6 +177,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "limits": limits,
     "modes": modes,
     "keys": keys,
+    "intent": intent,
     "rules": rules,
     "variables": variables,
     "not yet": not_yet,

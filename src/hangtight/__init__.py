@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from hangtight.errors import HangtightError as HangtightError
     from hangtight.errors import IdleTimeout as IdleTimeout
     from hangtight.errors import LoadTimeout as LoadTimeout
+    from hangtight.errors import Looping as Looping
     from hangtight.errors import QueueTimeout as QueueTimeout
     from hangtight.errors import SettingsError as SettingsError
     from hangtight.errors import TotalTimeout as TotalTimeout
@@ -65,6 +66,7 @@ _WHERE = {
     "HangtightError": "errors",
     "IdleTimeout": "errors",
     "LoadTimeout": "errors",
+    "Looping": "errors",
     "QueueTimeout": "errors",
     "SettingsError": "errors",
     "TotalTimeout": "errors",

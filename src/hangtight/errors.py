@@ -6,7 +6,8 @@ HangtightError
 │   ├── LoadTimeout                             load: the model did not load, and showed no progress
 │   ├── FirstTokenTimeout                       first_token, or thinking before the first delta
 │   ├── IdleTimeout                             idle, or thinking after the first delta
-│   └── TotalTimeout                            total, or unstreamed
+│   ├── TotalTimeout                            total, or unstreamed
+│   └── Looping                                 the model said the same again and again
 ├── BudgetSpent                                 the time of a task is spent: the call was not begun
 ├── BackendError                                the model's side broke, not the clock
 │   └── Truncated                               a stream ended without saying that it was the end
@@ -22,6 +23,7 @@ from typing import Any
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hangtight.core.attempts import Attempt
+    from hangtight.intent.findings import Finding
 
 LONGEST_VALUE_SHOWN = 80
 PLAIN = (str, bytes, int, float, type(None))
@@ -87,6 +89,17 @@ class IdleTimeout(GenerationTimeout):
 
 class TotalTimeout(GenerationTimeout):
     """The whole call took too long."""
+
+
+class Looping(GenerationTimeout):
+    """The model said the same again and again, so it was ended before its time was over. `.limit` is `intent`."""
+
+    useful: str = ""
+    """The text without the repeated tail: one copy of what repeats stays."""
+    loop: Finding | None = None
+    """What was seen: `.unit`, `.period`, `.copies`, where it `.start`s, by which `.rule`."""
+    may_fall_back: bool = True
+    """Another model may be asked."""
 
 
 class BudgetSpent(HangtightError):

@@ -29,7 +29,7 @@ def total_of(api: ScriptedApi, **settings: Any) -> float:
     async def main() -> float:
         asked = client(api, **settings)
         await warm(asked)
-        api.scripts = {LIGHT: ["def ", 1.0] * 1000}
+        api.scripts = {LIGHT: ["def ", 3.0] * 1000}
         took, late = await timed(text_of(asked, LIGHT))
         assert late.limit == "total"
         return took

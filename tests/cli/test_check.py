@@ -18,6 +18,11 @@ FINE = {
         1,
     ),
     "empty.yaml": ("", 0),
+    "intent.yaml": (
+        "intent: true\nlimits: {extend_to: 700}\nmodes: {deep: 90, own: {total: 9, extend_to: 18, intent: false}}\n"
+        "models: {m: {intent: {ladder: []}}}\n",
+        7,
+    ),
     "auto.yaml": (
         "limits: {idle: auto, first_token: null}\njournal: {url: off.db, keep: 3}\nlearning: {samples: 50}\n",
         4,

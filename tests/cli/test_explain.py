@@ -153,6 +153,42 @@ def test_it_tells_what_a_call_would_get(call: Call, folder: Path, monkeypatch: p
     }
 
 
+@pytest.mark.real
+def test_intent_has_a_line_and_how_far_it_may_go_a_row(folder: Path) -> None:
+    lines = command(folder, "explain", "--mode", "deep").stdout.splitlines()
+    assert "intent: on (mode deep sets the total), extends total 200 -> 400" in lines
+    [row] = [line.split(maxsplit=2) for line in lines if line.startswith("extend_to ")]
+    assert row == ["extend_to", "400", "2 x total (hangtight.yaml:4)"]
+    told = limits(folder, "--mode", "deep", "--budget", "300")
+    assert told["intent"] == {
+        "on": True,
+        "source": "mode deep sets the total",
+        "shorten": False,
+        "ladder": ["notify", "ask", "fallback", "cut"],
+    }
+    assert told["limits"]["extend_to"]["value"] == 300
+    assert told["limits"]["extend_to"]["overruled"][0] == {"value": 400, "source": "2 x total (hangtight.yaml:4)"}
+
+
+@pytest.mark.real
+def test_intent_that_was_switched_off_says_where(folder: Path) -> None:
+    told = limits(folder, "--model", "qwen3-coder", "--mode", "deep", HANGTIGHT_INTENT="off")["intent"]
+    assert (told["on"], told["source"]) == (False, "HANGTIGHT_INTENT")
+    (folder / "hangtight.yaml").write_text("modes:\n  deep:\n    intent: false\n")
+    assert "intent: off (hangtight.yaml:3)" in command(folder, "explain", "--mode", "deep").stdout.splitlines()
+    assert "intent: off (no mode sets the total)" in command(folder, "explain").stdout.splitlines()
+
+
+def test_inside_a_budget_that_cuts_the_total_the_mode_has_set_it_all_the_same(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    told = explaining.explanation(configure(), Call("m", "deep", None, 45.0, 0)).intent
+    assert told.told == "intent: on (mode deep sets the total), extends nothing"
+    step = explaining.explanation(configure(), Call("m", "deep", "plan", None, 0)).intent
+    assert step.intent.on, "no limit of steps is set here"
+
+
 # -- what was learned -------------------------------------------------------------------------------------------------
 
 

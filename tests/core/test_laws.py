@@ -23,8 +23,10 @@ from hypothesis.stateful import (
 from hangtight.core.facts import (
     Absent,
     Admitted,
+    Advised,
     Asked,
     Broke,
+    Calling,
     Cancelled,
     Closed,
     Contact,
@@ -37,6 +39,7 @@ from hangtight.core.facts import (
     LoadProgress,
     Paused,
     PrefillProgress,
+    Progress,
     Queued,
     Ready,
     Reasoning,
@@ -49,10 +52,14 @@ from hangtight.core.generation import Generation
 from hangtight.core.orders import Cancel, CancelAgain, Order
 from hangtight.core.pauses import PERSON
 from hangtight.core.phases import LEGAL, IllegalFact, Outcome, Phase
+from hangtight.core.silence import Silence
 from hangtight.core.time import FOREVER, NEVER, Instant, Seconds
 from hangtight.core.timers import Clocks, Timer, TotalFrom
+from hangtight.intent.findings import Act, Doing, Finding
 
 SOONEST = 0.25
+SOUND, SUSPECT, LOOP = (Finding(act=act, doing=Doing.CODING) for act in (Act.EXTEND, Act.HOLD, Act.CUT))
+ADVICE = (Advised(SOUND), Advised(SOUND), Advised(SUSPECT), Advised(SUSPECT, shorten=True), Advised(LOOP))
 STARTS = (Phase.WAITING, Phase.WAITING, Phase.WAITING, Phase.LOADING, Phase.QUEUED, Phase.UNSTREAMED)
 OWNERS = ("tool", "child", PERSON)
 PLAIN_FACTS: tuple[Fact, ...] = (
@@ -73,6 +80,8 @@ EVERY_FACT: tuple[Fact, ...] = (
     *ENDS,
     Content(),
     Reasoning(),
+    Calling(),
+    Advised(SOUND),
     Asked(),
     Handed(),
     Paused("tool"),
@@ -99,6 +108,9 @@ def lives(draw: st.DrawFn) -> tuple[Clocks, Phase]:
     clocks = Clocks(
         total=draw(lengths),
         total_from=total_from,
+        extend_to=draw(
+            st.one_of(st.just(Seconds(0.0)), st.just(FOREVER), st.sampled_from([Seconds(13.5), Seconds(30.0)]))
+        ),
         ceiling=draw(lengths),
         cold=cold,
         late=draw(quarters) if total_from is TotalFrom.FIRST_PROGRESS else Seconds(0.0),
@@ -118,9 +130,11 @@ def lives(draw: st.DrawFn) -> tuple[Clocks, Phase]:
 def slots(machine: Generation) -> dict[str, Any]:
     """Everything that a machine knows, as values that can be compared."""
     known: dict[str, Any] = {name: getattr(machine, name) for name in Generation.__slots__}
-    pauses = known.pop("pauses")
+    known |= {name: getattr(machine, name) for name in Silence.__slots__}
+    pauses, deadline = known.pop("pauses"), known.pop("deadline")
     return (
         known
+        | {f"deadline.{name}": getattr(deadline, name) for name in deadline.__slots__}
         | {name: getattr(pauses, name) for name in pauses.__slots__ if name != "_owners"}
         | {"_owners": list(pauses._owners)}
     )
@@ -128,7 +142,7 @@ def slots(machine: Generation) -> dict[str, Any]:
 
 def double(machine: Generation) -> Generation:
     twin = copy.copy(machine)
-    twin.pauses = copy.copy(machine.pauses)
+    twin.pauses, twin.deadline = copy.copy(machine.pauses), copy.copy(machine.deadline)
     twin.pauses._owners = list(machine.pauses._owners)
     return twin
 
@@ -146,7 +160,7 @@ class Lives(RuleBasedStateMachine):
         self.machine = Generation(clocks, self.now, phase=phase)
         self.twin = Generation(clocks, self.now, phase=phase)
         self.clocks = clocks
-        self.held: type[Content] | type[Reasoning] | None = None
+        self.held: type[Progress] | None = None
         self.waiting = False
         self.pauses: list[str] = []
         self.quiet = 0.0
@@ -185,8 +199,8 @@ class Lives(RuleBasedStateMachine):
         self.obey(self.machine.record(fact, self.now))
         self.twin_takes(fact)
         self.model_takes(fact, before, clocks)
-        if self.machine.phase is Phase.CANCELLING is not before:
-            self.arm()  # who ends a generation closes its source then and there
+        if self.machine.phase is Phase.CANCELLING is not before or isinstance(fact, Advised):
+            self.arm()  # who ends a generation closes its source then and there; who brings advice arms anew
         if isinstance(fact, Contact):
             assert self.machine.next_wakeup() == due
         self.no_earlier_than_promised()
@@ -194,7 +208,7 @@ class Lives(RuleBasedStateMachine):
     def twin_takes(self, fact: Fact) -> None:
         """The same through the lane, as the drivers do it: a chunk, then the question that follows it."""
         twin = self.twin
-        if isinstance(fact, Content | Reasoning):
+        if isinstance(fact, Progress):
             self.held = type(fact)
             if type(fact) is twin.lane and twin.waiting:  # a driver has asked for whatever comes
                 twin.longest = max(twin.longest, self.now - twin.since)
@@ -214,7 +228,7 @@ class Lives(RuleBasedStateMachine):
         phase = self.machine.phase
         moved = phase is not before
         match fact:
-            case Content() | Reasoning():
+            case Content() | Reasoning() | Calling():
                 self.quiet, self.waiting = 0.0, False
             case Asked():
                 self.waiting = True
@@ -251,7 +265,8 @@ class Lives(RuleBasedStateMachine):
             assert self.machine.next_wakeup() != NEVER
             for machine in (self.machine, self.twin):
                 orders = machine.wake(self.now)
-                assert len(orders) == 1
+                assert orders
+                assert not any(isinstance(order, Cancel) for order in orders[:-1])
             self.obey(orders)
         self.arm()
 
@@ -269,11 +284,26 @@ class Lives(RuleBasedStateMachine):
     def somebody_asks(self) -> None:
         self.note(Asked())
 
-    @rule(fact=st.sampled_from((Content(), Content(), Reasoning())))
-    def progress_comes_and_the_reader_has_it(self, fact: Content | Reasoning) -> None:
+    @rule(fact=st.sampled_from((Content(), Content(), Reasoning(), Calling())))
+    def progress_comes_and_the_reader_has_it(self, fact: Progress) -> None:
         self.note(fact)
 
-    @rule(facts=st.lists(st.sampled_from((Content(), Reasoning())), max_size=4), length=st.sampled_from((0, 1, 5)))
+    @rule(fact=st.sampled_from(ADVICE))
+    def the_text_says_something(self, fact: Advised) -> None:
+        lives, cancelled = self.machine.outcome is None, self.cancelled
+        length = self.machine.due(Timer.TOTAL)
+        self.note(fact)
+        if fact.finding.act is not Act.CUT:
+            assert self.cancelled == cancelled, "suspicion alone never ends a generation"
+            assert (self.machine.outcome is None) == lives
+            assert self.machine.due(Timer.TOTAL) <= length, "nothing is given before it is needed"
+        elif lives and self.machine.phase is not Phase.ENDED:
+            assert self.machine.outcome in (Outcome.LOOPING, Outcome.FINISHED)
+
+    @rule(
+        facts=st.lists(st.sampled_from((Content(), Reasoning(), Calling())), max_size=4),
+        length=st.sampled_from((0, 1, 5)),
+    )
     def progress_flows(self, facts: list[Fact], length: int) -> None:
         for fact in facts:
             self.time_passes(length)
@@ -341,6 +371,7 @@ class Lives(RuleBasedStateMachine):
         assert (machine.outcome is None) == (machine.phase not in (Phase.CANCELLING, Phase.ENDED))
         assert (machine.outcome is None) == (machine.ended_at is None)
         assert (machine.broken is not None) == (machine.outcome is Outcome.TIMEOUT)
+        assert (machine.looped is not None) == (machine.outcome is Outcome.LOOPING)
 
     @invariant()
     def the_alarm_never_has_to_be_pulled_forward(self) -> None:
@@ -411,7 +442,15 @@ class Lives(RuleBasedStateMachine):
     def total_is_never_longer_than_given_and_the_allowance(self) -> None:
         self.load_was_seen |= self.machine.clocks.total_from is TotalFrom.READY
         if self.machine.outcome is None and not self.load_was_seen and PERSON not in self.pauses:
-            assert self.now < 8.0 + self.clocks.late + self.clocks.total + self.by_person
+            most = max(self.clocks.total, self.clocks.extend_to)
+            assert self.now < 8.0 + self.clocks.late + most + self.by_person
+
+    @invariant()
+    def what_may_be_stuck_has_no_more_than_it_was_promised(self) -> None:
+        deadline = self.machine.deadline
+        assert deadline.moved <= max(0.0, self.clocks.extend_to - self.clocks.total)
+        if deadline.advice.act is Act.HOLD and self.machine.outcome is None:
+            assert deadline.moved == 0.0
 
 
 def test_no_history_breaks_a_law() -> None:
@@ -440,7 +479,7 @@ def test_the_table_has_a_row_for_each_phase_and_knows_no_strange_facts() -> None
 
 
 def test_whatever_lives_can_be_asked_be_paused_be_stopped_and_end() -> None:
-    always = {Asked, Handed, Contact, Paused, Resumed, Slept, Closed, Broke, Left, Cancelled}
+    always = {Asked, Handed, Contact, Advised, Paused, Resumed, Slept, Closed, Broke, Left, Cancelled}
     assert all(always <= set(row) for phase, row in LEGAL.items() if phase is not Phase.ENDED)
     assert LEGAL[Phase.ENDED] == {}
 
@@ -476,5 +515,5 @@ def test_asking_and_hearing_without_ceremony_is_what_record_does(phase: Phase, w
     quick.heard(Instant(5.0))
     plain.record(Asked(), Instant(7.0))
     quick.asked(Instant(7.0))
-    quick._open_lane()
+    quick._set_lane()
     assert slots(plain) == slots(quick)

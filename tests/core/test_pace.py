@@ -46,6 +46,7 @@ NOTHING = None, None, None
 ANSWERED = [
     ("finished", "", (F, G, T)),
     ("unfinished", "", (F, G, T)),
+    ("looping", "", (F, CUT_G, None)),
     ("truncated", "", (F, CUT_G, CUT_T)),
     ("failed", "", (F, CUT_G, CUT_T)),
     ("left", "", (F, CUT_G, CUT_T)),
@@ -63,6 +64,7 @@ ANSWERED = [
 SILENT = [
     ("finished", "", (None, None, T)),
     ("unfinished", "", (None, None, T)),
+    ("looping", "", ((60.0, WAITED), None, None)),
     ("truncated", "", BEFORE_THE_FIRST),
     ("failed", "", BEFORE_THE_FIRST),
     ("left", "", BEFORE_THE_FIRST),

@@ -8,16 +8,22 @@ from typing import Any
 
 import pytest
 
-from hangtight.core.facts import Content, PrefillProgress, Reasoning
+from hangtight.core.facts import Calling, Content, PrefillProgress, Reasoning
 from hangtight.dialects.pieces import CONTACT, Piece, Reader, Undecided, model_of, reader_for
 
 FINISH: Piece = (None, "", True)
-CALL: Piece = (Content, "", False)
-THOUGHT: Piece = (Reasoning, "", False)
+UNSEEN: Piece = (Content, "", False)
+NAMED: Piece = (Calling, "", False)
+SECRET: Piece = (Reasoning, "", False)
+THOUGHT: Piece = (Reasoning, "Hm", False)
 
 
 def said(text: str) -> Piece:
     return Content, text, False
+
+
+def called(arguments: str) -> Piece:
+    return Calling, arguments, False
 
 
 def read(*chunks: Any) -> list[Piece]:
@@ -47,8 +53,12 @@ CHAT = (
     (chat({"reasoning_content": "Hm"}), THOUGHT),
     (chat({"reasoning": "Hm"}), THOUGHT),
     (chat({"content": "Hi"}), said("Hi")),
-    (chat({"tool_calls": [{"index": 0, "function": {"arguments": "{"}}]}), CALL),
-    (chat({"refusal": "No"}), CALL),
+    (chat({"reasoning": {"odd": 1}}), SECRET),
+    (chat({"tool_calls": [{"index": 0, "id": "c", "type": "function", "function": {"name": "f"}}]}), NAMED),
+    (chat({"tool_calls": [{"index": 0, "function": {"arguments": "{"}}]}), called("{")),
+    (chat({"tool_calls": [{"index": 0, "id": "c", "custom": {"name": "f", "input": "x"}}]}), called("x")),
+    (chat({"function_call": {"arguments": "{"}}), called("{")),
+    (chat({"refusal": "No"}), UNSEEN),
     (chat({}), CONTACT),
     (chat({}, ""), CONTACT),
     (chat({"content": "!"}, "stop"), (Content, "!", True)),
@@ -78,7 +88,31 @@ def test_with_several_choices_the_text_is_that_of_the_first_and_the_end_is_that_
         return {"choices": [{"index": index, "delta": {"content": text}, "finish_reason": reason}]}
 
     chunks = [chunk(0, "a"), chunk(1, "b"), chunk(0, "c", "stop"), chunk(1, "d"), chunk(1, "", "stop")]
-    assert read(*chunks) == [said("a"), CALL, said("c"), CALL, FINISH]
+    assert read(*chunks) == [said("a"), UNSEEN, said("c"), UNSEEN, FINISH]
+
+
+def test_with_several_choices_in_a_chunk_the_text_is_of_the_kind_that_the_first_has() -> None:
+    def chunk(*deltas: dict[str, Any]) -> dict[str, Any]:
+        return {"choices": [{"index": index, "delta": delta} for index, delta in enumerate(deltas)]}
+
+    answer, thought = {"content": "a"}, {"reasoning_content": "Hm"}
+    call = {"tool_calls": [{"index": 0, "function": {"arguments": "{"}}]}
+    assert read(chunk(answer, thought), chunk(thought, answer)) == [said("a"), THOUGHT]
+    assert read(chunk(call, answer), chunk({}, answer), chunk({}, {})) == [called("{"), UNSEEN, CONTACT]
+
+
+def test_the_arguments_of_parallel_calls_come_one_behind_the_other_as_json_where_they_are_objects() -> None:
+    calls: list[Any] = [{"index": 0, "function": {"arguments": "{}"}}, {"function": {"arguments": {"ü": 1}}}, None, 7]
+    assert read(chat({"tool_calls": calls})) == [called('{}{"ü": 1}')]
+    assert read(chat({"tool_calls": "odd"})) == [NAMED]
+    assert read(chat({"content": "Hi", "tool_calls": calls}), chat({"content": "Hi"})) == [said("Hi"), said("Hi")]
+
+
+def test_arguments_that_cannot_be_written_as_json_are_a_call_all_the_same() -> None:
+    endless: list[Any] = []
+    endless.append(endless)
+    for odd in (endless, object(), {(): 1}):
+        assert read(chat({"tool_calls": [{"index": 0, "function": {"arguments": odd}}]})) == [NAMED]
 
 
 def event(kind: str, **fields: Any) -> dict[str, Any]:
@@ -90,11 +124,18 @@ RESPONSES = (
     (event("output_item.added", output_index=0, item={"type": "reasoning", "id": "i", "summary": []}), CONTACT),
     (event("reasoning_text.delta", delta="Hm"), THOUGHT),
     (event("reasoning_summary_text.delta", delta="Hm"), THOUGHT),
-    (event("output_item.done", output_index=0, item={"type": "reasoning", "id": "i", "summary": []}), THOUGHT),
+    (event("output_item.done", output_index=0, item={"type": "reasoning", "id": "i", "summary": []}), SECRET),
     (event("output_text.delta", delta="Hi"), said("Hi")),
     (event("output_text.delta", delta=""), CONTACT),
-    (event("refusal.delta", delta="No"), CALL),
-    (event("function_call_arguments.delta", delta="{"), CALL),
+    (event("refusal.delta", delta="No"), UNSEEN),
+    (event("output_item.added", output_index=1, item={"type": "function_call", "name": "f", "arguments": ""}), NAMED),
+    (event("function_call_arguments.delta", delta="{"), called("{")),
+    (event("custom_tool_call_input.delta", delta="x"), called("x")),
+    (event("mcp_call_arguments.delta", delta="{"), called("{")),
+    (event("code_interpreter_call_code.delta", delta="1+1"), called("1+1")),
+    (event("shell_call_command.delta", delta="ls"), called("ls")),
+    (event("shell_call_output_content.delta", delta={"stdout": "a"}), UNSEEN),
+    (event("output_item.added", output_index=2, item={"type": "web_search_call", "id": "w"}), UNSEEN),
     (event("output_text.done", text="Hi"), CONTACT),
     (event("web_search_call.searching", item_id="w"), CONTACT),
     (event("completed", response={"id": "r", "status": "completed"}), FINISH),
@@ -118,13 +159,24 @@ MESSAGES: tuple[tuple[dict[str, Any], Piece], ...] = (
     ({"type": "message_start", "message": {"id": "m", "role": "assistant", "content": []}}, CONTACT),
     ({"type": "content_block_start", "index": 0, "content_block": {"type": "thinking", "thinking": ""}}, CONTACT),
     ({"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": "Hm"}}, THOUGHT),
+    ({"type": "content_block_delta", "index": 0, "delta": {"type": "signature_delta", "signature": "Eq"}}, SECRET),
     ({"type": "content_block_stop", "index": 0}, CONTACT),
     ({"type": "content_block_start", "index": 1, "content_block": {"type": "text", "text": ""}}, CONTACT),
     ({"type": "content_block_delta", "index": 1, "delta": {"type": "text_delta", "text": "Hi"}}, said("Hi")),
-    ({"type": "content_block_start", "index": 2, "content_block": {"type": "tool_use", "name": "f"}}, CALL),
+    ({"type": "content_block_start", "index": 2, "content_block": {"type": "redacted_thinking"}}, SECRET),
+    ({"type": "content_block_start", "index": 2, "content_block": {"type": "tool_use", "name": "f"}}, NAMED),
+    (
+        {"type": "content_block_start", "index": 2, "content_block": {"type": "tool_use", "input": {"a": 1}}},
+        called('{"a": 1}'),
+    ),
+    ({"type": "content_block_start", "index": 2, "content_block": {"type": "server_tool_use", "input": {}}}, NAMED),
+    ({"type": "content_block_start", "index": 2, "content_block": {"type": "web_search_tool_result"}}, UNSEEN),
     ({"type": "content_block_delta", "index": 2, "delta": {"type": "input_json_delta", "partial_json": ""}}, CONTACT),
-    ({"type": "content_block_delta", "index": 2, "delta": {"type": "input_json_delta", "partial_json": "{"}}, CALL),
-    ({"type": "content_block_delta", "index": 2, "delta": {"type": "made_up_delta", "new": 1}}, CALL),
+    (
+        {"type": "content_block_delta", "index": 2, "delta": {"type": "input_json_delta", "partial_json": "{"}},
+        called("{"),
+    ),
+    ({"type": "content_block_delta", "index": 2, "delta": {"type": "made_up_delta", "new": 1}}, UNSEEN),
     ({"type": "ping"}, CONTACT),
     ({"type": "message_delta", "delta": {"stop_reason": None}, "usage": {"output_tokens": 1}}, CONTACT),
     ({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 9}}, FINISH),
@@ -147,7 +199,8 @@ def test_events_of_messages_as_dicts_and_as_objects_of_many_types() -> None:
 HELPERS = (
     ({"type": "text", "text": "Hi", "snapshot": "Hi"}, said("Hi")),
     ({"type": "thinking", "thinking": "Hm", "snapshot": "Hm"}, THOUGHT),
-    ({"type": "input_json", "partial_json": "{", "snapshot": {}}, CALL),
+    ({"type": "signature", "signature": "Eq", "snapshot": "Eq"}, SECRET),
+    ({"type": "input_json", "partial_json": "{", "snapshot": {}}, called("{")),
 )
 
 
@@ -171,17 +224,30 @@ def test_helper_events_alone_are_the_content_and_promise_no_end() -> None:
     assert not reader.says_finish
 
 
+OLLAMAS_CALLS = [
+    {"function": {"name": "f", "arguments": {"city": "Köln", "days": 2}}},
+    {"function": {"name": "g", "arguments": {}}},
+]
+
+
 def test_ollamas_chunks_as_dicts_and_as_objects() -> None:
     ollama = pytest.importorskip("ollama")
     chunks: list[dict[str, Any]] = [
         {"message": {"role": "assistant", "content": "", "thinking": "Hm"}, "done": False},
         {"message": {"role": "assistant", "content": "Hi"}, "done": False},
+        {"message": {"role": "assistant", "tool_calls": OLLAMAS_CALLS}, "done": False},
         {"message": {"role": "assistant", "content": ""}, "done": True, "done_reason": "stop"},
     ]
     for stream in (chunks, [ollama.ChatResponse(**chunk) for chunk in chunks]):
         pieces, reader = pieces_and_reader(*stream)
-        assert pieces == [THOUGHT, said("Hi"), FINISH]
+        assert pieces == [THOUGHT, said("Hi"), called('{"city": "Köln", "days": 2}'), FINISH]
         assert (reader.shows_mark, reader.marked) == (True, True)
+
+
+def test_the_thinking_of_ollamas_generate_as_dicts_and_as_objects() -> None:
+    ollama = pytest.importorskip("ollama")
+    chunk = {"response": "", "thinking": "Hm", "done": False}
+    assert read(chunk) == read(ollama.GenerateResponse(**chunk)) == [THOUGHT]
 
 
 @pytest.mark.parametrize(
@@ -190,7 +256,7 @@ def test_ollamas_chunks_as_dicts_and_as_objects() -> None:
 def test_a_chunk_of_no_shape_that_we_know_is_believed_to_be_content(chunk: object) -> None:
     reader = reader_for(chunk)
     assert reader.type is Undecided
-    assert reader.read(chunk) == CALL
+    assert reader.read(chunk) == UNSEEN
     assert not reader.says_finish
 
 
@@ -206,19 +272,25 @@ def test_a_character_cut_by_the_border_of_a_chunk_is_one_character() -> None:
 
 
 @pytest.mark.parametrize("value", ["x", 3, -1, True, [], [[]], [3], ["x"], {}, {"a": 1}, [{"index": "0"}], [None]])
-@pytest.mark.parametrize("chunk", [CHAT[4][0], RESPONSES[5][0], MESSAGES[5][0], MESSAGES[1][0], MESSAGES[12][0]])
+@pytest.mark.parametrize("chunk", [chunk for chunk, _ in (*CHAT, *RESPONSES, *MESSAGES)])
 def test_no_reader_minds_what_a_field_holds(chunk: dict[str, Any], value: object) -> None:
     reader = reader_for(chunk)
     for name in chunk:
         reader.read({**chunk, name: value})
     text = json.dumps(chunk)
-    for inner in ('"Hi"', "0", "null", '"text_delta"', '"thinking"', '"end_turn"'):
-        reader.read(json.loads(text.replace(f": {inner}", f": {json.dumps(value)}")))
+    for inner in ('"Hi"', '"Hm"', '"{"', "0", "null", '"text_delta"', '"thinking"', '"tool_use"', '"end_turn"'):
+        assert isinstance(reader.read(json.loads(text.replace(f": {inner}", f": {json.dumps(value)}")))[1], str)
 
 
 def test_the_model_is_told_where_a_chunk_names_it() -> None:
     assert model_of({"model": "m"}) == model_of(SimpleNamespace(model="m")) == "m"
     assert model_of({"model": ""}) is model_of({"model": 3}) is model_of("text") is None
+
+
+PARALLEL: list[Any] = [
+    {"name": None, "args": args, "id": None, "index": index} for index, args in enumerate(("{}", "[]"))
+]
+THE_SAME = {"tool_calls": [{"index": 0, "function": {"arguments": "{}"}}]}
 
 
 def test_chunks_of_langchain_are_read() -> None:
@@ -229,12 +301,15 @@ def test_chunks_of_langchain_are_read() -> None:
         (AIMessageChunk(content="hi"), (Content, "hi", False)),
         (AIMessageChunk(content=""), (None, "", False)),
         (AIMessageChunk(content=[{"type": "text", "text": "ho"}]), (Content, "ho", False)),
-        (AIMessageChunk(content=[{"type": "thinking", "thinking": "hm"}]), (Reasoning, "", False)),
-        (AIMessageChunk(content="", additional_kwargs={"reasoning_content": "hm"}), (Reasoning, "", False)),
-        (
-            AIMessageChunk(content="", tool_call_chunks=[{"name": "f", "args": "{", "id": "1", "index": 0}]),
-            (Content, "", False),
-        ),
+        (AIMessageChunk(content=[{"type": "thinking", "thinking": "Hm"}]), THOUGHT),
+        (AIMessageChunk(content=[{"type": "thinking", "signature": "Eq"}]), SECRET),
+        (AIMessageChunk(content=[{"type": "reasoning", "reasoning": "Hm"}]), THOUGHT),
+        (AIMessageChunk(content=[{"type": "reasoning", "summary": [{"type": "summary_text", "text": "Hm"}]}]), THOUGHT),
+        (AIMessageChunk(content="", additional_kwargs={"reasoning_content": "Hm"}), THOUGHT),
+        (AIMessageChunk(content="", tool_call_chunks=[{"name": "f", "args": None, "id": "1", "index": 0}]), NAMED),
+        (AIMessageChunk(content="", tool_call_chunks=PARALLEL, additional_kwargs=THE_SAME), called("{}[]")),
+        (AIMessageChunk(content="", additional_kwargs=THE_SAME), called("{}")),
+        (AIMessageChunk(content="", additional_kwargs={"function_call": {"arguments": "{"}}), called("{")),
         (AIMessageChunk(content="", response_metadata={"finish_reason": "stop"}), (None, "", True)),
     ]
     assert [reader.read(chunk) for chunk, _ in told] == [piece for _, piece in told]

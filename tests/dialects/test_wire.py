@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hangtight.core.facts import Content, End, PrefillProgress, Reasoning
+from hangtight.core.facts import Calling, Content, End, PrefillProgress, Reasoning
 from hangtight.dialects import quick
 from hangtight.dialects.dialect import Dialect, Unfit, dialect_for
 from hangtight.dialects.quick import loader
@@ -23,8 +23,10 @@ from hangtight.dialects.sse import EVENT_LIMIT, EventTooLarge
 from hangtight.dialects.wire import Wire
 
 FINISH: Piece = (None, "", True)
-CALL: Piece = (Content, "", False)
-THOUGHT: Piece = (Reasoning, "", False)
+NAMED: Piece = (Calling, "", False)
+UNSEEN: Piece = (Content, "", False)
+SECRET: Piece = (Reasoning, "", False)
+THOUGHT: Piece = (Reasoning, "Hm", False)
 PREFILL: Piece = (PrefillProgress, "", False)
 
 PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/api/chat", "/api/generate")
@@ -32,6 +34,10 @@ PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messag
 
 def said(text: str) -> Piece:
     return Content, text, False
+
+
+def called(arguments: str) -> Piece:
+    return Calling, arguments, False
 
 
 def of(path: str) -> Dialect:
@@ -73,7 +79,7 @@ data: {"choices":[],"created":1760000000,"id":"chatcmpl-T2","model":"qwen3-4b","
 data: [DONE]
 
 """,
-    [PREFILL, THOUGHT, said("Grü"), said("ße\n"), CALL, CALL, FINISH],
+    [PREFILL, THOUGHT, said("Grü"), said("ße\n"), NAMED, called("{}"), FINISH],
     {
         "id": "chatcmpl-T2",
         "object": "chat.completion",
@@ -111,7 +117,7 @@ data: {"id":"cmpl-8","object":"text_completion","created":1760000000,"model":"m"
 data: [DONE]
 
 """,
-    [said("a"), (Content, "", False), (Content, "b", True)],
+    [said("a"), UNSEEN, (Content, "b", True)],
     {
         "id": "cmpl-8",
         "object": "text_completion",
@@ -165,7 +171,7 @@ event: response.completed
 data: {"type":"response.completed","sequence_number":8,"response":{"id":"resp_1","object":"response","status":"completed","output":[{"id":"msg_1","type":"message","content":[{"type":"output_text","text":"Hi","annotations":[]}]}],"usage":{"total_tokens":3}}}
 
 """,
-    [THOUGHT, said("Hi"), CALL, CALL, FINISH],
+    [THOUGHT, said("Hi"), NAMED, called("{}"), FINISH],
     {
         "id": "resp_1",
         "object": "response",
@@ -234,7 +240,17 @@ event: message_stop
 data: {"type":"message_stop"}
 
 """,
-    [THOUGHT, THOUGHT, said("Hel"), said("lo"), CALL, CALL, CALL, CALL, FINISH],
+    [
+        THOUGHT,
+        SECRET,
+        said("Hel"),
+        said("lo"),
+        UNSEEN,
+        NAMED,
+        called('{"city": "Ro'),
+        called('me"}'),
+        FINISH,
+    ],
     {
         "id": "msg_01",
         "type": "message",
@@ -256,10 +272,10 @@ OLLAMA_CHAT = Recorded(
     b"""{"model":"q","created_at":"2026-01-01T00:00:00Z","message":{"role":"assistant","content":"","thinking":"Hm"},"done":false}
 {"model":"q","created_at":"2026-01-01T00:00:01Z","message":{"role":"assistant","content":"Hel"},"done":false}
 {"model":"q","created_at":"2026-01-01T00:00:02Z","message":{"role":"assistant","content":"lo"},"done":false}
-{"model":"q","created_at":"2026-01-01T00:00:03Z","message":{"role":"assistant","content":"","tool_calls":[{"function":{"name":"f","arguments":{}}}]},"done":false}
+{"model":"q","created_at":"2026-01-01T00:00:03Z","message":{"role":"assistant","content":"","tool_calls":[{"function":{"name":"f","arguments":{"n":1}}}]},"done":false}
 {"model":"q","created_at":"2026-01-01T00:00:04Z","message":{"role":"assistant","content":""},"done":true,"done_reason":"stop","total_duration":5,"eval_count":4}
 """,
-    [THOUGHT, said("Hel"), said("lo"), CALL, FINISH],
+    [THOUGHT, said("Hel"), said("lo"), called('{"n": 1}'), FINISH],
     {
         "model": "q",
         "created_at": "2026-01-01T00:00:04Z",
@@ -267,7 +283,7 @@ OLLAMA_CHAT = Recorded(
             "role": "assistant",
             "content": "Hello",
             "thinking": "Hm",
-            "tool_calls": [{"function": {"name": "f", "arguments": {}}}],
+            "tool_calls": [{"function": {"name": "f", "arguments": {"n": 1}}}],
         },
         "done": True,
         "done_reason": "stop",
@@ -428,7 +444,7 @@ def test_json_of_any_form_is_read_without_an_error(path: str, chunks: list[tuple
         pieces = wire.feed(event)
         assert pieces == alone.feed(event)
         for piece in pieces:
-            assert piece[0] in (Content, Reasoning, PrefillProgress, None)
+            assert piece[0] in (Content, Reasoning, Calling, PrefillProgress, None)
             assert isinstance(piece[1], str)
             assert isinstance(piece[2], bool)
     assert (wire.marked, wire.finished, wire.refusal) == (alone.marked, alone.finished, alone.refusal)
@@ -437,6 +453,28 @@ def test_json_of_any_form_is_read_without_an_error(path: str, chunks: list[tuple
         json.dumps(wire.refusal.body)
     with contextlib.suppress(Unfit):
         json.dumps(assembly.answer())
+
+
+TEXTS = st.sampled_from(("x", "", None))
+FUNCTIONS = st.fixed_dictionaries({}, optional={"arguments": TEXTS | st.just({"a": 1}), "input": TEXTS, "name": TEXTS})
+STEADY_CALLS = st.fixed_dictionaries({"function": FUNCTIONS}, optional={"custom": FUNCTIONS | st.none(), "id": TEXTS})
+STEADY_DELTAS = st.fixed_dictionaries(
+    {},
+    optional={
+        **dict.fromkeys(("content", "reasoning", "reasoning_content", "refusal", "function_call"), TEXTS),
+        "tool_calls": st.lists(STEADY_CALLS, max_size=2) | st.none(),
+    },
+)
+
+
+@given(delta=STEADY_DELTAS)
+@example(delta={"reasoning_content": "", "reasoning": "x"})
+@example(delta={"tool_calls": [{"function": {"arguments": "x"}}, {"function": {"arguments": "x"}}]})
+def test_what_is_read_quickly_is_what_the_reader_of_the_dialect_reads(delta: dict[str, Any]) -> None:
+    chunk = {"choices": [{"index": 0, "delta": delta}]}
+    steady = quick.steady_for("openai-chat")
+    piece = steady(json.dumps(chunk)) if steady is not None else None
+    assert piece in (None, of("/v1/chat/completions").reader().read(chunk))
 
 
 SHARDS = st.lists(

@@ -138,7 +138,7 @@ def test_heartbeat_and_step_timeout_and_default_mode_hold_for_a_call(
     text = "heartbeat: 10\nstep_timeout: 70\ndefault_mode: slow\nmodes: {slow: {total: 200}}\n"
     with project(tmp_path, monkeypatch, hangtight_yaml=text):
         assert beats(25) == [10, 20]
-        assert late(Tokens(1000)).waited == 200
+        assert late(Tokens(1000, every=2.0)).waited == 200
 
         async def main() -> float:
             with hangtight.budget(1000) as task, task.step("a"), pytest.raises(hangtight.TotalTimeout) as caught:

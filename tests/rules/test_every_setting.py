@@ -12,6 +12,7 @@ from typing import Annotated, Any, get_args, get_origin
 import pytest
 from pydantic import BaseModel
 
+from hangtight.core.intents import OFF, Intent
 from hangtight.core.limits import AUTO, LEARNABLE
 from hangtight.core.resolve import resolve
 from hangtight.rules.keys import KEYS
@@ -69,6 +70,19 @@ def a_heartbeat(path: str) -> Effect:
             assert values(place.load())["heartbeat"].value == seconds
 
     return effect
+
+
+def an_intent(path: str, text: str, meant: Intent) -> Effect:
+    def effect(place: Place, file: str) -> None:
+        place.write(file, written(path, text))
+        assert place.load().intent("own" if path.startswith("modes") else None, "m") == (meant, f"{file}:1")
+        place.write(file, written(path.rpartition(".")[0], "false"))
+        assert place.load().intent("own" if path.startswith("modes") else None, "m") == (OFF, f"{file}:1")
+
+    return effect
+
+
+INTENTS = {"shorten": ("true", Intent(shorten=True)), "ladder": ("[notify, cut]", Intent(ladder=("notify", "cut")))}
 
 
 def default_mode(place: Place, file: str) -> None:
@@ -155,6 +169,9 @@ EFFECTS: dict[str, Effect] = {
     **{f"modes.*.{name}": a_limit(f"modes.own.{name}", name, mode="own") for name in LIMITS},
     **{f"models.*.limits.{name}": a_limit(f"models.m.limits.{name}", name, mode=None) for name in LIMITS},
     **{f"learning.floors.{name}": a_floor(name) for name in LEARNABLE},
+    **{f"intent.{name}": an_intent(f"intent.{name}", *said) for name, said in INTENTS.items()},
+    **{f"modes.*.intent.{name}": an_intent(f"modes.own.intent.{name}", *said) for name, said in INTENTS.items()},
+    **{f"models.*.intent.{name}": an_intent(f"models.m.intent.{name}", *said) for name, said in INTENTS.items()},
     "heartbeat": a_heartbeat("heartbeat"),
     "models.*.heartbeat": a_heartbeat("models.m.heartbeat"),
     "default_mode": default_mode,
@@ -194,6 +211,7 @@ VARIABLES: dict[str, tuple[str, Callable[[Place], object], object]] = {
     "HANGTIGHT_TOTAL": ("7", lambda place: values(place.load())["total"].value, 7),
     "HANGTIGHT_HEARTBEAT": ("7", lambda place: values(place.load())["heartbeat"].value, 7),
     "OLLAMA_HEARTBEAT_INTERVAL": ("7", lambda place: values(place.load())["heartbeat"].value, 7),
+    "HANGTIGHT_INTENT": ("off", lambda place: place.load().intent(None, "m"), (OFF, "HANGTIGHT_INTENT")),
     "HANGTIGHT_MODE": ("fast", lambda place: values(place.load())["total"].value, 30),
     "HANGTIGHT_STEP_TIMEOUT": ("7", lambda place: values(place.load(), in_step=True)["total"].value, 7),
     "HANGTIGHT_JOURNAL": ("off", lambda place: place.load().journal, "off"),

@@ -142,7 +142,7 @@ def test_where_nothing_is_streamed_every_kind_of_silence_is_the_same(fault: str)
     assert _sent(steps) == b""
 
 
-@pytest.mark.parametrize("item", ["runaway", "loop", "drift"])
+@pytest.mark.parametrize("item", ["runaway", "loop", "drift", "healthy-table", "healthy-code"])
 @pytest.mark.parametrize("plan", [_plan, _whole])
 def test_endless_answers_do_not_end(plan: Plan, item: str) -> None:
     assert _made(list(islice(plan(item), 10_000))) > 4000

@@ -50,8 +50,17 @@ def test_prefill_progress_is_sent_only_to_who_asks_unless_it_says_always() -> No
     assert Script.read("m").start.progress == "no"
 
 
-@pytest.mark.parametrize(("item", "text"), [("runaway", "words"), ("loop", "loop"), ("drift", "drift")])
-def test_three_items_make_an_answer_endless(item: str, text: str) -> None:
+@pytest.mark.parametrize(
+    ("item", "text"),
+    [
+        ("runaway", "words"),
+        ("loop", "loop"),
+        ("drift", "drift"),
+        ("healthy-table", "table"),
+        ("healthy-code", "code"),
+    ],
+)
+def test_five_items_make_an_answer_endless(item: str, text: str) -> None:
     answer = Script.read(f"m,{item}").answer
     assert answer.endless
     assert answer.text == text
@@ -107,6 +116,11 @@ def test_values_that_make_no_sense_are_refused(item: str) -> None:
     [
         "mute=1,pings=2",
         "loop,drift",
+        "loop,healthy-table",
+        "healthy-code,healthy-table",
+        "runaway,healthy-code",
+        "tool,healthy-code",
+        "tokens=5,healthy-table",
         "tool,runaway",
         "tokens=5,loop",
         "mute=1,mute=1",

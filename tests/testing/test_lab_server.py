@@ -173,7 +173,7 @@ def test_reasoning_comes_before_the_answer_in_a_field_of_its_own(lab: Lab) -> No
 
 
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("item", ["runaway", "loop", "drift"])
+@pytest.mark.parametrize("item", ["runaway", "loop", "drift", "healthy-table", "healthy-code"])
 def test_endless_answers_go_on_while_the_client_stays(lab: Lab, path: str, item: str) -> None:
     with ask(lab, item, path):
         lab.when(f"{FAST},{item}", lambda counts: counts.tokens > 200)

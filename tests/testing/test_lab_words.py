@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 from itertools import islice, pairwise
 
 import pytest
 
 from hangtight.testing.lab import text_of
-from hangtight.testing.lab.script import Answer
+from hangtight.testing.lab.script import Answer, Saying
 from hangtight.testing.lab.words import DRIFT, LOOP, Token, arguments, called_with, of_choice, ranked, tokens
 
 
@@ -37,6 +39,34 @@ def test_a_drifting_loop_changes_only_its_numbers() -> None:
     one, two = said[:size], said[size:]
     assert one != two
     assert [a for a, b in zip(one, two, strict=True) if a == b] == [t + " " for t in DRIFT if "{" not in t]
+
+
+@pytest.mark.parametrize(("text", "unit"), [("table", "\n"), ("code", "\n\n\n")])
+def test_a_healthy_answer_without_end_never_says_the_same_part_twice(text: Saying, unit: str) -> None:
+    said = _first(Answer(text=text, endless=True), 30_000)
+    assert all(said)
+    assert said == _first(Answer(text=text, endless=True), 30_000)
+    parts = "".join(said).split(unit)[:-1]
+    assert len("".join(parts)) > 100_000
+    assert len({re.sub("[0-9]", "", part) for part in parts}) == len(parts)
+
+
+def test_a_healthy_table_is_one_and_its_numbers_count_nothing() -> None:
+    rows = "".join(_first(Answer(text="table", endless=True), 1400)).splitlines()
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    assert {len(row) for row in cells} == {5}
+    assert set("".join(cells[1])) == {":", "-"}
+    for column in (2, 3):
+        numbers = [float(row[column].removesuffix("m")) for row in cells[2:]]
+        steps = [round(after - before, 2) for before, after in pairwise(numbers)]
+        assert len(set(steps)) > len(steps) // 2
+
+
+def test_healthy_code_is_python_whose_functions_have_names_of_their_own() -> None:
+    text = "".join(_first(Answer(text="code", endless=True), 28 * 200))
+    assert text.startswith("```python\n")
+    functions = [each for each in ast.parse(text.removeprefix("```python\n")).body if isinstance(each, ast.FunctionDef)]
+    assert len({function.name for function in functions}) == len(functions) == 199
 
 
 def test_endless_answers_have_no_last_token() -> None:

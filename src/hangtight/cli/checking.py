@@ -16,8 +16,6 @@ from hangtight.rules.errors import Problem, SettingsErrors, shown
 from hangtight.rules.loading import check
 from hangtight.rules.settings import Settings
 
-DERIVED = "extend_to"
-"""Nobody writes it: it comes with a total."""
 LONGEST_NUMBER = 10**15
 
 
@@ -58,11 +56,11 @@ def count(settings: Settings) -> int:
     """How many things are set."""
     layers = [*settings.below, *(layer for mode in settings.modes.values() for layer in mode.layers)]
     layers += [layer for model in settings.models.values() for layer in model.layers]
-    models = [(model.fallback, model.proxy, model.reasons) for model in settings.models.values()]
+    models = [(model.fallback, model.proxy, model.reasons, model.intent) for model in settings.models.values()]
     return (
         sum(map(_written, layers))
         + sum(fact is not None for facts in models for fact in facts)
-        + sum(bool(mode.models) for mode in settings.modes.values())
+        + sum(bool(mode.models) + (mode.intent is not None) for mode in settings.modes.values())
         + len(settings.priorities)
         + sum(name != "priorities" for name in settings.places)
     )
@@ -70,7 +68,7 @@ def count(settings: Settings) -> int:
 
 def _written(layer: Layer) -> int:
     """How many limits of it stand in a file."""
-    return sum(name in layer.sources for name in layer.values if name != DERIVED)
+    return sum(name in layer.sources for name in layer.values)
 
 
 def _object(file: str, problems: tuple[Problem, ...], remarks: tuple[str, ...]) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from hangtight.cli.journals import quiet_logs, without_password
 from hangtight.cli.printing import Cell, Column, has_colours, line_of, put_json, put_lines, table, width
 from hangtight.cli.process import OK
 from hangtight.cli.settings import USAGE, fail, use
-from hangtight.core.explaining import Explained, allowances, explained, number
+from hangtight.core.explaining import Explained, allowances, explained, intended, number
+from hangtight.core.intents import Intent, meant
 from hangtight.core.layers import Situation
 from hangtight.core.limits import AUTO
 from hangtight.core.resolve import resolve
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 PATIENCE = 1.0
 """Seconds for which the history is waited for, where something is learned from it."""
-UNUSED = ("extend_to",)
-"""Does nothing yet: in JSON only."""
 INDENT = "  "
 
 
@@ -42,12 +41,21 @@ class Call(NamedTuple):
     prompt_tokens: int
 
 
+class Intended(NamedTuple):
+    """What intent may do to it."""
+
+    intent: Intent
+    source: str
+    told: str
+
+
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """All that is told about it."""
 
     mode: str | None
     limits: tuple[Explained, ...]
+    intent: Intended
     allowances: tuple[str, ...]
     remarks: tuple[str, ...]
 
@@ -88,7 +96,9 @@ def explanation(settings: Settings, call: Call, config: str | None = None) -> Ex
         f"{each.name} is auto, and not learned yet: that takes {wanted} calls" for each in limits if _waits(each)
     ]
     remarks = (*settings.remarks, *(missing or unknown))
-    return Explanation(mode, limits, allowances(resolved, situation), remarks)
+    said = meant(settings.intent(call.mode, call.model), layers, mode)
+    intent = Intended(*said, intended(said, resolved))
+    return Explanation(mode, limits, intent, allowances(resolved, situation), remarks)
 
 
 def _waits(each: Explained) -> bool:
@@ -145,20 +155,17 @@ def as_text(settings: Settings, call: Call, told: Explanation) -> Iterator[str]:
     yield from _wrapped(_about(settings, call, told), room)
     yield ""
     columns = (Column("limit"), Column("value", right=True), Column("from", least=20))
-    rows = [
-        [Cell(each.name), Cell(number(each.value)), Cell(_source(each))]
-        for each in told.limits
-        if each.name not in UNUSED
-    ]
+    rows = [[Cell(each.name), Cell(number(each.value)), Cell(_source(each))] for each in told.limits]
     heads = table(columns, rows, room=10**6, colours=colours)
     yield heads[0]
-    shown = (each for each in told.limits if each.name not in UNUSED)
     indent = " " * (heads[1].index(line_of(rows[0][2].text)))
-    for line, each in zip(heads[1:], shown, strict=True):
+    for line, each in zip(heads[1:], told.limits, strict=True):
         yield from _wrapped(line, room, indent)
         if each.overruled:
             over = f"over {', '.join(map(str, each.overruled))}"
             yield from _wrapped(indent + line_of(over), room, indent + "     ")
+    yield ""
+    yield from _wrapped(line_of(told.intent.told), room, INDENT)
     for title, lines in _below(settings, call, told):
         yield ""
         yield f"{title}:"
@@ -219,6 +226,7 @@ def _wrapped(line: str, room: int, indent: str = "") -> list[str]:
 def as_object(settings: Settings, call: Call, told: Explanation) -> Mapping[str, Any]:
     return {
         "limits": {each.name: _limit(each) for each in told.limits},
+        "intent": _intent(told.intent),
         "mode": told.mode,
         "model": call.model or None,
         "step": call.step,
@@ -229,6 +237,11 @@ def as_object(settings: Settings, call: Call, told: Explanation) -> Mapping[str,
         "files": files(settings),
         "remarks": told.remarks,
     }
+
+
+def _intent(said: Intended) -> dict[str, Any]:
+    intent = said.intent
+    return {"on": intent.on, "source": said.source, "shorten": intent.shorten, "ladder": intent.ladder}
 
 
 def _limit(each: Explained) -> dict[str, Any]:

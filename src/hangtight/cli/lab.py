@@ -1,4 +1,4 @@
-"""`hangtight lab`: model servers and model processes that misbehave on request."""
+"""`hangtight lab`: model servers and processes that misbehave on request, and what is seen in what they say."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from hangtight.cli.settings import AsJson
+
 PORT = 8399
 # As hangtight.testing.lab.script has them (a test holds that): importing it would cost each --help 0.1 s.
 TOKENS = 20
 RATE = 50.0
 
 app = typer.Typer(
-    help="Model servers and processes that misbehave on request.", no_args_is_help=True, rich_markup_mode=None
+    help="Models that misbehave on request, and what is seen in a text.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 
@@ -88,3 +92,25 @@ def child(
     except model.ChildError as wrong:
         raise typer.BadParameter(str(wrong)) from wrong
     raise typer.Exit(model.play(told))
+
+
+@app.command()
+def intent(
+    file: Annotated[
+        str | None, typer.Argument(metavar="FILE", help="A text, or JSON lines with --field; - is stdin.")
+    ] = None,
+    field: Annotated[
+        str | None,
+        typer.Option("--field", metavar="NAME", help="Each line is a JSON object with a text here; a.b is b within a."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what is seen in a text as it would arrive: phases, what repeats, where it would be cut, what would be kept.
+
+    With --json each finding is one line. Exits with 0 whatever is found, with 2 if the file or a line cannot be used.
+
+    Example: hangtight lab intent answer.txt, or hangtight lab intent --field message.content --json log.jsonl
+    """
+    from hangtight.cli.intent import intent_command
+
+    raise typer.Exit(intent_command(file, field, as_json=as_json))

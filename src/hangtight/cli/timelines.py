@@ -27,7 +27,7 @@ def told_about(told: Told, colours: bool) -> Iterator[str]:
     yield ""
     yield _line(0.0, f"armed: {armed(row.limits)}", "", colours)
     for each in told.decisions:
-        colour = RED if each.kind == Kind.RANG else DIM if each.kind == Kind.HEARTBEAT else ""
+        colour = RED if each.kind in (Kind.RANG, Kind.LOOPED) else DIM if each.kind == Kind.HEARTBEAT else ""
         yield _line(each.after, in_words(each), colour, colours)
     if row.outcome is None:
         yield "no end is known: it is running, or its process was killed"
@@ -127,6 +127,12 @@ def _rang(told: Any) -> str:
     return f": {told.get('limit')}, after {spoken(told['waited'])}"
 
 
+def _moved(told: Any) -> str:
+    if not isinstance(told, dict) or not _is_number(told.get("before")) or not _is_number(told.get("after")):
+        return ""
+    return f": deadline {plain(told['before'])} s -> {plain(told['after'])} s, {told.get('why')}"
+
+
 def _fallback(told: Any) -> str:
     """Which model failed, and how; what a server said is left out, for it may quote the model."""
     if not isinstance(told, dict):
@@ -144,7 +150,11 @@ WORDS: Mapping[str, Callable[[Any], str]] = {
     Kind.LOADING: _plainly,
     Kind.READY: _plainly,
     Kind.HEARTBEAT: _heartbeat,
-    Kind.EXTENDED: _plainly,
+    Kind.EXTENDED: _moved,
+    Kind.SHORTENED: _moved,
+    Kind.SUSPECTED: _plainly,
+    Kind.LOOPED: _plainly,
+    Kind.LET_GO_ON: _plainly,
     Kind.RANG: _rang,
     Kind.CANCEL_SENT: _plainly,
     Kind.CANCEL_AGAIN: _plainly,

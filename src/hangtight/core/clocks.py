@@ -36,6 +36,7 @@ def clocks_of(limits: Limits, values: Mapping[str, Value], situation: Situation)
     return Clocks(
         total=FOREVER if unlimited else length(limits.total),
         total_from=total_from,
+        extend_to=FOREVER if unlimited else length(limits.extend_to),
         ceiling=min(length(situation.remaining), length(situation.left)),
         cold=cold_first,
         late=cold,
@@ -89,6 +90,7 @@ def cut_clocks(whole: Resolved, situation: Situation, remaining: float) -> Clock
     return Clocks(
         total=Seconds(remaining) if shorter else clocks.total,
         total_from=TotalFrom.CALL if shorter else clocks.total_from,
+        extend_to=Seconds(min(max(effective, clocks.extend_to), remaining)),
         ceiling=Seconds(min(clocks.ceiling, remaining)),
         cold=clocks.cold,
         late=clocks.late,

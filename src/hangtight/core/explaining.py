@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from hangtight.core.intents import RUNGS, Placed
 from hangtight.core.layers import Layer, Resolved, Situation, Value
 from hangtight.core.limits import AUTO, FIRST_TOKEN_SHARE, IDLE_SHARE, NAMES, Setting, length
 from hangtight.core.pace import Learned
@@ -95,6 +96,26 @@ def allowances(resolved: Resolved, situation: Situation) -> tuple[str, ...]:
     if length(situation.remaining) != FOREVER:
         told.append(f"nothing outlives {situation.parent}: {_spoken(clocks.ceiling)} remain")
     return tuple(told)
+
+
+def intended(said: Placed, resolved: Resolved) -> str:
+    """What intent may do to a call, and why, in a line."""
+    intent, source = said
+    if not intent.on:
+        return f"intent: off ({source})"
+    told = [f"intent: on ({source})", _extension(resolved)]
+    if intent.shorten:
+        told.append("halves what remains where the model is stuck")
+    if intent.ladder != RUNGS:
+        told.append(f"a loop: {', then '.join(intent.ladder) or 'nothing is done'}")
+    return ", ".join(told)
+
+
+def _extension(resolved: Resolved) -> str:
+    total, most = resolved.limits.total, resolved.limits.extend_to
+    if length(most) <= length(total):
+        return "extends nothing"
+    return f"extends total {number(total)} -> {number(most)}"
 
 
 def _spoken(seconds: float) -> str:

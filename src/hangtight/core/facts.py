@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from hangtight.intent.findings import Finding
+
 
 @dataclass(frozen=True, slots=True)
 class Queued:
@@ -48,12 +50,17 @@ class Whole:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """Progress: text of the answer, or arguments of a tool call."""
+    """Progress: text of the answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reasoning:
     """Progress: text of the model's thinking."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calling:
+    """Progress: arguments of a tool call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +134,16 @@ class Cancelled:
     """Somebody asked us to stop: a task was cancelled, Ctrl-C."""
 
 
-Progress = Content | Reasoning
+@dataclass(frozen=True, slots=True)
+class Advised:
+    """What the text so far says about the deadline."""
+
+    finding: Finding
+    shorten: bool = False
+    """Half of what remains is enough for what may be stuck."""
+
+
+Progress = Content | Reasoning | Calling
 Fact = (
     Queued
     | Admitted
@@ -139,6 +155,7 @@ Fact = (
     | Whole
     | Content
     | Reasoning
+    | Calling
     | Contact
     | Asked
     | Handed
@@ -150,4 +167,5 @@ Fact = (
     | Broke
     | Left
     | Cancelled
+    | Advised
 )

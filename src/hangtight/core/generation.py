@@ -10,11 +10,14 @@ while thinking), a driver may write `longest, since, waiting, tokens` itself ins
 
 from __future__ import annotations
 
+from hangtight.core.deadline import Deadline
 from hangtight.core.facts import (
     Absent,
     Admitted,
+    Advised,
     Asked,
     Broke,
+    Calling,
     Cancelled,
     Closed,
     Contact,
@@ -27,6 +30,7 @@ from hangtight.core.facts import (
     LoadProgress,
     Paused,
     PrefillProgress,
+    Progress,
     Queued,
     Ready,
     Reasoning,
@@ -38,16 +42,17 @@ from hangtight.core.facts import (
 from hangtight.core.heartbeat import Heartbeat, Snapshot, snapshot_of
 from hangtight.core.limits import Limit
 from hangtight.core.orders import Broken, Cancel, CancelAgain, Excused, Order
-from hangtight.core.pauses import Pauses
 from hangtight.core.phases import LEGAL, IllegalFact, Outcome, Phase
-from hangtight.core.time import NEVER, Instant, Seconds, after, between
+from hangtight.core.silence import Silence
+from hangtight.core.time import NEVER, Instant, Seconds, after
 from hangtight.core.timers import Clocks, Timer, TotalFrom
+from hangtight.intent.findings import Act, Finding
 
 NOTHING: tuple[Order, ...] = ()
 TOTAL, SILENCE, CANCEL, HEARTBEAT = Timer
 
 
-class Generation:
+class Generation(Silence):
     """The clocks of one generation. `phase` is where it starts: `QUEUED`, `LOADING`, `WAITING`, `UNSTREAMED`."""
 
     __slots__ = (
@@ -58,54 +63,46 @@ class Generation:
         "cancels",
         "clocks",
         "contact_at",
-        "counted_from",
+        "deadline",
         "earlier",
         "ended_at",
         "first_at",
+        "flows",
         "given_back",
-        "halted_at",
         "lane",
-        "longest",
+        "looped",
         "model",
         "outcome",
-        "pauses",
         "phase",
-        "since",
         "tokens",
-        "total_at",
-        "waiting",
     )
 
     def __init__(self, clocks: Clocks, now: Instant, *, phase: Phase = Phase.WAITING, model: str = "the model") -> None:
+        super().__init__(now)
         self.clocks = clocks
         self.phase = phase
         self.model = model
         self.born = now
         self.earlier = Seconds(0.0)
         """How long the attempts before this one took: people are told of the whole call."""
-        self.lane: type[Content] | type[Reasoning] | None = None
-        self.since = now
-        """Silence counts from here. What was no silence is taken out by moving it."""
-        self.waiting = False
+        self.lane: type[Progress] | None = None
+        self.flows: type[Progress] = Content
+        """What kind of progress came last."""
         self.tokens = 0
-        self.halted_at = self.counted_from = now
-        """From when to when silence last did not count: the reader had a piece without content, or a pause was open."""
         self.contact_at: Instant | None = None
         self.first_at: Instant | None = None
-        self.longest: float = 0.0
-        """The longest silence between two tokens."""
         self.ended_at: Instant | None = None
         """The instant of the verdict; the source may take a little longer to close."""
-        self.pauses = Pauses()
         self.given_back = Seconds(0.0)
         """How long persons have stopped `total`."""
         self.outcome: Outcome | None = None
         self.broken: Broken | None = None
+        self.looped: Finding | None = None
+        """Why we ended it, if that was for what it said."""
         self.cancels = 0
         self.cancel_at: Instant = NEVER
         self.beat_at = after(now, clocks.heartbeat)
-        self.total_at = self._first_total()
-        """When `total` ends, on a clock that stands while a person is waited for."""
+        self.deadline = Deadline(clocks, now)
 
     # -- facts ------------------------------------------------------------------------------------------------
 
@@ -117,7 +114,7 @@ class Generation:
             raise IllegalFact(self.phase, fact) from None
         before, self.phase = self.phase, phase
         orders = self._effect(fact, before, now)
-        self._open_lane()
+        self._set_lane()
         return orders
 
     def asked(self, now: Instant) -> None:
@@ -134,8 +131,11 @@ class Generation:
 
     def _effect(self, fact: Fact, before: Phase, now: Instant) -> tuple[Order, ...]:
         match fact:
-            case Content() | Reasoning():
+            case Content() | Reasoning() | Calling():
                 self._progress(now)
+                self.flows = type(fact)
+            case Advised(finding, shorten):
+                return self._advised(finding, shorten, now)
             case Asked():
                 self.asked(now)
             case Contact():
@@ -157,7 +157,8 @@ class Generation:
                 if self.waiting:
                     self._count_on(now)
             case Slept(late):
-                return self._excuse(Seconds(late), now)
+                self._slept(Seconds(late), now)
+                return (Excused(Seconds(late)),)
             case Closed(end):
                 self._end(self._outcome_of(end, before), now)
             case Broke():
@@ -203,14 +204,14 @@ class Generation:
         """A load that can be seen needs no allowance; a `total` that nobody gave in person starts after it."""
         self.clocks = self.clocks.loading()
         if self.clocks.total_from is TotalFrom.READY:
-            self.total_at = after(self.born, self.clocks.ceiling)
+            self.deadline.restart(self.clocks)
 
     def _loaded(self, now: Instant) -> None:
         """The model is in memory, or answers, which shows it. A `total` that waited for this starts."""
         if self.clocks.total_from is TotalFrom.FIRST_PROGRESS:
-            self.total_at = self._capped(min(self._stood_still(now), after(self.born, self.clocks.late)))
+            self.deadline.start(min(self._stood_still(now), after(self.born, self.clocks.late)))
         elif self.clocks.total_from is TotalFrom.READY:
-            self.total_at = self._capped(self._stood_still(now))
+            self.deadline.start(self._stood_still(now))
         self.clocks = self.clocks.warmed()
 
     def _forget_the_load(self, now: Instant) -> None:
@@ -222,53 +223,21 @@ class Generation:
         quiet = self.quiet_until(now) - self.since
         if self.phase is Phase.WAITING and not allowed.reasons and quiet >= self.clocks.first_token:
             self.since = Instant(self.since + min(quiet, allowed.cold))
-        at = self._capped(self.born)
+        at = self.deadline.from_the_call(self.clocks)
         if allowed.total_from is TotalFrom.FIRST_PROGRESS and at > self._stood_still(now):
-            self.total_at = at
-
-    # -- silence ----------------------------------------------------------------------------------------------
-
-    def _counts(self) -> bool:
-        return self.waiting and not self.pauses
-
-    def _halt(self, now: Instant) -> None:
-        if self._counts():
-            self.halted_at = now
-
-    def _count_on(self, now: Instant) -> None:
-        """The time in which nobody waited for the model was no silence: it is taken out, once."""
-        if self.pauses:
-            return
-        if self.halted_at <= self.since:
-            self.since = now
-        else:
-            self.since = Instant(self.since + (now - self.halted_at))
-            self.counted_from = now
-
-    def quiet_until(self, now: Instant) -> Instant:
-        """Silence has been counted from `since` until then."""
-        return now if self._counts() else max(self.since, self.halted_at)
-
-    def _excuse(self, late: Seconds, now: Instant) -> tuple[Order, ...]:
-        """What was counted as silence while we slept is taken out; what was not counted is not taken out again."""
-        until = self.quiet_until(now)
-        slept_from = now - late
-        uncounted = between(max(self.halted_at, Instant(slept_from)), self.counted_from)
-        excused = max(0.0, until - slept_from - uncounted)
-        self.since = Instant(min(until, self.since + excused))
-        return (Excused(late),)
+            self.deadline.start(self.born)
 
     # -- time -------------------------------------------------------------------------------------------------
 
     def date_back(self, born: Instant) -> None:
         """The call began earlier than its request was sent: `total` counts from then."""
-        self.born = born
-        self.total_at = self._first_total()
+        self.born = self.deadline.born = born
+        self.deadline.restart(self.clocks)
 
     def renew(self, clocks: Clocks, now: Instant) -> None:
         """Other lengths hold from now on, as if they had from the start; a heartbeat counts from now."""
         self.clocks = clocks if self.first_at is None else clocks.warmed()
-        self.total_at = self._first_total()
+        self.deadline.restart(self.clocks)
         self.beat_at = after(now, clocks.heartbeat)
 
     def next_wakeup(self) -> Instant:
@@ -288,8 +257,8 @@ class Generation:
         rings = after(since, self.clocks.patience(self.phase))
         allowed = [Instant(rings - self.clocks.allowed(self.phase))]
         if self.clocks.total_from is TotalFrom.FIRST_PROGRESS:
-            allowed.append(after(self._capped(self.born), stood))
-        return min(after(self.total_at, stood), rings, *(at for at in allowed if at > now))
+            allowed.append(after(self.deadline.from_the_call(self.clocks), stood))
+        return min(after(self.deadline.at(self.clocks), stood), rings, *(at for at in allowed if at > now))
 
     def due(self, timer: Timer) -> Instant:
         if self.phase is Phase.ENDED:
@@ -298,7 +267,7 @@ class Generation:
             return self.cancel_at if timer is Timer.CANCEL else NEVER
         match timer:
             case Timer.TOTAL:
-                return NEVER if self.pauses.by_person else after(self.total_at, self.given_back)
+                return NEVER if self.pauses.by_person else after(self.deadline.at(self.clocks), self.given_back)
             case Timer.SILENCE:
                 return self._silence_at()
             case Timer.HEARTBEAT:
@@ -316,7 +285,7 @@ class Generation:
     def _rings(self, timer: Timer, now: Instant) -> tuple[Order, ...]:
         match timer:
             case Timer.TOTAL:
-                return self._break(self._broken_total(), now)
+                return self._total_rings(now)
             case Timer.SILENCE:
                 silence = self.clocks.silence(self.phase)
                 assert silence is not None, "a phase without a silence limit has no such alarm"
@@ -324,19 +293,42 @@ class Generation:
             case Timer.HEARTBEAT:
                 following = after(self.beat_at, self.clocks.heartbeat)
                 self.beat_at = following if following > now else after(now, self.clocks.heartbeat)
-                return (Heartbeat(self.snapshot(now), self.model),)
+                return (Heartbeat(self.snapshot(now), self.model, self.deadline.tell()),)
             case Timer.CANCEL:  # pragma: no branch - mypy holds that there is no other
                 self.cancels += 1
                 self.cancel_at = after(now, self.clocks.cancel)
                 return (CancelAgain(self.cancels),)
 
-    def _break(self, broken: Broken, now: Instant) -> tuple[Order, ...]:
+    def _break(self, broken: Broken | Finding, now: Instant) -> tuple[Order, ...]:
         """A limit is broken, unless the model had said that it was done: then only its last word is missing."""
-        complete = self.phase is Phase.CLOSING
-        self._stop(Outcome.FINISHED if complete else Outcome.TIMEOUT, now)
-        self.broken = None if complete else broken
-        self._open_lane()
-        return (Cancel(self.broken),)
+        if self.phase is Phase.CLOSING:
+            self._stop(Outcome.FINISHED, now)
+        elif isinstance(broken, Finding):
+            self._stop(Outcome.LOOPING, now)
+            self.looped = broken
+        else:
+            self._stop(Outcome.TIMEOUT, now)
+            self.broken = broken
+        self._set_lane()
+        return (Cancel(self.broken, self.looped),)
+
+    # -- what the text says -----------------------------------------------------------------------------------
+
+    def _total_rings(self, now: Instant) -> tuple[Order, ...]:
+        """A model that is getting on has more time, as far as it may."""
+        moves = () if self.phase is Phase.CLOSING else self.deadline.extend(self.clocks, self._stood_still(now))
+        if self.due(TOTAL) > now:
+            return moves
+        return (*moves, *self._break(Broken(Limit.TOTAL, self.deadline.length(self.clocks)), now))
+
+    def _advised(self, finding: Finding, shorten: bool, now: Instant) -> tuple[Order, ...]:
+        """Suspicion takes back what was given; only a loop that is seen ends anything."""
+        suspect = self.deadline.advised(finding)
+        if self.outcome is not None:
+            return NOTHING
+        if finding.act is Act.CUT:
+            return self._break(finding, now)
+        return self.deadline.hold(self.clocks, self._stood_still(now), shorten=shorten) if suspect else NOTHING
 
     # -- ends -------------------------------------------------------------------------------------------------
 
@@ -349,7 +341,7 @@ class Generation:
 
     def follow(self, other: Generation) -> None:
         """Take the verdict of a generation that was ours, in other hands."""
-        self.outcome, self.broken = other.outcome, other.broken
+        self.outcome, self.broken, self.looped = other.outcome, other.broken, other.looped
 
     def _end(self, outcome: Outcome, now: Instant) -> None:
         self.outcome = self.outcome or outcome
@@ -364,34 +356,13 @@ class Generation:
 
     # -- helpers ----------------------------------------------------------------------------------------------
 
-    def _open_lane(self) -> None:
-        self.lane = None
-        if self.outcome is None and not self.pauses:
-            if self.phase is Phase.STREAMING:
-                self.lane = Content
-            elif self.phase is Phase.THINKING:
-                self.lane = Reasoning
-
-    def _first_total(self) -> Instant:
-        match self.clocks.total_from:
-            case TotalFrom.CALL:
-                return self._capped(self.born)
-            case TotalFrom.FIRST_PROGRESS:
-                return self._capped(after(self.born, self.clocks.late))
-            case TotalFrom.READY:  # pragma: no branch - mypy holds that there is no other
-                return after(self.born, self.clocks.ceiling)
+    def _set_lane(self) -> None:
+        steady = self.outcome is None and not self.pauses and self.phase in (Phase.STREAMING, Phase.THINKING)
+        self.lane = self.flows if steady else None
 
     def _stood_still(self, now: Instant) -> Instant:
         """`now` on the clock of `total`, which stands while a person is waited for."""
         return Instant(now - self.given_back - self.pauses.by_person_until(now))
-
-    def _capped(self, start: Instant) -> Instant:
-        """`total` from this start, never past what a parent has left."""
-        return min(after(start, self.clocks.total), after(self.born, self.clocks.ceiling))
-
-    def _broken_total(self) -> Broken:
-        of_parent = self.total_at >= after(self.born, self.clocks.ceiling)
-        return Broken(Limit.TOTAL, self.clocks.ceiling if of_parent else self.clocks.total)
 
     def _silence_at(self) -> Instant:
         return after(self.since, self.clocks.patience(self.phase)) if self._counts() else NEVER

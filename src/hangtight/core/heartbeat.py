@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hangtight.core.limits import Limit
-from hangtight.core.time import NEVER, Instant, between, counted, spoken
+from hangtight.core.time import FOREVER, NEVER, Instant, between, counted, spoken
 from hangtight.core.timers import Timer
 
 if TYPE_CHECKING:
     from hangtight.core.generation import Generation
+    from hangtight.core.orders import Moved
     from hangtight.core.phases import Phase
 
 
@@ -30,6 +31,10 @@ class Snapshot:
     nearest: Limit | None
     """The limit that would ring first, if nothing came from now on."""
     rings_in: float | None
+    doing: str = ""
+    """What the model is at, where its text is read along: `coding`, `stuck`."""
+    total: float | None = None
+    """How long the whole call may take, as it stands now; None for no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,8 @@ class Heartbeat:
 
     now: Snapshot
     model: str = "the model"
+    moved: Moved | None = None
+    """By what the text says the deadline was moved since the last one."""
 
     @property
     def elapsed(self) -> float:
@@ -49,6 +56,8 @@ class Heartbeat:
             line += f", {counted(self.now.tokens)}"
         if self.now.in_contact:
             line += f" (pings, no content for {spoken(self.now.silence)})"
+        if self.moved is not None:
+            line += f", {self.moved}"
         return line
 
 
@@ -58,6 +67,7 @@ def snapshot_of(generation: Generation, now: Instant) -> Snapshot:
     at = generation.due(nearest)
     silence = generation.clocks.silence(generation.phase)
     limit = silence[0] if nearest is Timer.SILENCE and silence else Limit.TOTAL
+    total = generation.deadline.length(generation.clocks)
     first, until = generation.first_at, now if generation.ended_at is None else generation.ended_at
     return Snapshot(
         phase=generation.phase,
@@ -68,4 +78,6 @@ def snapshot_of(generation: Generation, now: Instant) -> Snapshot:
         first_token=None if first is None else generation.earlier + between(generation.born, first),
         nearest=None if at == NEVER else limit,
         rings_in=None if at == NEVER else between(now, at),
+        doing=generation.deadline.advice.kind if generation.deadline.advice.doing is not None else "",
+        total=None if total == FOREVER else total,
     )

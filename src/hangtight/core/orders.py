@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hangtight.core.heartbeat import Heartbeat
+from hangtight.core.time import plain
 
 if TYPE_CHECKING:
     from hangtight.core.limits import Limit
     from hangtight.core.time import Seconds
+    from hangtight.intent.findings import Finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +24,10 @@ class Broken:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """Stop the source. `broken` is None where the answer was complete and only its end did not come."""
+    """Stop the source: a limit is broken, or it repeats itself. Neither, where a complete answer merely did not end."""
 
     broken: Broken | None
+    looped: Finding | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,4 +44,17 @@ class Excused:
     late: Seconds
 
 
-Order = Heartbeat | Cancel | CancelAgain | Excused
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """For people and the journal: what the text says has moved the end of `total`."""
+
+    before: Seconds
+    after: Seconds
+    """How long `total` is from now on."""
+    why: Finding
+
+    def __str__(self) -> str:
+        return f"deadline {plain(self.before)} s -> {plain(self.after)} s: {self.why.kind}"
+
+
+Order = Heartbeat | Cancel | CancelAgain | Excused | Moved

@@ -91,7 +91,9 @@ def _open_gap(seen: Observation) -> float:
     return 0.0
 
 
-def _total(seen: Observation) -> Sample:
+def _total(seen: Observation) -> Sample | None:
+    if seen.outcome == Outcome.LOOPING:
+        return None  # it would never have ended, which says nothing about those that do
     if seen.outcome in _WHOLE:
         return seen.elapsed, ENDED
     return seen.elapsed, KILLED if _broke(seen, Limit.TOTAL) else WAITED

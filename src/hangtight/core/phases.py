@@ -7,8 +7,10 @@ from enum import StrEnum
 from hangtight.core.facts import (
     Absent,
     Admitted,
+    Advised,
     Asked,
     Broke,
+    Calling,
     Cancelled,
     Closed,
     Contact,
@@ -49,6 +51,8 @@ class Outcome(StrEnum):
     UNFINISHED = "unfinished"
     TRUNCATED = "truncated"
     TIMEOUT = "timeout"
+    LOOPING = "looping"
+    """We ended it, because it said the same again and again."""
     FAILED = "failed"
     LEFT = "left"
     CANCELLED = "cancelled"
@@ -59,7 +63,7 @@ Row = dict[type[Fact], Phase]
 
 def _live(phase: Phase) -> Row:
     """What may happen at any time in a living generation."""
-    staying: tuple[type[Fact], ...] = (Asked, Handed, Contact, Paused, Resumed, Slept)
+    staying: tuple[type[Fact], ...] = (Asked, Handed, Contact, Advised, Paused, Resumed, Slept)
     return dict.fromkeys(staying, phase) | {
         Closed: Phase.ENDED,
         Broke: Phase.ENDED,
@@ -68,7 +72,12 @@ def _live(phase: Phase) -> Row:
     }
 
 
-_ANSWERING: Row = {Content: Phase.STREAMING, Reasoning: Phase.THINKING, Finished: Phase.CLOSING}
+_ANSWERING: Row = {
+    Content: Phase.STREAMING,
+    Calling: Phase.STREAMING,
+    Reasoning: Phase.THINKING,
+    Finished: Phase.CLOSING,
+}
 
 
 _ABOUT_THE_LOAD: tuple[type[Fact], ...] = (LoadProgress, PrefillProgress, Resident, Absent, Ready)
@@ -112,14 +121,14 @@ LEGAL: dict[Phase, Row] = {
     },
     Phase.UNSTREAMED: _live(Phase.UNSTREAMED)
     | dict.fromkeys(_ABOUT_THE_LOAD, Phase.UNSTREAMED)
-    | {Content: Phase.UNSTREAMED, Whole: Phase.UNSTREAMED, Finished: Phase.CLOSING},
+    | {Content: Phase.UNSTREAMED, Calling: Phase.UNSTREAMED, Whole: Phase.UNSTREAMED, Finished: Phase.CLOSING},
     Phase.THINKING: _flowing(Phase.THINKING),
     Phase.STREAMING: _flowing(Phase.STREAMING),
     # After the finish reason only usage and the end mark are due; but a second choice may still be streaming.
     Phase.CLOSING: _flowing(Phase.CLOSING),
     # What was already on its way when we asked the source to stop still counts as received.
     Phase.CANCELLING: _flowing(Phase.CANCELLING)
-    | dict.fromkeys((Content, Reasoning, Finished, Queued, Admitted, Whole), Phase.CANCELLING),
+    | dict.fromkeys((Content, Calling, Reasoning, Finished, Queued, Admitted, Whole), Phase.CANCELLING),
     Phase.ENDED: {},
 }
 

@@ -79,7 +79,7 @@ def _follow(values: dict[str, Value]) -> None:
         own, led = values[follower], values[leader]
         if own.above <= led.above:
             continue
-        in_person = follower == "extend_to" and led.rank is Rank.CALL
+        in_person = follower == "extend_to" and (led.rank >= Rank.RUN or own.rank is Rank.DEFAULT)
         if in_person or length(own.value) < length(led.value):
             source = f"follows {leader}={_said(led.value)} ({led.source})"
             values[follower] = Value(led.value, led.rank, source, led.change, led.above, follows=True)

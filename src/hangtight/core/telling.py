@@ -12,6 +12,7 @@ from hangtight.errors import (
     GenerationTimeout,
     IdleTimeout,
     LoadTimeout,
+    Looping,
     QueueTimeout,
     TotalTimeout,
 )
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from hangtight.core.generation import Generation
     from hangtight.core.layers import Resolved, Value
     from hangtight.core.orders import Broken
+    from hangtight.intent.findings import Finding
 
 
 class Door(NamedTuple):
@@ -29,7 +31,15 @@ class Door(NamedTuple):
     """The line to change, with `{name}`, `{flag}` and `{value}`."""
     kept: str = ", kept in .partial"
 
+    def change_of(self, name: str, value: str) -> str:
+        """The line to change for this setting; a switch of a command is told by its name alone."""
+        if "{flag}" in self.change and value == "False":
+            return self.change.replace("--{flag} {value}", f"--no-{name}")
+        return self.change.format(name=name, flag=name, value=value)
 
+
+INTENT = "intent"
+"""What stands in the place of a limit where a generation was ended for what it said."""
 LONGER = 2  # the line to change is shown with a number twice as long
 
 
@@ -44,12 +54,28 @@ def timeout_error(
     so_far = _so_far(generation.tokens, elapsed, door.kept)
     lines = (
         f"{generation.model} {_what_happened(broken)} ({so_far})",
-        f"{broken.limit.value} = {_number(value.value)} {_origin(value)}{_allowed(broken, value)}",
+        f"{broken.limit.value} = {_number(value.value)} {_origin(value)}{_allowed(broken, value, generation)}",
         f"to wait longer:  {_longer(value.change or door.change, broken)}{why and f'      why: {why}'}",
     )
     error = _kind(broken.limit, generation)("\n".join(lines))
     error.limit, error.model, error.source = broken.limit.value, generation.model, value.source
     error.waited, error.elapsed, error.tokens = broken.waited, elapsed, generation.tokens
+    return error
+
+
+def looping_error(
+    found: Finding, generation: Generation, *, elapsed: float, door: Door, origin: str, why: str = ""
+) -> Looping:
+    """The error for a generation that was ended for what it said. `origin` is who wants that."""
+    lines = (
+        f"{generation.model} stuck - repeats itself: {found} ({_so_far(generation.tokens, elapsed, door.kept)})",
+        f"intent = on ({origin})",
+        f"to let it go on:  {door.change_of('intent', 'False')}{why and f'      why: {why}'}",
+    )
+    error = Looping("\n".join(lines))
+    error.limit, error.model, error.source = INTENT, generation.model, origin
+    error.waited = error.elapsed = elapsed
+    error.tokens, error.loop = generation.tokens, found
     return error
 
 
@@ -92,10 +118,17 @@ def _origin(value: Value) -> str:
     return value.source if value.follows else f"comes from {value.source}"
 
 
-def _allowed(broken: Broken, value: Value) -> str:
-    if value.value is None or broken.waited <= value.value:
+def _allowed(broken: Broken, value: Value, generation: Generation) -> str:
+    if value.value is None:
         return ""
-    return f", + {spoken(broken.waited - value.value)} allowed for a load or a long prompt"
+    if generation.deadline.is_short and broken.limit is Limit.TOTAL and broken.waited < value.value:
+        return f", {spoken(value.value - broken.waited)} less because it seemed to be stuck (intent.shorten)"
+    if broken.waited <= value.value:
+        return ""
+    more = spoken(broken.waited - value.value)
+    if broken.limit is Limit.TOTAL and generation.deadline.moved:
+        return f", + {more} because it was getting on (extend_to)"
+    return f", + {more} allowed for a load or a long prompt"
 
 
 def _longer(change: str, broken: Broken) -> str:

@@ -36,6 +36,8 @@ class Clocks:
 
     total: Seconds = Seconds(600.0)
     total_from: TotalFrom = TotalFrom.CALL
+    extend_to: Seconds = Seconds(0.0)
+    """How far `total` may be moved up for a model that is getting on; below `total` it is not moved."""
     ceiling: Seconds = FOREVER
     """What a parent has left: no allowance reaches past it."""
     cold: Seconds = Seconds(0.0)

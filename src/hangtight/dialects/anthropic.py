@@ -9,10 +9,10 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from hangtight.core.facts import Content, Reasoning
+from hangtight.core.facts import Calling, Content, Reasoning
 from hangtight.dialects.dialect import Body, Chunk, Dialect, Refusal, Unfit
 from hangtight.dialects.merging import Growing, fields_of, index_of
-from hangtight.dialects.reading import CONTACT, Piece, Reader, inside, text_of
+from hangtight.dialects.reading import CONTACT, Piece, Reader, inside, json_of, text_of
 from hangtight.dialects.refusals import said_in, status_of
 from hangtight.dialects.requests import streams, tokens_in
 
@@ -23,22 +23,28 @@ CLOSING: Final = "message_delta"
 STOP: Final = "message_stop"
 SERVERS: Final = frozenset((START, BLOCK, DELTA, "content_block_stop", CLOSING, STOP))
 
-PROGRESS: Final[Mapping[str, tuple[str, type[Content] | type[Reasoning]]]] = {
+Growth = type[Content] | type[Reasoning] | type[Calling]
+PROGRESS: Final[Mapping[str, tuple[str, Growth]]] = {
     "text_delta": ("text", Content),
     "thinking_delta": ("thinking", Reasoning),
-    "input_json_delta": ("partial_json", Content),
+    "input_json_delta": ("partial_json", Calling),
     "signature_delta": ("signature", Reasoning),
     "citations_delta": ("citation", Content),
 }
-"""Where the deltas have their content. One that we do not know is believed to be content."""
+"""Where the deltas have their content."""
+UNKNOWN: Final = ("type", Content)
+"""A delta that we do not know is believed to be content."""
 
-HELPERS: Final[Mapping[str, tuple[str, type[Content] | type[Reasoning]]]] = {
+HELPERS: Final[Mapping[str, tuple[str, Growth]]] = {
     "text": ("text", Content),
     "thinking": ("thinking", Reasoning),
-    "input_json": ("partial_json", Content),
+    "input_json": ("partial_json", Calling),
     "signature": ("signature", Reasoning),
     "citation": ("citation", Content),
 }
+
+TEXTS: Final = ("text", "thinking", "partial_json")
+"""What of this a model writes; a signature, say, is not."""
 
 STATUSES: Final[Mapping[str, int]] = {
     "invalid_request_error": 400,
@@ -98,8 +104,11 @@ class AnthropicReader(Reader):
         kind = delta.get("type")
         if not isinstance(kind, str):
             return CONTACT
-        name, progress = PROGRESS.get(kind, ("type", Content))
-        return (progress, "", False) if delta.get(name) else CONTACT
+        name, growth = PROGRESS.get(kind, UNKNOWN)
+        value = delta.get(name)
+        if not value:
+            return CONTACT
+        return growth, text_of(value) if name in TEXTS else "", False
 
     def _block(self, block: Mapping[str, Any]) -> Piece:
         """A block of text begins empty. One that is a call of a tool, or its result, is content by itself."""
@@ -108,17 +117,20 @@ class AnthropicReader(Reader):
                 text = block.get("text")
                 return (Content, text_of(text), False) if text else CONTACT
             case "thinking":
-                return (Reasoning, "", False) if block.get("thinking") else CONTACT
+                thought = block.get("thinking")
+                return (Reasoning, text_of(thought), False) if thought else CONTACT
             case "redacted_thinking":
                 return Reasoning, "", False
+            case str() as kind if kind.endswith("tool_use"):
+                return Calling, json_of(block.get("input")), False
             case str():
                 return Content, "", False
             case _:
                 return CONTACT
 
-    def _helper(self, name: str, kind: type[Content] | type[Reasoning], fields: Mapping[str, Any]) -> Piece:
+    def _helper(self, name: str, kind: Growth, fields: Mapping[str, Any]) -> Piece:
         value = fields.get(name)
-        return (kind, text_of(value) if name == "text" else "", False) if value else CONTACT
+        return (kind, text_of(value) if name in TEXTS else "", False) if value else CONTACT
 
 
 class AnthropicAssembly:

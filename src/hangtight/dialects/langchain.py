@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from hangtight.core.facts import Content, Reasoning
-from hangtight.dialects.reading import CONTACT, Piece, inside, text_of
+from hangtight.core.facts import Calling, Content, Reasoning
+from hangtight.dialects.reading import CONTACT, Piece, arguments_in, inside, json_of, text_of
 
 KIND: Final = "AIMessageChunk"
 THOUGHTS: Final = ("reasoning", "thinking")
@@ -22,16 +22,35 @@ def read_message(chunk: Any) -> Piece:
     if isinstance(content, list):
         blocks = [inside(block) for block in content]
         text = "".join(text_of(block.get("text")) for block in blocks)
-        if not text and any(block.get("type") in THOUGHTS for block in blocks):
-            return Reasoning, "", finished
+        thoughts = [block for block in blocks if block.get("type") in THOUGHTS]
+        if not text and thoughts:
+            return Reasoning, "".join(map(_thought, thoughts)), finished
     else:
         text = text_of(content)
-    if text or _calls(fields, more):
+    if text:
         return Content, text, finished
-    if more.get("reasoning_content"):
-        return Reasoning, "", finished
+    if (arguments := _calls(fields, more)) is not None:
+        return Calling, arguments, finished
+    if thought := more.get("reasoning_content"):
+        return Reasoning, text_of(thought), finished
     return (None, "", True) if finished else CONTACT
 
 
-def _calls(fields: Mapping[str, Any], more: Mapping[str, Any]) -> bool:
-    return bool(fields.get("tool_call_chunks") or more.get("tool_calls") or more.get("function_call"))
+def _thought(block: Mapping[str, Any]) -> str:
+    """Anthropic's and LangChain's own blocks have it as text, those of OpenAI's responses as parts of a summary."""
+    text = text_of(block.get("thinking") or block.get("reasoning"))
+    parts = block.get("summary") or block.get("content")
+    if text or not isinstance(parts, list):
+        return text
+    return "".join(text_of(inside(part).get("text")) for part in parts)
+
+
+def _calls(fields: Mapping[str, Any], more: Mapping[str, Any]) -> str | None:
+    """The arguments of the calls; None where there is none. The provider's own form of them says the same once more."""
+    if calls := fields.get("tool_call_chunks"):
+        return "".join(json_of(inside(call).get("args")) for call in calls) if isinstance(calls, list) else ""
+    if calls := more.get("tool_calls"):
+        return arguments_in(calls)
+    if call := more.get("function_call"):
+        return json_of(inside(call).get("arguments"))
+    return None

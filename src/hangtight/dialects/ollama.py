@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from hangtight.core.facts import Content, Reasoning
+from hangtight.core.facts import Calling, Content, Reasoning
 from hangtight.dialects.dialect import Body, Chunk, Dialect, Refusal, Unfit
 from hangtight.dialects.merging import Growing, fields_of
-from hangtight.dialects.reading import Piece, Reader, inside, text_of
+from hangtight.dialects.reading import Piece, Reader, arguments_in, inside, text_of
 from hangtight.dialects.refusals import said_in, status_of
 from hangtight.dialects.requests import tokens_in
 
@@ -34,10 +34,12 @@ class OllamaReader(Reader):
             finished = bool(fields.get("done_reason"))
         if text:
             return Content, text_of(text), finished
-        if inner.get("tool_calls") or fields.get("image"):
+        if calls := inner.get("tool_calls"):
+            return Calling, arguments_in(calls), finished
+        if fields.get("image"):
             return Content, "", finished
-        if inner.get("thinking"):
-            return Reasoning, "", finished
+        if thought := inner.get("thinking"):
+            return Reasoning, text_of(thought), finished
         return None, "", finished
 
 

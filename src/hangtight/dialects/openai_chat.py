@@ -5,10 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
-from hangtight.core.facts import Content, PrefillProgress, Reasoning
+from hangtight.core.facts import Calling, Content, PrefillProgress, Reasoning
 from hangtight.dialects.dialect import Body, Chunk, Dialect, Unfit
 from hangtight.dialects.merging import Growing, fields_of, index_of, objects_in
-from hangtight.dialects.reading import CONTACT, Kind, Piece, Read, Reader, beside, inside, text_of
+from hangtight.dialects.reading import (
+    CONTACT,
+    Kind,
+    Piece,
+    Read,
+    Reader,
+    arguments_in,
+    beside,
+    inside,
+    json_of,
+    text_of,
+)
 from hangtight.dialects.refusals import openai_refusal
 from hangtight.dialects.requests import is_asked, openai_reasons, streams, tokens_in
 
@@ -70,20 +81,21 @@ def read_choices() -> Read:
 
     def read_all(choices: list[Any], chunk: Any) -> Piece:
         nonlocal highest
-        kind: Kind = None
-        text = ""
+        first: tuple[Kind, str] = None, ""
+        others: Kind = None
         for choice in choices:
             fields = inside(choice)
             index = index_of(fields)
             highest = max(highest, index)
-            found, piece = _delta(fields)
-            kind = found or kind
-            text = piece if index == 0 else text
+            found = _delta(fields)
+            first = found if index == 0 and found[0] else first
+            others = found[0] or others
             if fields.get("finish_reason"):  # some servers send an empty one with every chunk
                 finished.add(index)
+        kind = first[0] or others
         if kind is None and not finished:
             return _prefill(chunk)
-        return kind, text, len(finished) > highest
+        return kind, first[1], len(finished) > highest
 
     return read
 
@@ -97,11 +109,15 @@ def _delta(choice: Mapping[str, Any]) -> tuple[Kind, str]:
     content = fields.get("content")
     if content:
         return Content, text_of(content)
-    if fields.get("tool_calls") or fields.get("function_call") or fields.get("refusal"):
+    if calls := fields.get("tool_calls"):
+        return Calling, arguments_in(calls)
+    if call := fields.get("function_call"):
+        return Calling, json_of(inside(call).get("arguments"))
+    if fields.get("refusal"):
         return Content, ""
     for name in REASONING:
-        if fields.get(name) or beside(delta, name):
-            return Reasoning, ""
+        if thought := fields.get(name) or beside(delta, name):
+            return Reasoning, text_of(thought)
     if any(fields.get(name) or beside(delta, name) for name in OTHER_CONTENT):
         return Content, ""
     return None, ""

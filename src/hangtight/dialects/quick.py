@@ -9,14 +9,13 @@ from functools import cache
 from types import ModuleType
 from typing import Any, Final, Literal, Protocol
 
-from hangtight.core.facts import Content, Reasoning
+from hangtight.core.facts import Calling, Content, Reasoning
 from hangtight.dialects.reading import Piece
 
 Load = Callable[[str | bytes], Any]
 Steady = Callable[[str | bytes], Piece | None]
 
 WITH_CHOICES: Final = ("openai-chat", "openai-completions")
-THOUGHT: Final[Piece] = (Reasoning, "", False)
 
 
 @cache
@@ -66,8 +65,12 @@ def _steady() -> Steady:
         text = choice.text if delta is None else delta.content
         if text:
             return Content, text, False
-        if delta is not None and (delta.reasoning_content or delta.reasoning):
-            return THOUGHT
+        if delta is None:
+            return None
+        if calls := delta.tool_calls:
+            return Calling, "".join([call.function.arguments or "" for call in calls]), False
+        if thought := delta.reasoning_content or delta.reasoning:
+            return Reasoning, thought, False
         return None
 
     return read
@@ -79,15 +82,22 @@ class _Steady(Protocol):
 
 @cache
 def _choices_decoder() -> Callable[[str | bytes], _Steady]:
-    """Takes more text or reasoning of the only choice. Anything else that means something has another type."""
+    """Takes more text, reasoning or arguments of the only choice. Whatever else says something has another type."""
     from msgspec import Struct
     from msgspec.json import Decoder
+
+    class Function(Struct, gc=False):
+        arguments: str | None = None
+
+    class Call(Struct, gc=False):
+        function: Function
+        custom: None = None
 
     class Delta(Struct, gc=False):
         content: str | None = None
         reasoning_content: str | None = None
         reasoning: str | None = None
-        tool_calls: None = None
+        tool_calls: list[Call] | None = None
         function_call: None = None
         refusal: None = None
 

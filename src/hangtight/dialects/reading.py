@@ -1,18 +1,20 @@
 """What a reader of chunks is, and how it looks into a dict and an SDK's object alike.
 
 A reader takes a chunk and returns `(kind, text, finished)`: the class of the fact that it is (None: mere
-contact), the text of the answer in it, and whether the model said that it is done. A tuple and a class, not a
-fact, because this runs once per token. No reader raises, whatever is in the chunk.
+contact), the text of that kind in it (of the answer, of the reasoning, or of the arguments of tool calls), and
+whether the model said that it is done. A chunk of several kinds is the answer's first, then the calls'. A tuple and a
+class, not a fact, because this runs once per token. No reader raises, whatever is in the chunk.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
-from hangtight.core.facts import Content, PrefillProgress, Reasoning
+from hangtight.core.facts import Calling, Content, PrefillProgress, Reasoning
 
-Kind = type[Content] | type[Reasoning] | type[PrefillProgress] | None
+Kind = type[Content] | type[Reasoning] | type[Calling] | type[PrefillProgress] | None
 Piece = tuple[Kind, str, bool]
 Read = Callable[[Any], Piece]
 
@@ -64,6 +66,32 @@ def beside(value: Any, name: str) -> Any:
 
 def text_of(value: object) -> str:
     return value if isinstance(value, str) else ""
+
+
+def arguments_in(calls: object) -> str:
+    """What calls of tools say of their arguments in one chunk, one call behind the other."""
+    if not isinstance(calls, list | tuple):
+        return ""
+    return "".join([_arguments(call) for call in calls])
+
+
+def _arguments(call: Any) -> str:
+    """A function has arguments; what is given to a custom tool is any text."""
+    fields = inside(call)
+    function = inside(fields.get("function"))
+    if function:
+        return json_of(function.get("arguments"))
+    return json_of(inside(fields.get("custom") or beside(call, "custom")).get("input"))
+
+
+def json_of(value: Any) -> str:
+    """Arguments as the text that they are, or as JSON where a server gives them as an object."""
+    if not value or isinstance(value, str):
+        return value or ""
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError):
+        return ""
 
 
 PROMPTS: Final = ("prompt_tokens", "input_tokens", "prompt_eval_count")

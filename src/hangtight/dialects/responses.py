@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from hangtight.core.facts import Content, PrefillProgress, Reasoning
+from hangtight.core.facts import Calling, Content, PrefillProgress, Reasoning
 from hangtight.dialects.dialect import Body, Chunk, Dialect, Unfit
 from hangtight.dialects.merging import fields_of
-from hangtight.dialects.reading import CONTACT, Piece, Reader, inside, text_of
+from hangtight.dialects.reading import CONTACT, Piece, Reader, inside, json_of, text_of
 from hangtight.dialects.refusals import openai_refusal
 from hangtight.dialects.requests import is_asked, openai_reasons, streams, tokens_in
 
@@ -19,7 +19,20 @@ PARTIAL_IMAGE: Final = "response.image_generation_call.partial_image"
 BEGINNINGS: Final = ("response.created", "response.queued", "response.in_progress")
 ENDS: Final = ("response.completed", "response.incomplete", "response.failed")
 
-HEARD: Final = ("message", "function_call", "custom_tool_call", "mcp_call")
+ARGUMENTS: Final = frozenset(
+    f"response.{name}.delta"
+    for name in (
+        "function_call_arguments",
+        "custom_tool_call_input",
+        "mcp_call_arguments",
+        "code_interpreter_call_code",
+        "shell_call_command",
+    )
+)
+"""What a model writes for a tool; other deltas are what a tool says, a refusal or sound."""
+
+CALLS: Final = ("function_call", "custom_tool_call", "mcp_call")
+HEARD: Final = ("message", *CALLS)
 """Items whose content has come in deltas by the time they are done."""
 
 UNREBUILT: Final = (
@@ -50,9 +63,12 @@ class ResponsesReader(Reader):
         if not isinstance(kind, str):
             return CONTACT
         if kind.endswith(".delta"):
-            if not fields.get("delta"):
+            delta = fields.get("delta")
+            if not delta:
                 return CONTACT
-            return (Reasoning if "reasoning" in kind else Content), "", False
+            if kind in ARGUMENTS:
+                return Calling, json_of(delta), False
+            return (Reasoning, text_of(delta), False) if "reasoning" in kind else (Content, "", False)
         if kind in ENDS:
             self.marked = True
             return None, "", True
@@ -70,7 +86,7 @@ class ResponsesReader(Reader):
         if item == "reasoning":
             return (Reasoning, "", False) if kind == ITEM_DONE else CONTACT
         silent = item == "message" if kind == ADDED else item in HEARD
-        return CONTACT if silent else (Content, "", False)
+        return CONTACT if silent else (Calling if item in CALLS else Content, "", False)
 
 
 class ResponsesAssembly:

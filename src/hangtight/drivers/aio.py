@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import inspect
 import sys
-import weakref
 from typing import TYPE_CHECKING, Any
 
-from hangtight.core.facts import Cancelled, Finished, Left, Slept
+from hangtight.core.facts import Cancelled, Content, Finished, Left, Slept
 from hangtight.core.heartbeat import Heartbeat
-from hangtight.core.orders import Cancel, CancelAgain, Excused
+from hangtight.core.orders import Cancel, CancelAgain, Excused, Moved
 from hangtight.core.time import Instant
 from hangtight.drivers.handover import HANDED, handing
 from hangtight.errors import HangtightError
@@ -66,6 +65,12 @@ class Alarm:
         self.task = asyncio.current_task()
         self.arm(self.clock())
 
+    def rearm(self) -> None:
+        """It may have to ring sooner now."""
+        if self.handle is not None:
+            self.handle.cancel()
+        self.arm(self.clock())
+
     def arm(self, now: Instant, *, soonest: float = SOONEST) -> None:
         wanted = min(self.session.machine.armed_until(now), now + LONGEST_NAP)
         self.due = Instant(max(wanted, now + soonest))
@@ -103,7 +108,7 @@ class Alarm:
                 self.break_off()
             case CancelAgain():
                 self.break_off()
-            case Excused():
+            case Excused() | Moved():
                 pass
 
     def break_off(self) -> None:
@@ -162,7 +167,7 @@ class Life:
         self.loop = loop
         self.source: Any = None
         self.alarm = Alarm(session, loop)
-        session.hand = (self.alarm.stop, self.alarm.resume)
+        session.hand, session.nudge = (self.alarm.stop, self.alarm.resume), self.alarm.rearm
 
     async def __aenter__(self) -> Self:
         return self
@@ -210,11 +215,10 @@ class Life:
 
 async def flow(opening: Callable[[], Any], session: Session, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[Any]:
     """Open the source, hand on each chunk when it is there, and keep the clocks; the source is closed at any end."""
-    machine, now, keep = session.machine, session.clock, session.parts.append
+    machine, now, keep = session.machine, session.clock, session.texts(Content).append
     async with Life(session, loop) as life:
         life.source = await opened(opening, session)
-        step, alarm, reader = aiter(life.source).__anext__, life.alarm, session.reader
-        lent = weakref.ref(session) if session.lends else None
+        step, alarm, reader, lent = aiter(life.source).__anext__, life.alarm, session.reader, session.lent()
         while True:
             alarm.task = asyncio.current_task()
             token = HANDED.set(lent) if lent is not None else None
@@ -234,11 +238,12 @@ async def flow(opening: Callable[[], Any], session: Session, loop: asyncio.Abstr
                 at = now()
                 if at - machine.since > machine.longest:  # noqa: PLR1730 - the call of max() costs as much as the rest
                     machine.longest = at - machine.since
-                machine.since, machine.waiting = at, False
-                machine.tokens += 1
+                machine.since, machine.waiting, machine.tokens = at, False, machine.tokens + 1
                 keep(text)
+                if machine.tokens >= session.look_at:
+                    session.look()
             else:
-                session.receive(kind, text, finished)
+                keep = session.receive(kind, text, finished)
                 alarm.take_back()
             yield chunk
             if kind is machine.lane and kind is not None:

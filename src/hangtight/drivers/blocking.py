@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from hangtight.core.facts import Cancelled, Left
+from hangtight.core.facts import Cancelled, Content, Left
 from hangtight.drivers.handover import handing
 from hangtight.drivers.helper import Helper, Rang
 from hangtight.drivers.sources import Origin, shut
@@ -45,7 +45,7 @@ class Life:
         self.origin: Origin | None = None
         self.helper: Helper | None = None
         self.ticket = Ticket(self)
-        session.hand = (self.ticket.withdraw, self.ticket.resume)
+        session.hand, session.nudge = (self.ticket.withdraw, self.ticket.resume), self.ticket.resume
 
     def __enter__(self) -> Self:
         WATCHDOGS.add(self.ticket)
@@ -153,7 +153,7 @@ def _next(step: Callable[[], Any]) -> Any:
 
 def flow(opening: Callable[[], Any] | None, source: Any, session: Session) -> Generator[Any]:
     """Hand on each chunk when it is there, and keep the clocks; the source is closed at any end."""
-    machine, now, keep = session.machine, session.clock, session.parts.append
+    machine, now, keep = session.machine, session.clock, session.texts(Content).append
     with Life(session, source) as reading:
         with handing(session):
             step = reading.open(opening)
@@ -172,11 +172,12 @@ def flow(opening: Callable[[], Any] | None, source: Any, session: Session) -> Ge
                 at = now()
                 if at - machine.since > machine.longest:  # noqa: PLR1730 - the call of max() costs as much as the rest
                     machine.longest = at - machine.since
-                machine.since, machine.waiting = at, False
-                machine.tokens += 1
+                machine.since, machine.waiting, machine.tokens = at, False, machine.tokens + 1
                 keep(text)
+                if machine.tokens >= session.look_at:
+                    session.look()
             else:
-                session.receive(kind, text, finished)
+                keep = session.receive(kind, text, finished)
             yield chunk
             if kind is machine.lane and kind is not None:
                 machine.since = now()

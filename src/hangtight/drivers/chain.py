@@ -56,6 +56,10 @@ class Chain:
         """What opens the stream of the model whose turn it is."""
         return self.openings[self.attempts.model]
 
+    def may_change(self) -> bool:
+        """Another model may still take over."""
+        return self.attempts.may_change
+
     def goes_on(self, error: BaseException, session: Session) -> bool:
         """Whether another model is asked after this error; it says so itself, if it is one of ours."""
         fault = fault_of(error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hangtight.core.attempts import Attempt, Fault, Unfit
-from hangtight.errors import BackendError, GenerationTimeout, HangtightError
+from hangtight.errors import BackendError, GenerationTimeout, HangtightError, Looping
 
 WORTH_ANOTHER = frozenset({404, 408, 409, 425, 429})
 """Refusals that are about this model or this moment; the others of the 400s are about the request."""
@@ -14,6 +14,8 @@ OF_THE_SERVER = frozenset({"APIError", "TransportError", "ResponseError"})
 
 def fault_of(error: BaseException) -> Fault | None:
     """None for an error that has nothing to do with a model."""
+    if isinstance(error, Looping) and not error.may_fall_back:
+        return Fault.REQUEST
     if isinstance(error, GenerationTimeout):
         return Fault.TIMEOUT
     status = getattr(error, "status_code", None) or getattr(error, "status", None)

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
 
+from hangtight.core.intents import Intent
 from hangtight.core.limits import AUTO, LEARNABLE, Setting, checked
 from hangtight.drivers.standing import settings
 from hangtight.errors import SettingsError
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from hangtight.core.heartbeat import Heartbeat
+    from hangtight.intent.findings import Finding
 
+OF_INTENT = ("intent", "on_loop")
 Listener = Callable[["Heartbeat"], object]
 
 
@@ -33,6 +36,11 @@ class LimitArgs(TypedDict, total=False):
     unstreamed: float | None
     cancel: float | None
     cold: float | None
+    extend_to: float | None
+    intent: bool | Intent | Mapping[str, Any]
+    """Whether the text moves the deadline: True, False, or a mapping of `shorten` and `ladder`."""
+    on_loop: Callable[[Finding], object]
+    """Asked about a loop before it is ended; what returns True lets it go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +54,29 @@ class Given:
     cuts: bool = False
     run: str = ""
     step: str = ""
+    intent: Intent | None = None
+    on_loop: Callable[[Finding], object] | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.values or self.run or self.step) or self.mode is not None
+        told = self.values or self.run or self.step or self.intent is not None or self.on_loop is not None
+        return bool(told) or self.mode is not None
 
 
 def given(limits: Mapping[str, Any], mode: str | None = None, *, source: str = "the call", change: str = "") -> Given:
     """Limits and a mode as somebody wrote them. Refuses what cannot be meant."""
-    values = tuple((name, _known(name, value)) for name, value in limits.items())
+    values = tuple((name, _known(name, value)) for name, value in limits.items() if name not in OF_INTENT)
     if mode is not None:
         settings().mode(mode)
-    return Given(source, values, mode, change)
+    if limits.keys().isdisjoint(OF_INTENT):
+        return Given(source, values, mode, change)
+    intent = Intent.of(limits["intent"]) if "intent" in limits else None
+    return Given(source, values, mode, change, intent=intent, on_loop=_callable(limits.get("on_loop")))
+
+
+def _callable(hook: Any) -> Callable[[Finding], object] | None:
+    if hook is not None and not callable(hook):
+        raise SettingsError("on_loop", hook, "a function that takes a finding and returns True to let it go on")
+    return cast("Callable[[Finding], object] | None", hook)
 
 
 def _known(name: str, value: Any) -> Setting:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hangtight.core.attempts import Fault
 from hangtight.core.facts import Absent, Fact, Paused, Ready, Resumed
 from hangtight.core.heartbeat import Heartbeat
-from hangtight.core.orders import Cancel, CancelAgain, Excused
+from hangtight.core.orders import Cancel, CancelAgain, Excused, Moved
 from hangtight.core.phases import Outcome
 from hangtight.drivers import clock
 from hangtight.errors import BudgetSpent
@@ -105,14 +105,23 @@ class Record:
             match order:
                 case Heartbeat():
                     self._note(session, Kind.HEARTBEAT, order)
-                case Cancel(broken):
+                case Cancel(broken, looped):
                     if broken is not None:
                         self._note(session, Kind.RANG, broken)
+                    if looped is not None:
+                        self._note(session, Kind.LOOPED, str(looped))
                     self._note(session, Kind.CANCEL_SENT)
                 case CancelAgain():
                     self._note(session, Kind.CANCEL_AGAIN)
+                case Moved(before, after, why):
+                    kind = Kind.EXTENDED if after > before else Kind.SHORTENED
+                    self._note(session, kind, {"before": before, "after": after, "why": why.kind})
                 case Excused(late):  # pragma: no branch - mypy holds that there is no other
                     self._note(session, Kind.EXCUSED, late)
+
+    def noted(self, session: Session, kind: Kind, told: object = None) -> None:
+        """A decision that no machine ordered."""
+        self._note(session, kind, told)
 
     def _time(self, session: Session) -> float:
         return session.clock() - self._began

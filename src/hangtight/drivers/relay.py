@@ -16,10 +16,11 @@ from hangtight.errors import GenerationTimeout, Truncated
 if TYPE_CHECKING:
     from hangtight.core.attempts import Attempt
     from hangtight.core.generation import Generation
+    from hangtight.core.orders import Order
     from hangtight.drivers.record import Record
     from hangtight.drivers.session import Session
 
-FAILURES = (Outcome.TIMEOUT, Outcome.FAILED, Outcome.TRUNCATED)
+FAILURES = (Outcome.TIMEOUT, Outcome.LOOPING, Outcome.FAILED, Outcome.TRUNCATED)
 DEPUTY = "a client of ours"
 """Who owns the pause of a watch whose clocks are kept beneath it."""
 
@@ -56,7 +57,7 @@ class Relay:
         usage: Any
         left_running: bool
         record: Record | None
-        note: Callable[[Fact], Any]
+        note: Callable[[Fact], tuple[Order, ...]]
         ask: Callable[[], None]
 
     def __init__(self) -> None:

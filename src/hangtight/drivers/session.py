@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
+import weakref
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from hangtight.core.attempts import Fault
 from hangtight.core.facts import (
     Broke,
+    Calling,
     Closed,
+    Content,
     End,
     Fact,
     Finished,
     Handed,
     PrefillProgress,
+    Reasoning,
     Resident,
 )
 from hangtight.core.generation import Generation
 from hangtight.core.orders import Cancel, Excused, Order
-from hangtight.core.phases import Outcome, Phase
-from hangtight.core.telling import timeout_error
+from hangtight.core.phases import Phase
+from hangtight.core.timers import Timer
 from hangtight.dialects.pieces import Kind, Reader, model_of, reader_for
 from hangtight.drivers import warmth
-from hangtight.drivers.faults import attempt_of, failure_of
-from hangtight.drivers.relay import Relay
+from hangtight.drivers.faults import failure_of
+from hangtight.drivers.heeding import Heeding
 from hangtight.drivers.sources import Origin
 from hangtight.drivers.standing import recorder
 from hangtight.drivers.tap import Tapped, tap
-from hangtight.errors import BackendError, BudgetSpent, GenerationTimeout, Truncated
+from hangtight.drivers.verdicts import verdict
+from hangtight.errors import BackendError, BudgetSpent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,14 +47,7 @@ if TYPE_CHECKING:
 UNKNOWN = "the model"
 
 
-class Forgotten(list[str]):
-    """The text so far of a stream whose text nobody will ask for."""
-
-    def append(self, text: str) -> None:
-        """It is not kept."""
-
-
-class Session(Relay):
+class Session(Heeding):
     """One generation under way. The machine is made when the clocks start, not before."""
 
     __slots__ = (
@@ -66,7 +63,6 @@ class Session(Relay):
         "on_heartbeat",
         "parts",
         "place",
-        "rang",
         "reader",
         "record",
         "remembers",
@@ -102,7 +98,6 @@ class Session(Relay):
         self.end_of_source: Callable[[], End] | None = None
         self.usage: Usage | None = None
         """How long prompt and answer are, as the server counts them; known to clients of ours."""
-        self.rang: Cancel | None = None
         self.left_running = False
         self.excused = 0.0
         self.record: Record | None = None
@@ -140,6 +135,7 @@ class Session(Relay):
                 self.call = before.deputy.call
         if self.terms.situation.generates:
             self._keep_record()
+            self._attend()
         return self
 
     def _keep_record(self, began: Instant | None = None) -> None:
@@ -169,6 +165,8 @@ class Session(Relay):
         self.resolved = self._resolved(now - self.machine.born)
         with self.lock:
             self.machine.renew(self.resolved.clocks, now)
+        if terms.situation.generates:
+            self._attend()
 
     # -- facts ------------------------------------------------------------------------------------------------
 
@@ -222,6 +220,10 @@ class Session(Relay):
             self.tapped = tap(origin.response, self._contact)
         return origin
 
+    def lent(self) -> weakref.ref[Session] | None:
+        """What a client of ours finds beneath, while this source may ask models through it."""
+        return weakref.ref(self) if self.lends else None
+
     def _contact(self) -> None:
         """Bytes went by beneath. Written past `record`, like the fast lane: it decides nothing."""
         self.machine.contact_at = self.clock()
@@ -245,18 +247,21 @@ class Session(Relay):
             self._is(model_of(chunk))
         return known.read(chunk)
 
-    def receive(self, kind: Kind, text: str, finished: bool) -> None:
-        """A chunk came that the fast lane does not take."""
+    def receive(self, kind: Kind, text: str, finished: bool) -> Callable[[str], None]:
+        """A chunk came that the fast lane does not take. Returns what keeps the text of those that it may take now."""
         if kind is None:
             self.hear()
         else:
             self.note(kind())
         if kind is PrefillProgress:
             self.note(Handed())
-        if text:
-            self.parts.append(text)
+        if text and (kind is Content or kind is Reasoning or kind is Calling):
+            self.texts(kind).append(text)
         if finished:
             self.note(Finished())
+        elif self.machine.tokens >= self.look_at:
+            self.look()
+        return self.texts(self.machine.flows).append
 
     def ring(self) -> None:
         """What is due, is due now: there is nobody to be woken."""
@@ -266,6 +271,10 @@ class Session(Relay):
 
     def wake(self, now: Instant) -> tuple[Order, ...]:
         """The alarm rang: what the machine wants done, written down before it is obeyed."""
+        if self.attention is not None and self.machine.due(Timer.TOTAL) <= now:
+            self._advise(may_ask=False)
+            if self.rang is not None:
+                return (self.rang,)
         with self.lock:
             orders = self.machine.wake(now)
         if orders and self.record is None and self.dropped and any(isinstance(order, Cancel) for order in orders):
@@ -314,37 +323,12 @@ class Session(Relay):
 
     def settle(self) -> None:
         """Raise the error that the end of this generation is for its caller, if it is one."""
-        error = self.wrapped or self._verdict()
+        error = self.wrapped or verdict(self)
         if error is not None:
             try:
                 raise error
             finally:
                 del error  # a frame that keeps its own error is a cycle, and there may be thousands
-
-    def _verdict(self) -> GenerationTimeout | BackendError | None:
-        machine = self.machine
-        if machine.broken is not None:
-            return self.timeout()
-        if machine.outcome is Outcome.TRUNCATED:
-            error = Truncated(
-                f"{machine.model}: the stream ended after {machine.tokens} tokens without a finish reason "
-                "and without its end mark; what came is in .partial"
-            )
-            error.elapsed, error.partial = self.elapsed, self.partial
-            return error
-        return None
-
-    def timeout(self) -> GenerationTimeout:
-        broken = self.machine.broken
-        assert broken is not None, "only a broken limit makes a timeout"
-        why = "" if self.record is None else self.record.command
-        door = self.terms.door if self.partial else self.terms.door._replace(kept="")
-        error = timeout_error(broken, self.machine, self.resolved, elapsed=self.elapsed, door=door, why=why)
-        error.partial, error.left_running = self.partial, self.left_running
-        error.attempts = (attempt_of(error, Fault.TIMEOUT, model=self.machine.model, elapsed=self.elapsed),)
-        if self.left_running:
-            error.add_note("its source could not be stopped and is left running (.left_running)")
-        return error
 
     @property
     def active(self) -> Session:

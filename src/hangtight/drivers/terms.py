@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from hangtight.core.intents import Intent, meant
 from hangtight.core.layers import Layer, Rank, Resolved, Situation
 from hangtight.core.limits import AUTO
 from hangtight.core.resolve import inside, keeping_free, resolve
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from hangtight.core.pace import Learned, Predicted
     from hangtight.core.telling import Door
     from hangtight.drivers.given import Given
+    from hangtight.intent.findings import Finding
     from hangtight.rules.settings import Settings
 
 ROUND_PROMPTS_TO = 50  # tokens: a second of reading nearby
@@ -47,10 +49,18 @@ class Cap(NamedTuple):
     change: str
 
 
+class Wanted(NamedTuple):
+    """Whether the text moves the deadline, who said so, and who is asked about a loop."""
+
+    intent: Intent
+    source: str
+    on_loop: Callable[[Finding], object] | None
+
+
 class Terms:
     """What holds for a call, and the line by which to ask for more. May be shared by many generations."""
 
-    __slots__ = ("_cap", "_found", "door", "mode", "places", "settings", "share", "situation")
+    __slots__ = ("_cap", "_found", "_wanted", "door", "mode", "places", "settings", "share", "situation")
 
     def __init__(
         self,
@@ -70,6 +80,7 @@ class Terms:
         self._cap: Cap | None = None
         named = next((place.mode for place in places if place.mode is not None), None)
         self.mode = named if named is not None else settings.default_mode
+        self._wanted: dict[str, Wanted] = {}
         self._found: dict[tuple[bool | None, bool, str, int], Found] = {}
 
     @property
@@ -150,6 +161,21 @@ class Terms:
                 found[name] = told
         return found
 
+    def intent(self, model: str) -> Wanted:
+        """Whether the text of such a call moves its deadline, and who says so."""
+        found = self._wanted.get(model)
+        if found is None:
+            found = self._wanted[model] = self._wish(model)
+        return found
+
+    def _wish(self, model: str) -> Wanted:
+        hook = next((place.on_loop for place in self.places if place.on_loop is not None), None)
+        for place in self.places:
+            if place.intent is not None:
+                return Wanted(place.intent, place.source, hook)
+        said = self.settings.intent(self.mode, model)
+        return Wanted(*meant(said, self._find(None, False, model).layers, self.mode), hook)
+
     def admit(self, model: str) -> None:
         """Raises BudgetSpent where a call that began now could not fit into the budget around it."""
         if self.share is not None:
@@ -219,6 +245,7 @@ class Terms:
         terms = Terms.__new__(Terms)
         terms.places, terms.door, terms.settings, terms.mode = self.places, self.door, self.settings, self.mode
         terms.situation, terms.share, terms._cap, terms._found = self.situation, share, cap, self._found
+        terms._wanted = self._wanted
         return terms
 
 

@@ -25,8 +25,9 @@ from hangtight.core.telling import Door
 from hangtight.core.time import FOREVER, Seconds
 from hangtight.drivers import blocking, clock
 from hangtight.drivers import chain as chains
+from hangtight.drivers.attention import Forgotten
 from hangtight.drivers.given import AROUND, LimitArgs, given
-from hangtight.drivers.session import Forgotten, Session
+from hangtight.drivers.session import Session
 from hangtight.drivers.terms import Terms, terms_of
 from hangtight.errors import BudgetSpent
 
@@ -183,6 +184,7 @@ class Watch(Generic[T]):
         if chain is not None:
             session.chained = True
             session.machine.earlier = Seconds(session.machine.born - chain.attempts.born)
+            session.others = chain.may_change
         if not getattr(self._source, "keeps", True):
             session.parts = Forgotten()
         return session

@@ -12,8 +12,10 @@ from typing import Any, NamedTuple, cast
 
 from pydantic import BaseModel
 
+from hangtight.core.intents import Intent, Placed
 from hangtight.core.layers import EXTENSION_OF_A_MODE, MODES, Layer, Rank, mode_layer
 from hangtight.core.limits import AUTO, Setting
+from hangtight.core.time import plain
 from hangtight.rules.checking import set_aside, validated
 from hangtight.rules.errors import Problem, SettingsErrors, one_of
 from hangtight.rules.finding import Found
@@ -21,7 +23,7 @@ from hangtight.rules.journals import standing_beside
 from hangtight.rules.lines import NAME, line_to_change
 from hangtight.rules.projects import of_ours
 from hangtight.rules.reading import Tree, read
-from hangtight.rules.schema import LIMITS, Common, ConfigFile, ModelSection, RulesFile
+from hangtight.rules.schema import LIMITS, Common, ConfigFile, ModelSection, ModeSection, RulesFile
 from hangtight.rules.settings import DAY, KEEP, Learning, Mode, Model, Settings
 from hangtight.rules.winning import losers
 
@@ -105,12 +107,16 @@ def _settings(said: Sequence[Said], remarks: list[str], files: tuple[str, ...]) 
         for key in ("default_mode", "step_timeout", "journal", "learning", "priorities"):
             if each.has(key):
                 places[key] = each.tree.place(key)
+    of_all = next((meant for each in said if (meant := _intent(each, each.file)) is not None), None)
+    if of_all is not None:
+        places["intent"] = of_all[1]
     config = next((each for each in said if isinstance(each.file, ConfigFile)), None)
     settings = Settings(
         below=below,
         modes=modes,
         default_mode=default_mode,
         models=models,
+        of_all=of_all,
         step=_step(said),
         priorities={step: word for each in reversed(said) for step, word in each.file.priorities.items()},
         files=files,
@@ -140,11 +146,23 @@ def _layer(
     """A layer of what stands under one path. `name` is the key there, where it is not the name of the limit."""
     tree = said.tree
     sources = {limit: tree.place(*path, limit if name == NAME else name) for limit in values}
-    total = values.get("total", AUTO)
-    if rank is Rank.MODE and total is not AUTO:
-        values = {**values, "extend_to": None if total is None else EXTENSION_OF_A_MODE * total}
-        sources["extend_to"] = sources["total"]
     return Layer(rank, source, values, line_to_change(tree.kind, tree.file, path, name), sources)
+
+
+def _extension(layer: Layer, said: Said, name: str) -> list[Layer]:
+    """How far the total of a mode may be moved where its file does not say it: right below, as nobody wrote it."""
+    total = layer.values.get("total", AUTO)
+    section = said.file.modes.get(name)
+    if total is AUTO or (section is not None and "extend_to" in section.model_fields_set):
+        return []
+    source = f"{plain(EXTENSION_OF_A_MODE)} x total ({layer.sources['total']})"
+    change = line_to_change(said.tree.kind, said.tree.file, ("modes", name))
+    return [Layer(layer.rank, source, {"extend_to": None if total is None else EXTENSION_OF_A_MODE * total}, change)]
+
+
+def _intent(said: Said, section: Common | ModeSection | ModelSection | None, *path: str) -> Placed | None:
+    meant = cast("Intent | None", section.intent) if section is not None else None
+    return None if meant is None else (meant, said.tree.place(*path, "intent"))
 
 
 def _limits(section: BaseModel) -> dict[str, Setting]:
@@ -190,18 +208,22 @@ def _modes(said: Sequence[Said]) -> dict[str, Mode]:
 def _mode(name: str, said: Sequence[Said]) -> Mode:
     source, layers = f"mode {name}", []
     models: tuple[str, ...] | None = None
+    intent: Placed | None = None
     for each in said:
         budgets, section = _budgets(each), each.file.modes.get(name)
         preferred = each.file.preferred_models.get(name) if isinstance(each.file, RulesFile) else None
         models = models if models is not None else preferred
+        intent = intent or _intent(each, section, "modes", name)
         if section is not None:
             models = models if models is not None else section.models
             if values := _limits(section):
                 layers.append(_layer(each, Rank.MODE, source, values, ("modes", name)))
+                layers += _extension(layers[-1], each, name)
         if name in budgets:
             layers.append(_layer(each, Rank.MODE, source, {"total": budgets[name]}, ("budgets",), name=name))
+            layers += _extension(layers[-1], each, name)
     shipped = mode_layer(name) if name in MODES else Layer(Rank.MODE, source)
-    return Mode(name, (*layers, shipped), models or ())
+    return Mode(name, (*layers, shipped), models or (), intent)
 
 
 def _budgets(said: Said) -> Mapping[str, float | None]:
@@ -225,7 +247,8 @@ def _model(said: Said, name: str, section: ModelSection) -> Model:
     if "heartbeat" in section.model_fields_set:
         layers.append(_layer(said, Rank.MODEL, source, {"heartbeat": section.heartbeat}, ("models", name)))
     proxy = None if section.proxy and "${" in section.proxy else section.proxy
-    return Model(name, tuple(layers), section.fallback, proxy, section.reasons)
+    intent = _intent(said, section, "models", name)
+    return Model(name, tuple(layers), section.fallback, proxy, section.reasons, intent)
 
 
 def _merged(above: Model, below: Model) -> Model:
@@ -235,6 +258,7 @@ def _merged(above: Model, below: Model) -> Model:
         below.fallback if above.fallback is None else above.fallback,
         below.proxy if above.proxy is None else above.proxy,
         below.reasons if above.reasons is None else above.reasons,
+        below.intent if above.intent is None else above.intent,
     )
 
 

@@ -7,15 +7,19 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import NamedTuple
 
+from hangtight.core.intents import Intent, Placed
 from hangtight.core.layers import Layer, Rank
 from hangtight.core.limits import AUTO, LEARNABLE, Setting, checked
 from hangtight.errors import SettingsError
 from hangtight.rules.errors import Problem, nearest, on_one_line, shown
 from hangtight.rules.journals import WANTED, can_be_a_journal
-from hangtight.rules.keys import FOREIGN, JOURNAL, KEYS, LIMITS, MODE, PREFIX, STEP_TIMEOUT
+from hangtight.rules.keys import FOREIGN, INTENT, JOURNAL, KEYS, LIMITS, MODE, PREFIX, STEP_TIMEOUT
 from hangtight.rules.lengths import AT_MOST, LONGEST, NO_LIMIT, seconds_in
 
 THE_ENVIRONMENT = "the environment"
+YES_OR_NO = {"on": True, "true": True, "yes": True, "1": True} | dict.fromkeys(
+    ("off", "false", "no", "none", "0"), False
+)
 
 
 class Told(NamedTuple):
@@ -47,6 +51,7 @@ class Environment:
 
     layers: list[Layer] = field(default_factory=list)
     """The highest first, one for each variable."""
+    intent: Placed | None = None
     mode: Told | None = None
     step_timeout: Told | None = None
     step: Layer | None = None
@@ -74,6 +79,8 @@ def understood(told: Sequence[Told]) -> Environment:
             if key in here:
                 _add_limit(result, here[key], name)
         result.remarks += _unknown(here.values())
+        if INTENT in here:
+            _add_intent(result, here[INTENT])
         result.mode = result.mode or here.get(MODE)
         if JOURNAL in here:
             _add_journal(result, here[JOURNAL])
@@ -96,6 +103,14 @@ def _add_limit(result: Environment, told: Told, name: str) -> None:
 
 def _of_no_use(told: Told, wanted: str) -> str:
     return on_one_line(f"{told.where}: {told.key} = {shown(told.text)} is of no use: it must be {wanted}")
+
+
+def _add_intent(result: Environment, told: Told) -> None:
+    meant = YES_OR_NO.get(told.text.strip().lower())
+    if meant is None:
+        result.problems.append(Problem(told.file, told.line, told.key, told.text, "on or off"))
+    elif result.intent is None:
+        result.intent = Intent.of(meant), told.place
 
 
 def _add_step(result: Environment, told: Told) -> None:

@@ -94,6 +94,8 @@ def _on_top(settings: Settings, above: Environment, folder: Path) -> Settings:
     places = dict(settings.places)
     told = {"default_mode": above.mode, "step_timeout": above.step_timeout, "journal": above.journal}
     places |= {name: each.place for name, each in told.items() if each is not None}
+    if above.intent is not None:
+        places["intent"] = above.intent[1]
     journal = settings.journal
     if above.journal is not None:
         journal = standing_beside(above.journal.text.strip(), folder)
@@ -101,6 +103,7 @@ def _on_top(settings: Settings, above: Environment, folder: Path) -> Settings:
         settings,
         below=(*above.layers, *settings.below),
         default_mode=settings.default_mode if above.mode is None else chosen_mode(above.mode),
+        of_all=settings.of_all if above.intent is None else above.intent,
         step=settings.step if above.step_timeout is None else above.step,
         journal=journal,
         places=places,

@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidat
 
 from hangtight.core.limits import AUTO, LEARNABLE, Setting, checked
 from hangtight.errors import SettingsError
+from hangtight.rules.intents import INTENT, IntentHere
 from hangtight.rules.journals import OFF, WANTED, can_be_a_journal, is_off
 from hangtight.rules.lengths import AT_MOST, LONGEST
 from hangtight.rules.settings import DAY, FLOORS, PRIORITIES, SAMPLES
@@ -23,15 +24,15 @@ NOT_YET: Mapping[str, tuple[str, ...]] = {
         *SLEEPING, *SERVING, "globalTTL", "logLevel", "logTimeFormat", "logToStdout", "logRequests", "store",
         "metricsMaxInMemory", "captureBuffer", "ui", "performance", "startPort", "includeAliasesInList", "apiKeys",
         "upstream", "profiles", "selectors", "hooks", "peers", "groups", "matrix", "routing",
-        "headers", "intent", "proxy_silence", "routes",
+        "headers", "proxy_silence", "routes",
     ),
     "models": (
         *SLEEPING, *SERVING, "cmd", "cmdStop", "checkEndpoint", "ttl", "env", "aliases", "name", "description",
         "unlisted", "useModelName", "metadata", "concurrencyLimit", "filters", "timeouts", "compat", "capabilities",
-        "cmdSleep", "cmdWake", "sleepMode", "sleepEndpoints", "wakeEndpoints", "headers", "intent", "proxy_silence",
+        "cmdSleep", "cmdWake", "sleepMode", "sleepEndpoints", "wakeEndpoints", "headers", "proxy_silence",
     ),
-    "modes": ("extend_to", "queue", "intent"),
-    "limits": ("extend_to", "queue"),
+    "modes": ("queue",),
+    "limits": ("queue",),
 }  # fmt: skip
 """Keys of later versions, and of llama-swap's configuration, by the section they stand in: allowed, and told about."""
 
@@ -199,6 +200,9 @@ class LimitsSection(Section):
     total: Annotated[Setting, PlainValidator(_limit("total")), WithJsonSchema(OR_AUTO)] = _told(
         "The whole call.", 600, "auto"
     )
+    extend_to: Annotated[float | None, PlainValidator(_limit("extend_to")), WithJsonSchema(OR_NULL)] = _told(
+        "How far `intent` may move `total` for a model that gets on.", 900
+    )
     load: Annotated[float | None, PlainValidator(_limit("load")), WithJsonSchema(OR_NULL)] = _told(
         "A load that the server shows, without load progress.", 300
     )
@@ -231,6 +235,7 @@ class ModeSection(LimitsSection):
     """The limits of a mode, and the models that it prefers. A bare number is its total."""
 
     models: Names = _told("The first is preferred; the order is the fallback.", ["qwen3-coder", "qwen3:1.7b"])
+    intent: IntentHere = INTENT
 
 
 class ModelSection(Section):
@@ -245,6 +250,7 @@ class ModelSection(Section):
     proxy: Annotated[str | None, PlainValidator(_url), WithJsonSchema(ADDRESS)] = _told(
         "The server that has the model.", "http://127.0.0.1:11434"
     )
+    intent: IntentHere = INTENT
 
 
 class JournalSection(Section):
@@ -299,6 +305,7 @@ class Common(Section):
 
     limits: LimitsHere = LimitsSection()
     heartbeat: Interval = _told("How often a sign of life is given; 0 is off.", 15, 0)
+    intent: IntentHere = INTENT
     default_mode: Annotated[
         str | None, PlainValidator(_text("the name of a mode, or null")), WithJsonSchema(TEXT)
     ] = _told("The mode of a call that names none.", "deep")  # fmt: skip

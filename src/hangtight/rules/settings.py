@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TypeVar
 
+from hangtight.core.intents import Placed
 from hangtight.core.layers import MODES, Layer, mode_layer
 from hangtight.errors import SettingsError
 from hangtight.rules.errors import one_of
@@ -28,6 +29,7 @@ class Mode:
     """The highest first; what is shipped stands last."""
     models: tuple[str, ...] = ()
     """The first is preferred; the order is the fallback."""
+    intent: Placed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class Model:
     """None where nothing is said; empty where there shall be none."""
     proxy: str | None = None
     reasons: bool | None = None
+    intent: Placed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,8 @@ class Settings:
     default_mode: str | None = None
     """Of a call that names none."""
     models: Mapping[str, Model] = field(default_factory=dict)
+    of_all: Placed | None = None
+    """What is said about the intent of every call."""
     step: Layer | None = None
     """The limit of a step that has none of its own."""
     priorities: Mapping[str, str] = field(default_factory=dict)
@@ -138,6 +143,16 @@ class Settings:
     def reasons(self, model: str) -> bool | None:
         """Whether the model reasons before it answers, where the files say it."""
         return (self._facts.get(model) or self._known_of(model))[1]
+
+    def intent(self, mode: str | None, model: str) -> Placed | None:
+        """What the highest place says about intent, and where it stands; None where nobody says anything.
+
+        Without a mode the default one is meant. Raises SettingsError for a mode that nobody knows.
+        """
+        named = self.mode(mode)
+        if named is not None and named.intent is not None:
+            return named.intent
+        return next((match.intent for match in self.matching(model) if match.intent is not None), self.of_all)
 
     def _known_of(self, model: str) -> tuple[str | None, bool | None]:
         matches = self.matching(model)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from hangtight.core.layers import Layer, Rank, Resolved
-from hangtight.core.limits import AUTO, Setting
+from hangtight.core.limits import AUTO, Setting, length
 from hangtight.core.resolve import resolve
 from hangtight.core.time import plain
 from hangtight.rules.settings import Settings
@@ -58,7 +58,9 @@ def _cases(settings: Settings, mode: str | None, model: str) -> list[Case]:
 def _never(layer: Layer, cases: list[Case]) -> Iterable[str]:
     for name, place in layer.sources.items():
         said = layer.values[name]
-        if name == "extend_to" or said is AUTO or any(_wins(case.resolved(), name, said, place) for case in cases):
+        if said is AUTO or any(_wins(case.resolved(), name, said, place) for case in cases):
+            if name == "extend_to":
+                yield from _too_short(place, said, cases)
             continue
         given = GIVEN.get(name)
         rarely = given is not None and any(_wins(case.resolved(given), name, said, place) for case in cases)
@@ -66,6 +68,14 @@ def _never(layer: Layer, cases: list[Case]) -> Iterable[str]:
             f"holds only for calls that give {' and '.join(given)} themselves" if rarely and given else "can never win"
         )
         yield f"{place}: {name} = {_said(said)} {when}: {cases[0].told(name)}"
+
+
+def _too_short(place: str, said: Setting, cases: list[Case]) -> Iterable[str]:
+    """An extension that ends before what it extends. One to the very same length says that there shall be none."""
+    won = [each for each in (case.resolved() for case in cases) if _wins(each, "extend_to", said, place)]
+    if all(length(each.limits.extend_to) < length(each.limits.total) for each in won):
+        total = won[0].values["total"]
+        yield f"{place}: extend_to = {_said(said)} extends nothing: total is {_said(total.value)} ({total.source})"
 
 
 def _wins(resolved: Resolved, name: str, said: Setting, place: str) -> bool:

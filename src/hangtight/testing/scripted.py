@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from hangtight.drivers import clock
 
@@ -29,6 +29,15 @@ class Tokens:
     count: int
     every: float = 1.0
     text: str = "tok "
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """These pieces of text, one each `every` seconds; as arguments of a tool call, or as reasoning, where told so."""
+
+    pieces: Sequence[str]
+    every: float = 1.0
+    channel: Literal["answer", "reasoning", "tool"] = "answer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +81,7 @@ class NoReason:
     """The stream ends here, without a finish reason."""
 
 
-Step = Silence | Tokens | Thoughts | Pings | PromptRead | Hang | Fails | NoReason
+Step = Silence | Tokens | Said | Thoughts | Pings | PromptRead | Hang | Fails | NoReason
 
 
 class ScriptedModel:
@@ -112,6 +121,10 @@ class ScriptedModel:
                     yield waited, error
                 case NoReason():
                     return
+                case Said(pieces, every, channel):
+                    for piece in pieces:
+                        yield waited + every, _piece(piece, channel)
+                        waited = 0.0
                 case Tokens() | Thoughts() | Pings() | PromptRead():
                     for _ in range(step.count):
                         yield waited + step.every, _chunk(step)
@@ -159,5 +172,15 @@ def _chunk(step: Tokens | Thoughts | Pings | PromptRead) -> Chunk:
             return {"choices": [], "prompt_progress": {"total": 100, "processed": 1}}
 
 
-def _delta(**fields: str) -> Chunk:
+def _piece(text: str, channel: str) -> Chunk:
+    match channel:
+        case "reasoning":
+            return _delta(reasoning_content=text)
+        case "tool":
+            return _delta(tool_calls=[{"index": 0, "function": {"arguments": text}}])
+        case _:
+            return _delta(content=text)
+
+
+def _delta(**fields: Any) -> Chunk:
     return {"choices": [{"index": 0, "delta": fields, "finish_reason": None}]}

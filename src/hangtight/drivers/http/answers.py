@@ -128,7 +128,9 @@ def record(session: Session, pieces: list[Piece]) -> bool:
         machine.since = now
         machine.waiting = False
         machine.tokens += len(pieces)
-        session.parts.extend([text for _, text, _ in pieces if text])
+        session.texts(lane).extend([text for _, text, _ in pieces if text])
+        if machine.tokens >= session.look_at:
+            session.look()
         return True
     else:
         for kind, text, finished in pieces:

@@ -35,7 +35,7 @@ class AsyncReading(Reading):
         return super().begins(response)
 
     async def send(self, pool: float | None) -> Any:
-        if self.is_late:
+        if self.is_late or self.session.rang is not None:
             self.session.ring()
             await self._end(None)
         return await self._guarded(self._send(self.call.to_send(self.session, pool)))

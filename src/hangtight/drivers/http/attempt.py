@@ -104,7 +104,8 @@ class Reading(ABC):
     @property
     def is_late(self) -> bool:
         """Nothing is left of the time of this call: it need not begin."""
-        return self.session.machine.total_at <= self.session.clock()
+        machine = self.session.machine
+        return machine.deadline.at(machine.clocks) <= self.session.clock()
 
 
 def course(call: Call, begin: Callable[[], Reading], body: Callable[[Any, list[bytes]], Any]) -> Course:

@@ -6,6 +6,7 @@ import json
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from typing import Any
 
 from hangtight.core.attempts import Attempts, Fault
@@ -13,6 +14,7 @@ from hangtight.core.limits import length
 from hangtight.core.phases import Phase
 from hangtight.core.telling import Door
 from hangtight.core.time import Instant, Seconds, between
+from hangtight.dialects.exchanges import exchanges, last_prompt
 from hangtight.drivers.clock import Timepiece
 from hangtight.drivers.faults import attempt_of, fault_of, tell
 from hangtight.drivers.given import AROUND, Given, Listener
@@ -135,7 +137,20 @@ class Call:
         session.machine.earlier = self._earlier
         if watching is not None and not watching.stands_aside and watching.machine.outcome is None:
             session.take_over(watching)
-        return session.begin(before=self._before, born=self.born if self._left is None else None)
+        session.begin(before=self._before, born=self.born if self._left is None else None)
+        return self._read_along(session)
+
+    def _read_along(self, session: Session) -> Session:
+        """Where the text may move the deadline, the request says something about it, too."""
+        attention, body = session.attention, self.asked.body
+        if attention is not None:
+            attention.knows(partial(last_prompt, body))
+            session.others = self._may_change
+            session.recall(exchanges(body))
+        return session
+
+    def _may_change(self) -> bool:
+        return self.attempts.may_change
 
     # -- what is sent -----------------------------------------------------------------------------------------
 

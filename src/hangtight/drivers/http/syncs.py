@@ -35,6 +35,8 @@ class SyncReading(Reading):
         return self._guarded(self._sent)
 
     def _sent(self) -> Any:
+        if self.session.rang is not None:
+            raise Rang
         if self.is_late:
             self.vigil.ring(self.session.clock())
         send = self._send
@@ -80,6 +82,8 @@ class SyncReading(Reading):
             self._step = iter(self.stream).__next__
         if answer.is_complete:
             return self._last_words(self._step)
+        if session.rang is not None:
+            self._end()
         self.ask()
         before, HERE.vigil = HERE.vigil, self.vigil
         try:
@@ -123,6 +127,10 @@ class SyncReading(Reading):
         if not self.over:
             self.session.note(self.last_fact())
             self._ended(None)
+
+    def _end(self) -> None:
+        self._ended(None)
+        self.session.settle()
 
     def _ended(self, error: BaseException | None) -> bool:
         """True where the end is for `settle` to judge: the source's own end, or one that we made."""

@@ -37,6 +37,8 @@ ITEMS: dict[str, Item] = {
     "runaway": Item("flag", "words without end"),
     "loop": Item("flag", "the same sentence without end"),
     "drift": Item("flag", "the same sentence with other numbers, without end"),
+    "healthy-table": Item("flag", "a Markdown table without end, no two rows of it alike"),
+    "healthy-code": Item("flag", "Python functions without end, no two of them alike"),
     "mute": Item("count", "after N tokens nothing more, the connection stays open"),
     "pings": Item("count", "after N tokens only SSE comments or blank lines"),
     "empties": Item("count", "after N tokens only empty deltas"),

@@ -18,12 +18,21 @@ from hangtight.testing.lab.items import Given, ScriptError, read_items
 
 __all__ = ["Answer", "Ending", "Fault", "FaultKind", "Refusal", "Script", "ScriptError", "Start"]
 
+Saying = Literal["words", "loop", "drift", "table", "code"]
 FaultKind = Literal["mute", "pings", "empties", "drip", "disconnect", "dies", "error", "garbage", "oversized"]
 TOKENS = 20
 RATE = 50.0
 EVERY = 0.05
 """A healthy model answers within half a second; its contact, where it has any, is denser than its content."""
 
+ENDLESS: dict[str, Saying] = {
+    "runaway": "words",
+    "loop": "loop",
+    "drift": "drift",
+    "healthy-table": "table",
+    "healthy-code": "code",
+}
+"""The items that make an answer endless, and what is said in it."""
 PASSING: frozenset[FaultKind] = frozenset({"garbage", "oversized"})
 """The faults after which the answer goes on; each of the others is the last thing that happens."""
 
@@ -50,7 +59,7 @@ class Answer:
     tokens: int = TOKENS
     rate: float = RATE
     reasoning: int = 0
-    text: Literal["words", "loop", "drift"] = "words"
+    text: Saying = "words"
     endless: bool = False
     tool: bool = False
     whole: bool = False
@@ -146,10 +155,9 @@ def _refusal(given: Given) -> Refusal:
 
 
 def _answer(given: Given) -> Answer:
-    given.refuse_two("loop", "drift")
-    given.refuse_two("tool", "runaway", "loop", "drift")
-    given.refuse_two("tokens", "runaway", "loop", "drift")
-    endless = not given.isdisjoint({"runaway", "loop", "drift"})
+    given.refuse_two("tool", *ENDLESS)
+    given.refuse_two("tokens", *ENDLESS)
+    endless = not given.isdisjoint(set(ENDLESS))
     reasoning = given.whole("reasoning", 0)
     latest = max((fault.after for fault in _faults(given)), default=0) - reasoning
     tokens = given.whole("tokens", max(TOKENS, latest))
@@ -159,7 +167,7 @@ def _answer(given: Given) -> Answer:
         tokens=tokens,
         rate=given.number("rate", RATE),
         reasoning=reasoning,
-        text="loop" if "loop" in given else "drift" if "drift" in given else "words",
+        text=next((ENDLESS[item] for item in ENDLESS if item in given), "words"),
         endless=endless,
         tool="tool" in given,
         whole="ignores-stream" in given,

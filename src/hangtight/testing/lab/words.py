@@ -9,6 +9,7 @@ from itertools import count
 from typing import Literal
 from zlib import crc32
 
+from hangtight.testing.lab.healthy import said_of_code, said_of_table
 from hangtight.testing.lab.script import Answer, Script
 
 VOCABULARY = """
@@ -76,6 +77,10 @@ def said(answer: Answer, index: int) -> str:
     if answer.text == "drift":
         turn = index // len(DRIFT)
         return DRIFT[index % len(DRIFT)].format(n=turn + 1, m=turn * 7 + 40) + " "
+    if answer.text == "table":
+        return said_of_table(index)
+    if answer.text == "code":
+        return said_of_code(index)
     return _drawn(WORDS, index)
 
 

@@ -1,0 +1,106 @@
+"""The part of a session that reads along: what is collected, when it is looked at, and what the machine is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
+
+from hangtight.core.facts import Advised, Content
+from hangtight.core.orders import Cancel
+from hangtight.core.timers import Timer
+from hangtight.drivers.attention import EVERY, IGNORED, NEVER_LOOKED, Attention
+from hangtight.drivers.relay import Relay
+from hangtight.intent.findings import Act, Finding
+from hangtight.journal.entries import Kind
+
+if TYPE_CHECKING:
+    from hangtight.core.facts import Fact, Progress
+    from hangtight.core.orders import Order
+    from hangtight.core.time import Instant
+    from hangtight.dialects.exchanges import Exchange
+    from hangtight.drivers.record import Record
+    from hangtight.drivers.session import Session
+    from hangtight.drivers.terms import Terms
+
+
+def _nothing() -> None:
+    """There is no alarm to be set."""
+
+
+def _none() -> bool:
+    return False
+
+
+class Heeding(Relay):
+    """What the text says moves the deadline."""
+
+    __slots__ = ("attention", "look_at", "nudge", "others", "rang")
+
+    if TYPE_CHECKING:
+        terms: Terms
+        model: str | None
+        record: Record | None
+        note: Callable[[Fact], tuple[Order, ...]]
+        clock: Callable[[], Instant]
+        ring: Callable[[], None]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rang: Cancel | None = None
+        self.attention: Attention | None = None
+        """Who reads along, where the text may move the deadline."""
+        self.look_at = NEVER_LOOKED
+        """With so many tokens there is enough new text to be read."""
+        self.nudge: Callable[[], object] = _nothing
+        """Sets the alarm anew: it may have to ring sooner."""
+        self.others: Callable[[], bool] = _none
+        """Whether another model may take over now."""
+
+    def _attend(self) -> None:
+        """Somebody reads along where that is wanted. What was read before is not forgotten."""
+        wanted = self.terms.intent(self.model or "")
+        if not wanted.intent.on:
+            self.attention, self.look_at = None, NEVER_LOOKED
+        elif self.attention is None:
+            self.attention = Attention(wanted)
+            self.look_at = self.machine.tokens + EVERY
+        else:
+            self.attention.wanted = wanted
+
+    def texts(self, kind: type[Progress]) -> list[str]:
+        """Where text of this kind is collected: the answer's is the caller's, the rest is only read along."""
+        if self.attention is not None:
+            return self.attention.texts(kind, self.parts)
+        return self.parts if kind is Content else IGNORED
+
+    def look(self) -> None:
+        """Read what has come since, and tell the machine what that says about the deadline."""
+        self.look_at = NEVER_LOOKED if self.attention is None else self.machine.tokens + EVERY
+        orders = self._advise(may_ask=True)
+        if self.rang is None and orders and self.machine.due(Timer.TOTAL) <= self.clock():
+            self.ring()
+        elif orders:
+            self.nudge()
+
+    def recall(self, exchanges: list[Exchange]) -> None:
+        """The calls of tools that an agent has made before this request."""
+        if self.attention is not None and exchanges:
+            self._heed(self.attention, self.attention.recall(exchanges, self.clock()), may_ask=True)
+
+    def _advise(self, *, may_ask: bool) -> tuple[Order, ...]:
+        attention = self.attention
+        if attention is None or self.machine.outcome is not None:
+            return ()
+        return self._heed(attention, attention.read(self.parts, self.clock()), may_ask=may_ask)
+
+    def _heed(self, attention: Attention, found: Finding, *, may_ask: bool) -> tuple[Order, ...]:
+        before = self.machine.deadline.advice
+        found = attention.decided(found, may_ask=may_ask, others=self.others())
+        if found == before:
+            return ()
+        if self.record is not None and found.act is Act.HOLD is not before.act:
+            kind = Kind.LET_GO_ON if attention.lets_go_on(found) else Kind.SUSPECTED
+            self.record.noted(cast("Session", self), kind, str(found))
+        orders = self.note(Advised(found, attention.wanted.intent.shorten))
+        self.rang = next((order for order in orders if isinstance(order, Cancel)), self.rang)
+        return orders

@@ -1,0 +1,76 @@
+"""What the end of a generation is for its caller: the errors, with all that only a driver knows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from hangtight.core.attempts import Fault
+from hangtight.core.phases import Outcome
+from hangtight.core.telling import looping_error, timeout_error
+from hangtight.drivers.faults import attempt_of
+from hangtight.errors import BackendError, GenerationTimeout, Looping, Truncated
+
+if TYPE_CHECKING:
+    from hangtight.core.orders import Broken
+    from hangtight.core.telling import Door
+    from hangtight.drivers.attention import Attention
+    from hangtight.drivers.session import Session
+    from hangtight.intent.findings import Finding
+
+E = TypeVar("E", bound=GenerationTimeout)
+
+
+def verdict(session: Session) -> GenerationTimeout | BackendError | None:
+    """The error that the end of this generation is, if it is one."""
+    machine = session.machine
+    if machine.broken is not None:
+        return _timeout(session, machine.broken)
+    if machine.looped is not None and session.attention is not None:
+        return _looping(session, machine.looped, session.attention)
+    if machine.outcome is Outcome.TRUNCATED:
+        error = Truncated(
+            f"{machine.model}: the stream ended after {machine.tokens} tokens without a finish reason "
+            "and without its end mark; what came is in .partial"
+        )
+        error.elapsed, error.partial = session.elapsed, session.partial
+        return error
+    return None
+
+
+def _timeout(session: Session, broken: Broken) -> GenerationTimeout:
+    told = timeout_error(
+        broken, session.machine, session.resolved, elapsed=session.elapsed, door=_door(session), why=_why(session)
+    )
+    error = _with_all(told, session)
+    if session.left_running:
+        error.add_note("its source could not be stopped and is left running (.left_running)")
+    return error
+
+
+def _looping(session: Session, found: Finding, attention: Attention) -> Looping:
+    told = looping_error(
+        found,
+        session.machine,
+        elapsed=session.elapsed,
+        door=_door(session),
+        origin=attention.wanted.source,
+        why=_why(session),
+    )
+    error = _with_all(told, session)
+    error.useful = attention.useful(error.partial)
+    error.may_fall_back = "fallback" in attention.wanted.intent.ladder
+    return error
+
+
+def _with_all(error: E, session: Session) -> E:
+    error.partial, error.left_running = session.partial, session.left_running
+    error.attempts = (attempt_of(error, Fault.TIMEOUT, model=session.machine.model, elapsed=session.elapsed),)
+    return error
+
+
+def _door(session: Session) -> Door:
+    return session.terms.door if session.partial else session.terms.door._replace(kept="")
+
+
+def _why(session: Session) -> str:
+    return "" if session.record is None else session.record.command

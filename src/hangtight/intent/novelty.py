@@ -1,0 +1,155 @@
+"""Is anything new said? Counts the segments of a text in which all was said before, in a few kilobytes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from itertools import compress
+from struct import pack
+from zlib import crc32
+
+from hangtight.intent.findings import Act, Channel, Doing, Finding, Rule
+
+SEGMENT = 512
+GRAM = 8
+"""So many words in a row make one gram; for scripts without spaces, so many characters."""
+SAMPLED = 0b11
+"""Of the grams, those count whose first word's checksum has none of these bits: one in four, always the same."""
+FEWEST = 6
+"""A segment with fewer grams to look at proves nothing."""
+STALE_SHARE = 0.1
+"""A segment is stale if at most this share of its grams is new. One new word alone makes eight new grams."""
+ANCHOR = 4
+"""From so many letters on a word that was never there before is news by itself."""
+NUMERIC = 0.08
+"""From this share of digits on the numbers are what is said; whether they only count is for another rule to see."""
+HOLD_AT = 3
+CUT_AT = 8
+"""Stale segments in a row: for a suspicion, and for an end, which only reasoning can come to by this rule."""
+CONFIRMED_AT = 3
+"""Of these the last ones must be said for the third time at least: to write a draft out once more is work."""
+
+SLOTS = 12_288
+FULL = 1_500
+"""An eighth of the slots. Where more are taken, too many new things would look like old ones, so a new field begins."""
+
+_NONE = b""
+_ONLY_LETTERS = bytes(byte if byte > 127 or byte == 95 or chr(byte).isalpha() else 0x20 for byte in range(256))
+_DIGITS = re.compile(r"\d+")
+_DENSE_SCRIPT = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
+_IS_DENSE = re.compile(f"[{_DENSE_SCRIPT}]" + "{4}")
+_FIRSTS = "".join(
+    chr(code)
+    for first, last in ((0x3040, 0x30FF), (0x4E00, 0x9FFF), (0xAC00, 0xD7AF))
+    for code in range(first, last + 1)
+    if crc32(chr(code).encode()) % 16 == 0
+)
+_DENSE_GRAMS = re.compile(f"(?=([{_FIRSTS}].{{{GRAM - 1}}}))", re.DOTALL)
+_LONGEST_WORD = 64
+
+
+class Seen:
+    """Remembers what was there lately: two bit fields, the older of which is forgotten when the newer is full."""
+
+    __slots__ = ("_new", "_old", "_taken")
+
+    def __init__(self) -> None:
+        self._new = bytearray(SLOTS // 8)
+        self._old = bytearray(SLOTS // 8)
+        self._taken = 0
+
+    def unseen(self, marks: Iterable[int]) -> int:
+        """How many of these were not there before; from now on they were."""
+        new, old, count, taken = self._new, self._old, 0, 0
+        for mark in marks:
+            slot = mark % SLOTS
+            at, bit = slot >> 3, 1 << (slot & 7)
+            if not new[at] & bit:
+                new[at] |= bit
+                taken += 1
+                if not old[at] & bit:
+                    count += 1
+        self._taken += taken
+        if self._taken >= FULL:
+            self._new, self._old, self._taken = bytearray(SLOTS // 8), new, 0
+        return count
+
+
+class Novelty:
+    """Follows one channel's text.
+
+    `stale` is the number of segments in a row that said nothing new, `confirmed` of how many of the last ones all
+    was said at least twice before. The memory for that is made when it is first needed.
+    """
+
+    __slots__ = ("_again", "_before", "_dense_rest", "_rest", "_seen", "confirmed", "stale")
+
+    def __init__(self) -> None:
+        self.stale = 0
+        self.confirmed = 0
+        self._seen = Seen()
+        self._again: Seen | None = None
+        self._before: list[int] = []
+        self._rest = self._dense_rest = _NONE
+
+    def feed(self, segment: str) -> None:
+        """Takes the next segment, and counts."""
+        raw = segment.encode("utf-8", "replace")
+        dense = not segment.isascii() and _IS_DENSE.search(segment) is not None
+        grams, anchors = self._dense(segment) if dense else self._spaced(raw)
+        new_grams = self._seen.unseen(grams)
+        news = self._seen.unseen(anchors)
+        numeric = len(raw) - len(raw.translate(None, b"0123456789")) > NUMERIC * len(segment)
+        if numeric or news or new_grams > STALE_SHARE * len(grams):
+            self.stale = self.confirmed = 0
+        elif len(grams) >= FEWEST:
+            self.stale += 1
+            self._confirm(grams)
+
+    def _confirm(self, grams: list[int]) -> None:
+        if self._again is None:
+            self._again = Seen()
+        third = self._again.unseen(grams) <= STALE_SHARE * len(grams)
+        self.confirmed = self.confirmed + 1 if third else 0
+
+    def _spaced(self, raw: bytes) -> tuple[list[int], set[int]]:
+        words = (self._rest + raw).translate(_ONLY_LETTERS).split()
+        self._rest = self._dense_rest = _NONE
+        if words and raw[-1:].translate(_ONLY_LETTERS) != b" " and len(words[-1]) < _LONGEST_WORD:
+            # its end may stand in the next segment
+            self._rest = words.pop()
+        marks = list(map(crc32, words))
+        anchors = set(compress(marks, map(ANCHOR.__le__, map(len, words))))
+        marks = self._before + marks
+        self._before = marks[1 - GRAM :]
+        flat = pack(f"<{len(marks)}I", *marks)
+        starts = compress(range(0, 4 * (len(marks) - GRAM + 1), 4), [not mark & SAMPLED for mark in marks])
+        return [crc32(flat[at : at + 4 * GRAM]) for at in starts], anchors
+
+    def _dense(self, segment: str) -> tuple[list[int], set[int]]:
+        """Scripts without spaces: each character is a word. No word of theirs can be told as an anchor."""
+        text = self._dense_rest.decode() + segment.encode("utf-8", "replace").decode()
+        self._before, self._rest = [], _NONE
+        self._dense_rest = text[1 - GRAM :].encode()
+        return [crc32(gram.encode()) for gram in _DENSE_GRAMS.findall(_DIGITS.sub("0", text))], set()
+
+    def finding(self, offset: int, channel: Channel, patience: float = 1.0) -> Finding | None:
+        """The suspicion, if there is one; in reasoning that says nothing new for very long, the evidence."""
+        if self.stale < HOLD_AT * patience:
+            return None
+        ends = (
+            channel is Channel.REASONING
+            and self.stale >= CUT_AT * patience
+            and self.confirmed >= CONFIRMED_AT * patience
+        )
+        return Finding(
+            act=Act.CUT if ends else Act.HOLD,
+            doing=Doing.STUCK,
+            rule=Rule.NOVELTY,
+            channel=channel,
+            offset=offset,
+            start=max(0, offset - self.stale * SEGMENT),
+            period=SEGMENT,
+            copies=self.stale,
+            confidence=min(0.9, 0.4 + 0.05 * self.stale),
+        )
