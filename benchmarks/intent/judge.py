@@ -104,5 +104,6 @@ def catch(loop: Loop) -> Catch:
     late = cut.offset - loop.due
     in_time = 0 <= late <= max(loop.period, LATE)
     blank = not loop.text[loop.start :].strip()
-    kept = analyser.useful_length() == loop.start + cut.period
+    left = analyser.useful_length() - loop.start
+    kept = left <= loop.period if blank else left == cut.period
     return Catch(in_time, late, blank or cut.period == loop.period, cut.start == loop.start, kept)

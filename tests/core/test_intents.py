@@ -89,7 +89,6 @@ STEP = Layer(Rank.STEP, "step_timeout", {"total": 100.0})
     ],
 )
 def test_unasked_it_is_on_where_a_mode_sets_the_total(layers: tuple[Layer, ...], on: bool) -> None:
-    value = total_said(layers)
     why = "mode deep sets the total" if on else "no mode sets the total"
     assert meant(None, layers, "deep") == (ON if on else OFF, why)
 

@@ -66,6 +66,15 @@ def test_five_items_make_an_answer_endless(item: str, text: str) -> None:
     assert answer.text == text
 
 
+@pytest.mark.parametrize(("item", "text"), [("healthy-table", "table"), ("healthy-code", "code")])
+def test_a_healthy_answer_of_so_many_tokens_ends(item: str, text: str) -> None:
+    answer = Script.read(f"m,{item},tokens=400").answer
+    assert (answer.endless, answer.tokens, answer.text) == (False, 400, text)
+    assert not Script.read(f"m,{item},mute=400,tokens=400").answer.endless
+    with pytest.raises(ScriptError, match="after 500 tokens"):
+        Script.read(f"m,{item},mute=500,tokens=400")
+
+
 def test_faults_come_in_the_order_of_their_tokens_and_those_that_pass_come_first() -> None:
     faults = Script.read("m,mute=3,garbage=3,oversized=2").faults
     assert faults == (
@@ -120,7 +129,8 @@ def test_values_that_make_no_sense_are_refused(item: str) -> None:
         "healthy-code,healthy-table",
         "runaway,healthy-code",
         "tool,healthy-code",
-        "tokens=5,healthy-table",
+        "tokens=5,runaway",
+        "tokens=5,drift",
         "tool,runaway",
         "tokens=5,loop",
         "mute=1,mute=1",

@@ -118,6 +118,8 @@ def test_log_probabilities_fall_and_belong_to_different_words() -> None:
 
 def test_the_text_of_a_model_can_be_told_beforehand_unless_it_has_no_end() -> None:
     assert text_of("m,tokens=2") == "".join(_first(Answer(tokens=2), 2))
-    for name in ("runaway", "loop", "tool"):
+    code = "".join(_first(Answer(text="code", endless=True), 400))
+    assert text_of("healthy-code,tokens=400") == code
+    for name in ("runaway", "loop", "tool", "healthy-code"):
         with pytest.raises(ValueError, match=name):
             text_of(name)

@@ -39,7 +39,8 @@ class Deadline:
         self.restart(clocks)
 
     def restart(self, clocks: Clocks) -> None:
-        """Count as these clocks say, from the beginning of the call."""
+        """Count as these clocks say, from the beginning of the call. Where they have less room, less was given."""
+        self.moved = Seconds(min(self.moved, max(0.0, clocks.extend_to - clocks.total)))
         match clocks.total_from:
             case TotalFrom.CALL:
                 self._start = self.born
@@ -103,9 +104,9 @@ class Deadline:
         return tuple(moves)
 
     def tell(self) -> Moved | None:
-        """What the heartbeat that goes out now has to tell."""
+        """What the heartbeat that goes out now has to tell; what came back to where it was is no news."""
         told, self.untold = self.untold, None
-        return told
+        return None if told is not None and told.before == told.after else told
 
     def _move(self, clocks: Clocks, *, by: Seconds = NOTHING_MORE, short: Instant = NEVER) -> Moved:
         before = self.length(clocks)

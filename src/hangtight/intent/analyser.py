@@ -14,6 +14,8 @@ from hangtight.intent.prompts import asks_for_repetition
 from hangtight.intent.strand import Strand
 from hangtight.intent.tools import UNKNOWN, Tools
 
+LONG_SILENT = 4_096
+"""Characters of other channels: no period is longer."""
 PATIENCE = 4.0
 """How much more of a loop is needed where the prompt asked for repetition."""
 WEIGHT = {Act.CUT: 3, Act.HOLD: 2, Act.EXTEND: 1, Act.KEEP: 0}
@@ -32,7 +34,7 @@ class Analyser:
     (<Act.EXTEND: 'extend'>, 'coding')
     """
 
-    __slots__ = ("_active", "_asks", "_called", "_strands", "_tools", "findings", "prompt")
+    __slots__ = ("_active", "_asks", "_called", "_strands", "_tools", "_waiting", "findings", "prompt")
 
     def __init__(self, prompt: Callable[[], str] = _no_prompt) -> None:
         self.prompt = prompt
@@ -40,6 +42,8 @@ class Analyser:
         self._asks: bool | None = None
         self._strands: dict[Channel, Strand] = {}
         self._active: Strand | None = None
+        self._waiting: dict[Channel, int] = {}
+        """How much was said elsewhere since a channel spoke last."""
         self._tools: Tools | None = None
         self._called = NOTHING
         self.findings: list[Finding] = []
@@ -53,8 +57,20 @@ class Analyser:
         if strand is None:
             strand = self._strands[channel] = Strand(channel, self._patience)
         self._active = strand
+        if len(self._strands) > 1:
+            self._others_wait(channel, len(text))
         if strand.take(text):
             self._found(strand.work(), now)
+
+    def _others_wait(self, speaks: Channel, length: int) -> None:
+        """A channel that is silent while much is said elsewhere needs no memory: it begins anew."""
+        self._waiting[speaks] = 0
+        for channel, strand in self._strands.items():
+            if channel is not speaks:
+                before = self._waiting.get(channel, 0)
+                self._waiting[channel] = before + length
+                if before < LONG_SILENT <= before + length:
+                    strand.forget()
 
     def close(self, now: float = 0.0) -> None:
         """The text is over: what stands at the end of each channel is judged, too."""

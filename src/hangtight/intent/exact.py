@@ -13,6 +13,7 @@ Thresholds = tuple[tuple[int, int], ...]
 """So many copies that are so many characters together: either pair is evidence for a cut."""
 LETTERS: Thresholds = ((3, 600), (6, 480))
 BLANKS: Thresholds = ((1, 300),)
+LEAST_BLANK = 32
 SIGNS: Thresholds = ((8, 1_200),)
 """A unit of digits and signs: rows of tables and rulers are such, and they are healthy."""
 UNBROKEN: Thresholds = ((8, 4_096),)
@@ -85,6 +86,13 @@ class Exact:
         if self._unsearched >= NEEDLE or len(piece) < self.STEP:
             self._unsearched = 0
             self._search(text)
+
+    @property
+    def began(self) -> int:
+        """Where the run or the white space begins that the text ends in; -1 where nothing may be a loop."""
+        if self._period:
+            return self._start
+        return self._read - self._blank if self._blank >= LEAST_BLANK else -1
 
     @property
     def run(self) -> Run | None:

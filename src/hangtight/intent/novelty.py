@@ -29,8 +29,8 @@ CUT_AT = 8
 CONFIRMED_AT = 3
 """Of these the last ones must be said for the third time at least: to write a draft out once more is work."""
 
-SLOTS = 12_288
-FULL = 1_500
+SLOTS = 8_192
+FULL = 1_000
 """An eighth of the slots. Where more are taken, too many new things would look like old ones, so a new field begins."""
 
 _NONE = b""
@@ -82,9 +82,11 @@ class Novelty:
     was said at least twice before. The memory for that is made when it is first needed.
     """
 
-    __slots__ = ("_again", "_before", "_dense_rest", "_rest", "_seen", "confirmed", "stale")
+    __slots__ = ("_again", "_before", "_confirms", "_dense_rest", "_rest", "_seen", "confirmed", "stale")
 
-    def __init__(self) -> None:
+    def __init__(self, channel: Channel = Channel.REASONING) -> None:
+        self._confirms = channel is Channel.REASONING
+        """Only there this rule can end anything."""
         self.stale = 0
         self.confirmed = 0
         self._seen = Seen()
@@ -104,7 +106,8 @@ class Novelty:
             self.stale = self.confirmed = 0
         elif len(grams) >= FEWEST:
             self.stale += 1
-            self._confirm(grams)
+            if self._confirms:
+                self._confirm(grams)
 
     def _confirm(self, grams: list[int]) -> None:
         if self._again is None:

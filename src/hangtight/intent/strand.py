@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from hangtight.intent.exact import Exact, Run
 from hangtight.intent.findings import LONGEST_UNIT_SHOWN, NOTHING, Act, Channel, Doing, Finding, Rule
@@ -15,6 +16,7 @@ SEGMENT = 4 * STEP
 """So much is looked at at once by all that is not about exact copies."""
 HALF = 0.5
 """Half of the evidence that ends a generation is enough to give it no more time."""
+TWICE = 2
 FEW = 3
 """So many copies, of whatever length, are no sign of work."""
 CERTAIN, LIKELY = 0.99, 0.6
@@ -24,6 +26,7 @@ class Strand:
     """Everything that is known about one channel."""
 
     __slots__ = (
+        "_base",
         "_channel",
         "_exact",
         "_folding",
@@ -43,18 +46,24 @@ class Strand:
         self._channel = channel
         self._patience = patience
         """By how much more evidence is needed than usual; asked only where there is some."""
-        self._pending: list[str] = []
         self._length = 0
+        """So much of what has come was not looked at."""
+        self.offset = 0
+        """So much has been looked at."""
+        self._begin()
+
+    def _begin(self) -> None:
+        self._base = self.offset
+        """Where the trackers have begun."""
+        self._pending: list[str] = []
         self._segment: list[str] = []
         self._exact = Exact()
         self._folding = Folding()
-        self._novelty = Novelty()
-        self._phases = Phases(channel)
+        self._novelty = Novelty(self._channel)
+        self._phases = Phases(self._channel)
         self._loop: Finding | None = None
         self._suspicion: Finding | None = None
         self._phase: Finding | None = None
-        self.offset = 0
-        """So much has been looked at."""
 
     def take(self, text: str) -> bool:
         """Keep this piece. True where there is enough for a step."""
@@ -68,93 +77,126 @@ class Strand:
         whole = len(text) - len(text) % STEP
         found: list[Finding] = []
         for at in range(0, whole, STEP):
-            found += self._step(text[at : at + STEP])
+            self._step(text[at : at + STEP], found)
         self._pending, self._length = [text[whole:]], len(text) - whole
         return found
 
     def close(self) -> list[Finding]:
         """The last step may be a short one."""
-        text = "".join(self._pending)
+        text, found = "".join(self._pending), list[Finding]()
         self._pending, self._length = [], 0
-        return self._step(text, last=True) if text or self._segment else []
+        if text:
+            self._step(text, found)
+        if self._segment:
+            self._look_at_the_segment(found)
+        return found
 
     def advice(self) -> Finding:
         """What it says now; of a text too short for a step, what its first words say."""
-        said = self._loop or self._suspicion
-        if said is None:
-            said = self._at_first_sight() if self._phase is None else self._phase
-            run = self._exact.run
-            if run is not None and run.copies >= FEW:
-                return NOTHING  # it may be the beginning of a loop: nothing is given, nothing is taken back
-        return said
+        if self._loop is not None:
+            return self._loop
+        if self._suspicion is not None:
+            return self._suspicion
+        run = self._exact.run
+        if run is not None and run.copies >= FEW:
+            return NOTHING  # it may be the beginning of a loop: nothing is given, nothing is taken back
+        if self._phase is not None:
+            return self._phase
+        return self._at_first_sight("".join([*self._segment, *self._pending]), self.length)
+
+    @property
+    def length(self) -> int:
+        """So much has come."""
+        return self.offset + self._length
+
+    def forget(self) -> None:
+        """Others have spoken for long: what comes now is not adjacent to what was. The trackers begin anew."""
+        self.offset, self._length = self.length, 0
+        self._begin()
 
     @property
     def useful(self) -> int:
+        """So much of the text is worth keeping: of what repeats, one copy."""
         loop = self._loop
-        return self.offset + self._length if loop is None else loop.start + loop.period
+        return self.length if loop is None else loop.start + loop.period
 
-    def _at_first_sight(self) -> Finding:
-        text = "".join(self._pending)
+    def _at_first_sight(self, text: str, offset: int) -> Finding:
         if _is_monotonous(text):
             return NOTHING
         found, sure = doing(text, self._channel)
-        return NOTHING if found is None else self._doing(found, sure, self.offset + self._length)
+        return NOTHING if found is None else self._doing(found, sure, offset)
 
     # -- one step ---------------------------------------------------------------------------------------------
 
-    def _step(self, piece: str, *, last: bool = False) -> list[Finding]:
+    def _step(self, piece: str, found: list[Finding]) -> None:
         self.offset += len(piece)
-        if piece:
-            self._exact.feed(piece)
-            self._segment.append(piece)
-        found = self._look_for_a_loop()
-        if last or len(self._segment) * STEP >= SEGMENT or self._phase is None:
-            found += self._look_at_the_segment(whole=last or len(self._segment) * STEP >= SEGMENT)
-        return found
+        self._exact.feed(piece)
+        self._segment.append(piece)
+        began = self._exact.began + self._base
+        if began < self._base:
+            self._loop = None
+        elif self._loop is None or self._loop.start != began:
+            self._look_for_a_loop(found)
+        elif self.offset - began >= TWICE * (self._loop.offset - began):
+            self._loop = self._found_loop()  # who let it go on is told how far it has come
+        if len(self._segment) * STEP >= SEGMENT:
+            self._look_at_the_segment(found)
+        elif self.offset == self._base + STEP:
+            self._now_at(self._at_first_sight(piece, self.offset), found)
 
-    def _look_for_a_loop(self) -> list[Finding]:
+    def _look_for_a_loop(self, found: list[Finding]) -> None:
+        self._loop = self._found_loop()
+        if self._loop is not None:
+            found.append(self._loop)
+
+    def _found_loop(self) -> Finding | None:
         run = self._exact.verdict()
         if run is not None and (patience := self._patience()) != 1.0:
             run = self._exact.verdict(patience)
-        before, self._loop = self._loop, None if run is None else self._repeats(run)
-        known = before is not None and self._loop is not None and before.start == self._loop.start
-        return [self._loop] if self._loop is not None and not known else []
+        return None if run is None else self._repeats(run)
 
-    def _look_at_the_segment(self, *, whole: bool) -> list[Finding]:
-        text = "".join(self._segment)
-        found: list[Finding] = []
-        if whole:
-            self._phases.feed(text)
-            now, sure = self._phases.doing, self._phases.confidence
-        elif not _is_monotonous(text):
-            now, sure = self._phases.glance(text)
-        else:
-            now, sure = None, 0.0
-        if now is not None and (self._phase is None or self._phase.doing is not now):
-            self._phase = self._doing(now, sure, self.offset)
-            found.append(self._phase)
-        if not whole:
-            return found
-        self._segment = []
+    def _look_at_the_segment(self, found: list[Finding]) -> None:
+        text, self._segment = "".join(self._segment), []
         self._folding.feed(text)
-        self._novelty.feed(text)
-        return found + self._look_for_suspicion()
+        if self._loop is None:  # a loop is what it is; whether it is new, and like code, matters no more
+            self._phases.feed(text)
+            self._novelty.feed(text)
+            if self._phases.doing is not None:
+                self._now_at(self._doing(self._phases.doing, self._phases.confidence, self.offset), found)
+        self._look_for_suspicion(found)
 
-    def _look_for_suspicion(self) -> list[Finding]:
+    def _now_at(self, phase: Finding, found: list[Finding]) -> None:
+        if phase.doing is not None and (self._phase is None or self._phase.doing is not phase.doing):
+            self._phase = phase
+            found.append(phase)
+
+    def _look_for_suspicion(self, found: list[Finding]) -> None:
         before = self._suspicion
-        found = self._half_a_loop()
-        for tracker in (self._folding, self._novelty):
-            found = found or tracker.finding(self.offset, self._channel)
-        self._suspicion = found
-        if found is None or (before is not None and (before.rule, before.act) == (found.rule, found.act)):
-            return []
-        return [found]
+        now = self._suspicion = self._suspected()
+        if now is not None and (before is None or (before.rule, before.act) != (now.rule, now.act)):
+            found.append(now)
+        elif now is None and before is not None and self._loop is None and self._phase is not None:
+            self._phase = replace(self._phase, offset=self.offset)  # it gets on again
+            found.append(self._phase)
 
-    def _half_a_loop(self) -> Finding | None:
-        if self._loop is not None or self._exact.verdict(HALF) is None:
+    def _suspected(self) -> Finding | None:
+        if self._loop is not None:
             return None
-        run = self._exact.verdict(HALF * self._patience())
-        return None if run is None else self._repeats(run, Act.HOLD)
+        if self._exact.began >= 0 and self._exact.verdict(HALF) is not None:
+            run = self._exact.verdict(HALF * self._patience())
+            if run is not None:
+                return self._repeats(run, Act.HOLD)
+        found = self._tracked(1.0)
+        if found is None or (patience := self._patience()) == 1.0:
+            return found
+        return self._tracked(patience)
+
+    def _tracked(self, patience: float) -> Finding | None:
+        found = self._folding.finding(self.offset, self._channel, patience)
+        found = found or self._novelty.finding(self.offset, self._channel, patience)
+        if found is not None and found.rule is Rule.COUNTER and self._base:
+            return replace(found, start=self._base + found.start)
+        return found
 
     # -- findings ---------------------------------------------------------------------------------------------
 
@@ -168,7 +210,7 @@ class Strand:
             rule=Rule.BLANK if run.unit.isspace() else Rule.EXACT,
             channel=self._channel,
             offset=self.offset,
-            start=run.start,
+            start=self._base + run.start,
             period=run.period,
             copies=run.copies,
             unit=run.unit[:LONGEST_UNIT_SHOWN],

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from hangtight.core.intents import OFF, ON, Intent
 from hangtight.core.layers import Situation
 from hangtight.core.limits import checked
 from hangtight.core.time import plain
@@ -24,7 +25,8 @@ HEADERS: Mapping[bytes, str] = {
     b"x-hangtight-first-token": "first_token",
     b"x-hangtight-idle": "idle",
 }
-MODE = b"x-hangtight-mode"
+MODE, INTENT = b"x-hangtight-mode", b"x-hangtight-intent"
+INTENTS = {"on": ON, "off": OFF}
 RUN, STEP = b"x-hangtight-run", b"x-hangtight-step"
 """Under which names the journal keeps the call."""
 OURS = (b"x", b"X", b"a", b"A")  # x-hangtight-..., x-stainless-..., accept-encoding
@@ -80,6 +82,9 @@ class Asked:
             if mode not in settings().modes:
                 raise SettingsError(shown, mode, f"one of {', '.join(settings().modes)}")
             found.append(Given(shown, mode=mode))
+        if (raw := self.headers.get(INTENT)) is not None:
+            shown, text = INTENT.decode().title(), raw.decode("latin-1")
+            found.append(Given(shown, intent=_intent(shown, text)))
         run, step = (self.headers.get(name, b"").decode("latin-1") for name in (RUN, STEP))
         if run or step:
             found.append(Given("headers", run=run, step=step))
@@ -112,6 +117,13 @@ def _json_of(request: Any) -> Body | None:
     except (ValueError, RecursionError, RuntimeError):  # RequestNotRead: it is sent as it is made
         return None
     return body if isinstance(body, dict) else None
+
+
+def _intent(header: str, text: str) -> Intent:
+    intent = INTENTS.get(text.strip().lower())
+    if intent is None:
+        raise SettingsError(header, text, "on or off")
+    return intent
 
 
 def _seconds(header: str, text: str) -> float | None:

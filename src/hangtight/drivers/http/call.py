@@ -146,7 +146,8 @@ class Call:
         if attention is not None:
             attention.knows(partial(last_prompt, body))
             session.others = self._may_change
-            session.recall(exchanges(body))
+            if session.replaces is None:  # a model that stands in for another did not make these calls
+                session.recall(exchanges(body))
         return session
 
     def _may_change(self) -> bool:

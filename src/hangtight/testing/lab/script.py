@@ -33,6 +33,8 @@ ENDLESS: dict[str, Saying] = {
     "healthy-code": "code",
 }
 """The items that make an answer endless, and what is said in it."""
+HEALTHY = ("healthy-table", "healthy-code")
+"""Those of them that end where a number of tokens is given."""
 PASSING: frozenset[FaultKind] = frozenset({"garbage", "oversized"})
 """The faults after which the answer goes on; each of the others is the last thing that happens."""
 
@@ -156,8 +158,8 @@ def _refusal(given: Given) -> Refusal:
 
 def _answer(given: Given) -> Answer:
     given.refuse_two("tool", *ENDLESS)
-    given.refuse_two("tokens", *ENDLESS)
-    endless = not given.isdisjoint(set(ENDLESS))
+    given.refuse_two("tokens", *(item for item in ENDLESS if item not in HEALTHY))
+    endless = "tokens" not in given and not given.isdisjoint(set(ENDLESS))
     reasoning = given.whole("reasoning", 0)
     latest = max((fault.after for fault in _faults(given)), default=0) - reasoning
     tokens = given.whole("tokens", max(TOKENS, latest))
