@@ -51,6 +51,16 @@ def resolving() -> list[Row]:
     return rows
 
 
+def arming() -> Row:
+    """What it costs to begin a generation whose text is to be read along, beyond one whose text is not."""
+
+    def begin(intent: bool) -> object:
+        terms = terms_of(given({"intent": intent}, "deep"), door=DOOR).here()
+        return lambda: Session(terms, clock.OURS, model="qwen3-coder").begin()
+
+    return Row("intent, added to the beginning of a call", each(begin(True)) - each(begin(False)), "us", 5)
+
+
 def recording() -> Row:
     """CPU of the caller's thread alone; the writer has one of its own."""
     with tempfile.TemporaryDirectory() as folder:
@@ -72,7 +82,7 @@ def recording() -> Row:
 
 def rows() -> list[Row]:
     settings()
-    return [*resolving(), recording()]
+    return [*resolving(), arming(), recording()]
 
 
 if __name__ == "__main__":

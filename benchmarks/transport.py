@@ -14,9 +14,12 @@ import httpx2
 
 import hangtight
 from benchmarks.row import Row
+from hangtight.testing.lab.healthy import said_of_code
 
 CALLS = 2_000
 CHUNKS = 20_000
+TOKEN = 4
+"""Characters of a usual token."""
 ROUNDS = 7
 MICRO = 1e6
 
@@ -31,20 +34,26 @@ TOLD: dict[str, Any] = {
     "system_fingerprint": "fp",
     "choices": [{"index": 0, "delta": {"content": " token"}, "logprobs": None, "finish_reason": None}],
 }
-CHUNK = b"data: " + json.dumps(TOLD).encode() + b"\n\n"
+
+
+def chunk_of(text: str) -> bytes:
+    told = {**TOLD, "choices": [{**TOLD["choices"][0], "delta": {"content": text}}]}
+    return b"data: " + json.dumps(told).encode() + b"\n\n"
+
+
+CHUNK = chunk_of(" token")
 LAST = CHUNK.replace(b'"finish_reason": null', b'"finish_reason": "stop"')
 DONE = b"data: [DONE]\n\n"
 
 
 class Answer(httpx2.SyncByteStream, httpx2.AsyncByteStream):
-    """So many chunks, at once."""
+    """These chunks, at once."""
 
-    def __init__(self, chunks: int) -> None:
+    def __init__(self, chunks: list[bytes]) -> None:
         self.chunks = chunks
 
     def __iter__(self) -> Iterator[bytes]:
-        for _ in range(self.chunks):
-            yield CHUNK
+        yield from self.chunks
         yield LAST
         yield DONE
 
@@ -56,7 +65,7 @@ class Answer(httpx2.SyncByteStream, httpx2.AsyncByteStream):
 class Server(httpx2.HTTPTransport, httpx2.AsyncBaseTransport):
     """No network at all; the pool is there because the synchronous transport looks for one."""
 
-    def __init__(self, chunks: int) -> None:
+    def __init__(self, chunks: list[bytes]) -> None:
         self._pool = httpcore2.ConnectionPool()
         self.chunks = chunks
 
@@ -108,20 +117,29 @@ async def asynchronous(transport: httpx2.AsyncBaseTransport, calls: int) -> Cost
         return Cost(head, time.process_time() - start)
 
 
-def added(kind: str, chunks: int, calls: int) -> Cost:
-    """What our transport adds to all that: the least of several rounds of each."""
-    bare: list[Cost] = []
+Settings = dict[str, Any] | None
+"""What a transport of ours is made with; None is a bare one."""
+
+
+def cost(kind: str, chunks: list[bytes], calls: int, settings: Settings) -> Cost:
+    server = Server(chunks)
+    http = hangtight.http
+    if kind == "sync":
+        used = server if settings is None else http.transport(lib="httpx2", inner=server, **settings)
+        return synchronous(used, calls)
+    used = server if settings is None else http.async_transport(lib="httpx2", inner=server, **settings)
+    return asyncio.run(asynchronous(used, calls))
+
+
+def added(kind: str, chunks: list[bytes], calls: int, settings: Settings, than: Settings = None) -> Cost:
+    """What a transport with these settings costs more than another: the least of several rounds of each."""
+    other: list[Cost] = []
     ours: list[Cost] = []
     for _ in range(ROUNDS):
         gc.collect()
-        if kind == "sync":
-            bare.append(synchronous(Server(chunks), calls))
-            ours.append(synchronous(hangtight.http.transport(lib="httpx2", inner=Server(chunks)), calls))
-        else:
-            bare.append(asyncio.run(asynchronous(Server(chunks), calls)))
-            wrapped = hangtight.http.async_transport(lib="httpx2", inner=Server(chunks))
-            ours.append(asyncio.run(asynchronous(wrapped, calls)))
-    return _least(ours).over(_least(bare))
+        other.append(cost(kind, chunks, calls, than))
+        ours.append(cost(kind, chunks, calls, settings))
+    return _least(ours).over(_least(other))
 
 
 def _least(costs: list[Cost]) -> Cost:
@@ -130,13 +148,22 @@ def _least(costs: list[Cost]) -> Cost:
 
 def rows() -> list[Row]:
     found = []
+    text = "".join(map(said_of_code, range(CHUNKS)))  # no loop, which would be cut
+    code = [chunk_of(text[at : at + TOKEN]) for at in range(0, TOKEN * CHUNKS, TOKEN)]
     for kind in ("sync", "async"):
-        call = added(kind, 0, CALLS)
-        chunk = (added(kind, CHUNKS, 1).whole - call.whole / CALLS) / CHUNKS
+        call = added(kind, [], CALLS, {})
+        chunk = (added(kind, [CHUNK] * CHUNKS, 1, {}).whole - call.whole / CALLS) / CHUNKS
         found.append(
             Row(f"transport, {kind}: added to a call, to the head of its answer", call.head / CALLS * MICRO, "µs", 60)
         )
         end = (call.whole - call.head) / CALLS * MICRO
         found.append(Row(f"transport, {kind}: added by its last two chunks and its end", end, "µs", float("inf")))
         found.append(Row(f"transport, {kind}: added to a chunk, its bytes read", chunk * MICRO, "µs", 6))
+        found.append(_read_along(kind, code))
     return found
+
+
+def _read_along(kind: str, code: list[bytes]) -> Row:
+    """What it costs that the text moves the deadline."""
+    more = added(kind, code, 1, {"mode": "deep"}, than={}).whole
+    return Row(f"transport, {kind}: added to a token of code that is read along", more / len(code) * MICRO, "µs", 2)

@@ -36,15 +36,15 @@ ROWS: dict[str, Row] = {
     ),
     "total": Row(
         starts="the call, or later for a model that may have to load",
-        restarts="never",
+        restarts="never; it may be moved up to `extend_to`",
         stops="the end",
-        about="The whole call, hard. No token moves it.",
+        about="The whole call. No token moves it by itself; in a mode, what the text shows may, see below.",
     ),
     "extend_to": Row(
         starts="with `total`",
         restarts="never",
         stops="the end",
-        about="How far `total` may be moved up for a model that is doing well.",
+        about="How far `total` may be moved up for a model that gets on. As long as `total`, it moves nothing.",
     ),
     "heartbeat": Row(
         starts="the call",

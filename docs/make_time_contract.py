@@ -10,7 +10,6 @@ import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 from math import isinf
 from pathlib import Path
 from typing import get_args
@@ -18,7 +17,7 @@ from typing import get_args
 import hangtight
 from hangtight import errors
 from hangtight.core import clocks, facts, layers, resolve, timers
-from hangtight.core.facts import Asked, Content, Fact
+from hangtight.core.facts import Advised, Asked, Content, Fact
 from hangtight.core.generation import Generation
 from hangtight.core.heartbeat import Heartbeat
 from hangtight.core.layers import MODES, Layer, Rank, Resolved, Situation, mode_layer
@@ -37,6 +36,7 @@ from hangtight.core.telling import timeout_error
 from hangtight.core.time import Instant
 from hangtight.drivers.warmth import STAYS_WARM
 from hangtight.drivers.watch import DOOR
+from hangtight.intent.findings import STEP, STEP_OF_TOTAL, Act, Doing, Finding, Rule
 from hangtight.rules.settings import FLOORS, SAMPLES
 
 PAGE = Path(__file__).with_name("time-contract.md")
@@ -102,10 +102,6 @@ def not_started() -> str:
             f"† The machine has the clock, but nothing in this version starts it, and `watch` does not take it: "
             f"{', '.join(names)}."
         )
-    if find_spec("hangtight.intent") is None:
-        lines.append(
-            "Nothing moves `total` in this version: `extend_to` has no effect yet, and `watch` does not take it."
-        )
     return "\n".join(lines)
 
 
@@ -119,8 +115,11 @@ class Story:
     warm: bool | None = None
     left: float | None = None
     tokens: tuple[float, ...] = ()
+    says: Finding | None = None
 
 
+CODING = Finding(act=Act.EXTEND, doing=Doing.CODING)
+STUCK = Finding(act=Act.HOLD, doing=Doing.STUCK, rule=Rule.COUNTER)
 STORIES = (
     Story(told="nothing known about the model, nothing ever comes", given={}),
     Story(told="a model known to be warm, nothing ever comes", given={}, warm=True),
@@ -135,6 +134,12 @@ STORIES = (
     Story(told="loads for 60 s, then a token each 10 s without end", given={}, tokens=tuple(range(60, 2000, 10))),
     Story(told="a warm model, a token each 10 s without end", given={}, warm=True, tokens=tuple(range(10, 2000, 10))),
     Story(told="`total=1200`, a token each 10 s without end", given={"total": 1200}, tokens=tuple(range(10, 2000, 10))),
+    Story(told="`mode=\"deep\"`, a warm model, a token each 10 s without end, code", given={}, mode="deep", warm=True,
+          tokens=tuple(range(10, 2000, 10)), says=CODING),
+    Story(told="the same, but the text shows that it may be stuck", given={}, mode="deep", warm=True,
+          tokens=tuple(range(10, 2000, 10)), says=STUCK),
+    Story(told="`mode=\"deep\", total=150`, a warm model, a token each 10 s without end, code", given={"total": 150},
+          mode="deep", warm=True, tokens=tuple(range(10, 2000, 10)), says=CODING),
 )  # fmt: skip
 
 
@@ -170,6 +175,8 @@ def lived(story: Story, model: str = "mistral-7b") -> tuple[Generation, Broken, 
     """The generation, the limit that it broke, and when."""
     generation = Generation(terms_of(story).clocks, Instant(0.0), model=model)
     generation.record(Asked(), Instant(0.0))
+    if story.says is not None:
+        generation.record(Advised(story.says), Instant(0.0))
     for second in map(float, (*story.tokens, 1e9)):
         while (due := generation.next_wakeup()) < second:
             for order in generation.wake(due):
@@ -323,6 +330,8 @@ def numbers() -> dict[str, str]:
         "floor_first": f"{FLOORS['first_token']:g}",
         "floor_idle": f"{FLOORS['idle']:g}",
         "floor_total": f"{FLOORS['total']:g}",
+        "step": f"{STEP:g}",
+        "step_share": f"{100 * STEP_OF_TOTAL:g} %",
         "twice": f"{layers.EXTENSION_OF_A_MODE:g}",
         "outcomes": ", ".join(f"`{outcome}`" for outcome in Outcome),
         "timers": " ".join(f"{place}. {timer.value}." for place, timer in enumerate(timers.Timer, 1)),

@@ -26,9 +26,13 @@ from typing import Any
 import pytest
 
 import hangtight
-from hangtight.core import pace_samples
+from hangtight.core import layers, pace_samples
+from hangtight.core.intents import RUNGS
+from hangtight.drivers import attention
 from hangtight.drivers.servers import PORTS
 from hangtight.drivers.standing import STANDING
+from hangtight.intent import analyser, exact, findings, folding, novelty, prompts, strand, tools
+from hangtight.intent.findings import KINDS, Act, Doing
 from hangtight.journal import line as waiting
 from hangtight.journal import recording, writing
 from hangtight.journal.entries import Kind
@@ -235,6 +239,66 @@ def test_the_numbers_on_the_page_about_the_journal_are_those_of_the_code(words: 
     assert words in (ROOT / "docs" / "journal.md").read_text(encoding="utf-8")
 
 
+# Intent
+
+
+def test_the_page_about_intent_shows_what_the_command_prints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = ROOT / "docs" / "intent.md"
+    (writes,) = [block for block in blocks(page, "python") if "answer.txt" in block]
+    monkeypatch.chdir(tmp_path)
+    execute(writes, page.name, {})
+    (block,) = blocks(page, "console")
+    command, _, printed = block.partition("\n")
+    assert told_by(shlex.split(command)[2:], tmp_path) == printed
+
+
+def _evidence(*pairs: tuple[int, int]) -> str:
+    return ", or ".join(f"{copies} copies and {characters:,} characters" for copies, characters in pairs)
+
+
+def _numbers_of_intent() -> list[str]:
+    return [
+        f"| half of that | {_evidence(*exact.LETTERS)} |",
+        f"with white space | `loop` | half of that | {_evidence(*exact.SIGNS)} |",
+        f"one unbroken word | `loop` | half of that | {_evidence(*exact.UNBROKEN)} |",
+        f"white space and nothing else | `loop` | half of that | {exact.BLANKS[0][1]} characters |",
+        f"{folding.COPIES} copies and {folding.CHARACTERS} characters, a number counted as one; "
+        f"{folding.WITHOUT_LETTERS:,} characters without a letter | never |",
+        f"segments of {novelty.SEGMENT} characters in which nothing new is said | `stale` | "
+        f"{novelty.HOLD_AT} in a row | never |",
+        f"{tools.HOLD_ONE} times; a cycle of 2 to {tools.LONGEST_CYCLE} calls: {tools.HOLD_CYCLE} times | "
+        f"{tools.CUT_ONE} times; a cycle: {tools.CUT_CYCLE} times |",
+        f"| {tools.HOLD_ONE * tools.PATIENCE} times; a cycle: {tools.HOLD_CYCLE * tools.PATIENCE} times | never |",
+        f"A copy may be up to {exact.LONGEST:,} characters long",
+        f"a copy longer than {exact.LONGEST:,} characters",
+        f"from {prompts.MANY_TIMES} times or {prompts.MANY_LINES} lines on",
+        f"makes all thresholds of text {analyser.PATIENCE:g} times as high",
+        f"The driver looks each {attention.EVERY} tokens",
+        f"moves up by {findings.STEP:g} s or {100 * findings.STEP_OF_TOTAL:g} % of `total`, whichever is longer",
+        f"`extend_to` is {layers.EXTENSION_OF_A_MODE:g} x `total`",
+        f"at most {findings.LONGEST_UNIT_SHOWN} characters of it",
+    ]
+
+
+def test_the_numbers_on_the_page_about_intent_are_those_of_the_code() -> None:
+    page = " ".join((ROOT / "docs" / "intent.md").read_text(encoding="utf-8").split())
+    assert [words for words in _numbers_of_intent() if words not in page] == []
+    assert (strand.HALF, attention.TWICE, tools.PATIENCE) == (0.5, 2, 2), "the page says half, and twice"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(f"| `{rung}` |" for rung in RUNGS),
+        *(f"`{act}`" for act in Act),
+        *(f"`{kind}`" for kind in KINDS.values()),
+        *(f"`{doing}`" for doing in Doing if doing is not Doing.STUCK),
+    ],
+)
+def test_the_page_about_intent_knows_all_words_of_the_analyser(words: str) -> None:
+    assert words in (ROOT / "docs" / "intent.md").read_text(encoding="utf-8")
+
+
 # Commands
 
 
@@ -262,7 +326,7 @@ def check(words: list[str]) -> None:
     while words and hasattr(command, "commands") and not words[0].startswith("-"):
         assert words[0] in command.commands, f"there is no `{shlex.join(line)}`"
         command, words = command.commands[words[0]], words[1:]
-    known = {name for option in command.params for name in option.opts} | {"-h", "--help"}
+    known = {name for option in command.params for name in (*option.opts, *option.secondary_opts)} | {"-h", "--help"}
     for word in words:
         assert not word.startswith("-") or word.partition("=")[0] in known, f"{word} in `{shlex.join(line)}`"
 

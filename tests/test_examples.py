@@ -97,6 +97,16 @@ def test_the_steps_of_an_agent_share_one_deadline_and_it_ends_with_what_it_has()
     assert shown[-1] == '{"event": "response", "text": "[Budget exhausted] Task incomplete."}'
 
 
+def test_a_deadline_moves_for_a_model_that_gets_on_and_a_loop_ends_with_what_is_worth_keeping() -> None:
+    shown = shown_by("intent.py").splitlines()
+    moves = [line for line in shown if "deadline" in line]
+    assert moves[0].endswith("deadline 120 s -> 132 s: coding")
+    assert shown[len(moves)] == "finished after 180 s, with 360 tokens"
+    assert shown[len(moves) + 1].startswith("Looping: ")
+    assert shown[-2].startswith("kept 33 of ")
+    assert shown[-1].strip() == "I will now open the file again ."
+
+
 def test_the_demo_shows_a_load_that_survives_and_a_hang_that_is_caught() -> None:
     shown = shown_by("demo.py")
     assert "it was loading" in shown

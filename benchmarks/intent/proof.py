@@ -68,7 +68,7 @@ class Row:
     wrong: int = 0
     held: int = 0
     """Texts with a suspicion outside of loops."""
-    holds: Counter[str] = field(default_factory=Counter)
+    holds: dict[str, int] = field(default_factory=dict)
     loops: int = 0
     owed: int = 0
     missed: int = 0
@@ -135,7 +135,7 @@ def healthy(kind: Kind, size: Size, report: Report) -> Row:
         row.cuts_in_reasoning += len(reasoning.outside)
         row.wrong += len(answer.wrong)
         row.held += bool(answer.holds)
-        row.holds.update(answer.holds)
+        row.holds = dict(answer.holds + Counter(row.holds))
         row.loops += len(known)
         row.owed += answer.owed
         row.missed += len(answer.missed)

@@ -6,6 +6,7 @@ On virtual time, through `watch` and the real openai client; `ask` and the sync 
 from __future__ import annotations
 
 from itertools import chain, repeat
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,10 +16,12 @@ from hangtight.core.heartbeat import Heartbeat
 from hangtight.intent.analyser import Analyser
 from hangtight.intent.findings import Act, Channel, Rule
 from hangtight.testing import Said, ScriptedModel, jumping
+from hangtight.testing.lab import Lab
 from hangtight.testing.lab.healthy import said_of_code
 from hangtight.testing.lab.script import Answer
 from hangtight.testing.lab.words import said
 from tests.acceptance.test_s1 import LIGHT, TALKS, client, played, text_of, timed, warm
+from tests.cli.kit import command
 from tests.scripted_api import ScriptedApi
 
 ELEVEN = ["def", " add", "(a", ",", " b", "):", "\n   ", " return", " a", " +", " b"]
@@ -172,3 +175,22 @@ def test_it_holds_beneath_the_real_client() -> None:
     assert took < 120
     assert isinstance(error, hangtight.Looping)
     assert error.useful == "".join(SENTENCE)
+
+
+SCALED = "modes:\n  deep: {total: 2}\n"
+"""Deep, sixty times as fast. Its silences are not scaled: a busy machine has such ones."""
+
+
+@pytest.mark.real
+def test_ask_gives_productive_work_more_time_than_its_mode_and_ends_a_loop_early(tmp_path: Path) -> None:
+    (tmp_path / "hangtight.yaml").write_text(SCALED)
+    with Lab() as lab:
+        words = ("ask", "Why?", "--mode", "deep", "--idle", "10", "--url", lab.url, "--model")
+        works = command(tmp_path, *words, "healthy-code,tokens=600,rate=200")
+        assert (works.returncode, works.stderr) == (0, "")
+        assert works.stdout.rstrip("\n") == "".join(CODE[:600]).rstrip("\n")
+        stuck = command(tmp_path, *words, "loop,rate=200")
+        assert stuck.returncode == 124
+        assert stuck.stderr.startswith("Looping: loop,rate=200 stuck - repeats itself: the same 33 characters, ")
+        assert "hangtight ask --no-intent" in stuck.stderr
+        assert lab.settled("loop,rate=200").tokens < 2 * 200

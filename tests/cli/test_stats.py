@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hangtight.cli import summing
-from hangtight.journal.reading import Receipt
+from hangtight.journal.reading import Receipt, Stat
 from hangtight.journal.tally import Quantiles
 from tests.cli.kit import command, journal, visible
 
@@ -53,6 +53,15 @@ def test_the_receipt_comes_first_and_then_the_table(url: str) -> None:
     assert [line.split()[:2] for line in lines[2:]] == [["qwen3-coder", "1"], ["timeouts:", "1"], ["qwen3:1.7b", "1"]]
     assert all(len(line) <= 80 for line in lines)
     assert visible(told.stdout)
+
+
+def test_a_loop_that_was_ended_stands_beside_the_timeouts() -> None:
+    stat = Stat(
+        key="", count=7, outcomes={"timeout": 2, "looping": 3, "finished": 2}, timeouts={"total": 2}, tokens=1,
+        elapsed_sum=1.0, first_token=None, longest_gap=None, elapsed=None, tokens_per_second=None, would_have_died=0,
+        hangs=0, hang_seconds=0.0,
+    )  # fmt: skip
+    assert summing.as_table([stat], None, room=80, colours=False)[-1] == "  timeouts: 3 looping, 2 total"
 
 
 @pytest.mark.real

@@ -45,7 +45,8 @@ def deadline(advice: Finding = CODING, *, clocks: Clocks = DEEP) -> Deadline:
 def talking(*story: Story, clocks: Clocks = DEEP, phase: Phase = Phase.WAITING) -> Generation:
     """A generation that talks from 1 s on, to which this happens; each alarm before it has rung."""
     generation = Generation(clocks, at(0), phase=phase, model="m")
-    for now, fact in ((0, Asked()), (1, Content()), *story):
+    begun: tuple[Story, ...] = ((0, Asked()), (1, Content()))
+    for now, fact in (*begun, *story):
         generation.since = at(now)
         while generation.outcome is None and generation.next_wakeup() < at(now):
             generation.wake(generation.next_wakeup())
@@ -100,7 +101,7 @@ def test_a_parent_is_never_passed_however_much_room_there_would_be() -> None:
     assert lengths(made.extend(inside, at(120))) == [(120, 126)]
     assert made.extend(inside, at(126)) == ()
     assert made.at(inside) == at(126)
-    assert made.length(inside) == 126
+    assert made.length(inside) == Seconds(126)
 
 
 def test_a_total_without_end_is_not_moved() -> None:
@@ -119,9 +120,7 @@ def test_it_may_be_extended_without_end_where_that_was_given() -> None:
 
 
 def test_a_total_that_counts_from_the_first_token_is_extended_from_there() -> None:
-    cold = Clocks(
-        total=Seconds(120), extend_to=Seconds(240), late=Seconds(60), total_from=TotalFrom.FIRST_PROGRESS
-    )
+    cold = Clocks(total=Seconds(120), extend_to=Seconds(240), late=Seconds(60), total_from=TotalFrom.FIRST_PROGRESS)
     made = deadline(clocks=cold)
     assert made.at(cold) == at(180)
     made.start(at(40))
@@ -148,19 +147,20 @@ def test_only_the_first_suspicion_takes_back() -> None:
     assert made.advised(STALE)
 
 
-def test_what_was_given_is_taken_back() -> None:
+def test_what_was_given_is_taken_back_but_for_half_a_step() -> None:
     made = deadline()
-    made.extend(DEEP, at(130))
+    made.extend(DEEP, at(120))
     made.advised(STALE)
-    assert lengths(made.hold(DEEP, at(131), shorten=False)) == [(132, 120)]
-    assert made.at(DEEP) == at(120)
-    assert made.hold(DEEP, at(131), shorten=False) == ()
+    assert lengths(made.hold(DEEP, at(122), shorten=False)) == [(132, 128)]
+    assert made.at(DEEP) == at(128)
+    assert made.hold(DEEP, at(122), shorten=False) == ()
+    assert made.hold(DEEP, at(127), shorten=False) == ()
 
 
 def test_half_of_what_remains_is_taken_where_that_is_asked() -> None:
     made = deadline(STALE)
     assert lengths(made.hold(DEEP, at(40), shorten=True)) == [(120, 80)]
-    assert (made.at(DEEP), made.length(DEEP), made.is_short) == (at(80), 80, True)
+    assert (made.at(DEEP), made.length(DEEP), made.is_short) == (at(80), Seconds(80), True)
     assert made.from_the_call(DEEP) == at(80)
 
 
@@ -248,11 +248,13 @@ def test_a_heartbeat_tells_of_the_move_once_and_is_not_sent_for_it() -> None:
     assert (beat.moved, beat.now.total) == (None, None)
 
 
-def test_suspicion_after_an_extension_ends_what_is_past_its_own_total() -> None:
-    generation = talking((2, Advised(CODING)), (125, Advised(CODING)))
-    assert lengths(generation.record(Advised(STALE), at(126))) == [(132, 120)]
-    assert generation.outcome is None, "suspicion itself ends nothing"
-    assert orders_of(generation, 126) == (Cancel(Broken(Limit.TOTAL, Seconds(120))),)
+def test_suspicion_after_an_extension_leaves_half_a_step_in_which_to_recover() -> None:
+    generation = talking((2, Advised(CODING)), (121, Advised(CODING)))
+    assert lengths(generation.record(Advised(STALE), at(122))) == [(132, 128)]
+    assert orders_of(generation, 122) == (), "suspicion itself ends nothing"
+    assert orders_of(generation, 128) == (Cancel(Broken(Limit.TOTAL, Seconds(128))),)
+    generation = talking((2, Advised(CODING)), (121, Advised(CODING)), (122, Advised(STALE)), (125, Advised(CODING)))
+    assert lengths(orders_of(generation, 128)) == [(128, 140)]
 
 
 def test_it_may_recover_and_is_extended_then() -> None:
@@ -305,10 +307,21 @@ def test_a_tool_that_is_waited_for_stops_no_total() -> None:
 def test_what_was_given_holds_only_as_far_as_the_new_terms_have_room() -> None:
     generation = talking((2, Advised(CODING)), (130, Advised(CODING)))
     generation.renew(Clocks(total=Seconds(125), extend_to=Seconds(130)), at(130))
-    assert generation.deadline.length(generation.clocks) == 130
+    assert generation.deadline.length(generation.clocks) == Seconds(130)
     generation.renew(Clocks(total=Seconds(100), extend_to=Seconds(100)), at(130))
-    assert generation.deadline.length(generation.clocks) == 100
+    assert generation.deadline.length(generation.clocks) == Seconds(100)
     assert orders_of(generation, 130) == (Cancel(Broken(Limit.TOTAL, Seconds(100))),)
+
+
+def test_a_part_of_a_call_has_what_was_given_to_the_whole() -> None:
+    above, beneath = deadline(), deadline(NOTHING)
+    above.extend(DEEP, at(130))
+    beneath.go_on_from(above, DEEP)
+    assert beneath.at(DEEP) == at(132)
+    hard = Clocks(total=Seconds(100), extend_to=Seconds(105))
+    other = deadline(NOTHING, clocks=hard)
+    other.go_on_from(above, hard)
+    assert other.at(hard) == at(105)
 
 
 def test_a_load_that_is_seen_late_takes_nothing_that_was_given() -> None:
@@ -360,11 +373,22 @@ def test_a_total_that_was_halved_says_why_it_took_less() -> None:
     ]
 
 
+def test_a_call_without_total_that_has_only_what_is_left_of_another_says_no_more_than_that() -> None:
+    found = resolve((Layer(Rank.CALL, "the call", {"total": None}),), Situation(warm=True, left=40))
+    generation = talking(clocks=found.clocks)
+    orders_of(generation, 40)
+    assert late(generation, found, 40)[1] == "total = None comes from the call"
+
+
 @pytest.mark.parametrize(
     ("door", "why", "line"),
     [
         (DOOR, "", "to let it go on:  hangtight.watch(..., intent=False)"),
-        (DOOR, "hangtight log 7f3a", "to let it go on:  hangtight.watch(..., intent=False)      why: hangtight log 7f3a"),
+        (
+            DOOR,
+            "hangtight log 7f3a",
+            "to let it go on:  hangtight.watch(..., intent=False)      why: hangtight log 7f3a",
+        ),
         (Door("hangtight run --{flag} {value}"), "", "to let it go on:  hangtight run --no-intent"),
     ],
 )

@@ -168,6 +168,7 @@ class Lives(RuleBasedStateMachine):
         self.cancelled = 0
         self.verdict: Outcome | None = None
         self.load_was_seen = False
+        self.given = self.machine.due(Timer.TOTAL)
         self.arm()
 
     # -- the driver -------------------------------------------------------------------------------------------
@@ -297,6 +298,7 @@ class Lives(RuleBasedStateMachine):
             assert self.cancelled == cancelled, "suspicion alone never ends a generation"
             assert (self.machine.outcome is None) == lives
             assert self.machine.due(Timer.TOTAL) <= length, "nothing is given before it is needed"
+            assert self.machine.due(Timer.TOTAL) > self.now or length <= self.now, "nor does it bring the end about"
         elif lives and self.machine.phase is not Phase.ENDED:
             assert self.machine.outcome in (Outcome.LOOPING, Outcome.FINISHED)
 
@@ -449,8 +451,9 @@ class Lives(RuleBasedStateMachine):
     def what_may_be_stuck_has_no_more_than_it_was_promised(self) -> None:
         deadline = self.machine.deadline
         assert deadline.moved <= max(0.0, self.clocks.extend_to - self.clocks.total)
-        if deadline.advice.act is Act.HOLD and self.machine.outcome is None:
-            assert deadline.moved == 0.0
+        if deadline.advice.act is not Act.EXTEND and self.machine.outcome is None:
+            assert self.machine.due(Timer.TOTAL) <= self.given or PERSON in self.pauses
+        self.given = self.machine.due(Timer.TOTAL)
 
 
 def test_no_history_breaks_a_law() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hangtight.intent.findings import Act, Channel, Finding, Rule
-from hangtight.intent.novelty import CUT_AT, HOLD_AT, SEGMENT, Novelty
+from hangtight.intent.novelty import HOLD_AT, SEGMENT, Novelty
 
 LIST = "river stone paper window garden winter bridge letter copper morning shadow market forest silver engine"
 WORDS = LIST.split()
@@ -37,15 +37,9 @@ def test_the_same_long_passage_again_is_held_after_three_segments() -> None:
     assert first.offset <= len(LONG) + (HOLD_AT + 2) * SEGMENT
 
 
-def test_only_reasoning_can_come_to_an_end_by_it() -> None:
-    assert {finding.act for finding in found(LONG * 4)} == {Act.HOLD}
-    acts = [finding.act for finding in found(LONG * 4, Channel.REASONING)]
-    assert acts.index(Act.CUT) >= CUT_AT - HOLD_AT
-
-
-def test_a_draft_that_is_written_out_once_more_is_no_evidence() -> None:
-    acts = {finding.act for finding in found(LONG * 2, Channel.REASONING)}
-    assert acts == {Act.HOLD}
+@pytest.mark.parametrize("channel", Channel)
+def test_however_long_it_lasts_it_is_a_suspicion(channel: Channel) -> None:
+    assert {finding.act for finding in found(LONG * 9, channel)} == {Act.HOLD}
 
 
 def test_patience_asks_for_more() -> None:

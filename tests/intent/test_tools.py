@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hangtight.intent.findings import Act, Channel, Doing, Finding, Rule
-from hangtight.intent.tools import UNKNOWN, Tools
+from hangtight.intent.tools import UNKNOWN, WAITING, WORD, Tools
 
 Calls = Iterable[tuple[str, object, object]]
 READ: tuple[str, object, object] = ("read_file", {"path": "a.py"}, "import os")
@@ -346,7 +346,7 @@ def test_suspicion_alone_never_ends_a_generation(calls: list[tuple[str, str, int
     assert Act.CUT not in acts(calls)
 
 
-@given(values)
+@given(values.filter(lambda value: WAITING.isdisjoint(WORD.findall(json.dumps(value).lower()))))
 def test_json_as_text_and_as_values_are_the_same_arguments(value: Any) -> None:
     text = json.dumps({"a": value}, indent=3)
     assert first(Act.CUT, [("tool", text, "r"), ("tool", json.loads(text), "r")] * 3) == 6

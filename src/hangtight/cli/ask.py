@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hangtight.cli.settings import Config, FirstToken, Idle, Load, Mode, Thinking, Total, limits_of
+from hangtight.cli.settings import Config, ExtendTo, FirstToken, Idle, Intent, Load, Mode, Thinking, Total, limits_of
 
 Beat = Annotated[
     str | None,
@@ -22,24 +22,31 @@ Fallback = Annotated[
 ]
 
 
+Prompt = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[PROMPT]", help="The question; `-`, or a pipe and no question, reads it from stdin."),
+]
+Model = Annotated[
+    str | None,
+    typer.Option("--model", "-m", metavar="NAME", help="[the mode's first, else the one that is loaded]"),
+]
+Url = Annotated[str | None, typer.Option("--url", metavar="URL", help="[a server found on this machine]")]
+
+
 def ask(
-    prompt: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[PROMPT]", help="The question; `-`, or a pipe and no question, reads it from stdin."),
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option("--model", "-m", metavar="NAME", help="[the mode's first, else the one that is loaded]"),
-    ] = None,
-    url: Annotated[str | None, typer.Option("--url", metavar="URL", help="[a server found on this machine]")] = None,
+    prompt: Prompt = None,
+    model: Model = None,
+    url: Url = None,
     mode: Mode = None,
     fallback: Fallback = None,
     first_token: FirstToken = None,
     idle: Idle = None,
     total: Total = None,
+    extend_to: ExtendTo = None,
     load: Load = None,
     thinking: Thinking = None,
     heartbeat: Beat = None,
+    intent: Intent = None,
     think: Annotated[bool, typer.Option("--think", help="Ask for reasoning, and allow its time.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, at the end.")] = False,
     config: Config = None,
@@ -47,14 +54,14 @@ def ask(
     """Ask a model one question: the answer as it comes, and on a terminal how its time stands.
 
     The server is the one at --url, the model's `proxy` in the settings, $OLLAMA_HOST or $OPENAI_BASE_URL, else the
-    first on the usual ports of this machine. Exits with 0, with 124 after a timeout, 1 if the server fails, 2 if the
-    command is wrong, 128 + N after signal N. SECONDS may be written 90, 90s, 20m, 1h, or none for no limit.
+    first on the usual ports of this machine. In a mode, an answer that is getting on may take longer than the total,
+    and one that repeats itself is ended. Exits with 0, with 124 after a timeout or a loop, 1 if the server fails, 2
+    if the command is wrong, 128 + N after signal N. SECONDS may be written 90, 90s, 20m, 1h, or none for no limit.
 
     Example: hangtight ask "Why is the sky blue?"
     """
-    limits = limits_of(
-        first_token=first_token, idle=idle, total=total, load=load, thinking=thinking, heartbeat=heartbeat
-    )
+    silences = {"first_token": first_token, "idle": idle, "load": load, "thinking": thinking}
+    limits = limits_of(intent, **silences, total=total, extend_to=extend_to, heartbeat=heartbeat)
     from hangtight.cli.asking import Whom, Wish, ask_command
 
     wish = Wish(

@@ -15,13 +15,14 @@ from hangtight.cli.faces import Face, face_for
 from hangtight.cli.journals import leave_journal, quiet_logs
 from hangtight.cli.process import FAILED, OK, READER_LEFT, SIGNALLED, TIMED_OUT, code_for_signal, say, stop_on_signals
 from hangtight.cli.settings import USAGE, fail, use
+from hangtight.cli.telling import worth_keeping
 from hangtight.core.attempts import Attempt
 from hangtight.core.heartbeat import Heartbeat
 from hangtight.core.telling import Door
 from hangtight.drivers.asking import Asking, watched
 from hangtight.drivers.servers import Server, choose_model, find_server, listed
 from hangtight.drivers.standing import settings
-from hangtight.errors import BackendError, GenerationTimeout, HangtightError, SettingsError, Truncated
+from hangtight.errors import BackendError, GenerationTimeout, HangtightError, Looping, SettingsError, Truncated
 
 DOOR = Door("hangtight ask --{flag} {value} ...", kept="")
 STDIN = "-"
@@ -112,7 +113,7 @@ async def _ask(wish: Wish, prompt: str, face: Face) -> int:
     except HangtightError as error:
         face.end(error)
         _tell_attempts(error.attempts[:-1], told)
-        return _end(error, server)
+        return _end(error, server, face.place)
     face.end()
     return OK
 
@@ -158,11 +159,12 @@ async def _tick(face: Face) -> None:
             face.tick()
 
 
-def _end(error: HangtightError, server: Server | None) -> int:
-    """What the end was, in words on stderr and as an exit code."""
+def _end(error: HangtightError, server: Server | None, place: str) -> int:
+    """What the end was, in words on stderr and as an exit code; `place` is where the text is."""
     match error:
         case GenerationTimeout():
-            say(f"{type(error).__name__}: {error}\n")
+            kept = worth_keeping(error, place) if isinstance(error, Looping) else ""
+            say(f"{type(error).__name__}: {error}\n{kept}")
             return TIMED_OUT
         case SettingsError():
             say(f"hangtight: {error}\n")

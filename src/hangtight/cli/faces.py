@@ -9,10 +9,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from hangtight.cli.process import STDOUT, say, write_all
-from hangtight.cli.telling import printable, rate, receipt, status_line
+from hangtight.cli.telling import Move, moved, printable, rate, receipt, status_line
 from hangtight.core.phases import Outcome
 from hangtight.drivers import clock
-from hangtight.errors import GenerationTimeout, HangtightError
+from hangtight.errors import GenerationTimeout, HangtightError, Looping
 
 if TYPE_CHECKING:
     from hangtight.cli.screen import Screen
@@ -27,6 +27,8 @@ class Face:
     """What is common: an answer may begin, go on, and ends in any case. This one shows nothing."""
 
     is_live = False
+    place = "on stdout"
+    """Where the text is that came, for messages."""
 
     def __init__(self) -> None:
         self.asking: Asking | None = None
@@ -73,6 +75,7 @@ class Live(Bare):
     """The answer flows, reasoning is dimmed, and below stands one line about its time."""
 
     is_live = True
+    place = "of the answer"
 
     def __init__(self, screen: Screen, *, colours: bool) -> None:
         super().__init__()
@@ -119,7 +122,8 @@ class Live(Bare):
         now = clock.now()
         if self._is_old or now - self._drawn_at >= LINGERS:
             self._is_old, self._drawn_at = False, now
-            _out(self._screen.draw(status_line(self.watched.snapshot(), self._screen.room, self._read)))
+            total = self.watched.limits.total
+            _out(self._screen.draw(status_line(self.watched.snapshot(), self._screen.room, self._read, total)))
 
     def end(self, error: HangtightError | None = None) -> None:
         _out(self._screen.close())
@@ -128,6 +132,8 @@ class Live(Bare):
 
 class Whole(Face):
     """One JSON object on stdout at the end, also where there is an error to tell of."""
+
+    place = 'of "answer", in "useful"'
 
     def __init__(self) -> None:
         super().__init__()
@@ -140,14 +146,16 @@ class Whole(Face):
     def end(self, error: HangtightError | None = None) -> None:
         told: dict[str, Any] = {"answer": "", "model": None, "url": None, "outcome": "failed"}
         if self.asking is not None and self.watched is not None:
-            told = self._report(self.asking, self.watched)
+            told = self._report(self.asking, self.watched, error)
         told["error"] = None if error is None else _error(error)
         _out(json.dumps(told, ensure_ascii=False) + "\n")
 
-    def _report(self, asking: Asking, watched: Watch[Any]) -> dict[str, Any]:
+    def _report(self, asking: Asking, watched: Watch[Any], error: HangtightError | None) -> dict[str, Any]:
         begun = watched.snapshot() if watched.outcome is not None else None
+        move = _move(watched)
         return {
             "answer": watched.partial,
+            "useful": error.useful if isinstance(error, Looping) else None,
             "reasoning": "".join(self._reasoning) or None,
             "model": asking.model or None,
             "url": asking.server.url,
@@ -158,8 +166,19 @@ class Whole(Face):
             "first_token": _rounded(begun.first_token) if begun else None,
             "tokens_per_second": _rounded(rate(begun)) if begun else None,
             "limits": asdict(watched.limits),
+            "deadline": None if move is None else move._asdict(),
+            "loop": _loop(error),
             "attempts": [asdict(attempt) for attempt in watched.attempts],
         }
+
+
+def _loop(error: HangtightError | None) -> dict[str, Any] | None:
+    """What repeats, without a word of it: the text is in the answer."""
+    found = error.loop if isinstance(error, Looping) else None
+    if found is None:
+        return None
+    told = {name: getattr(found, name) for name in ("period", "copies", "start", "offset")}
+    return {"rule": found.rule.value, "channel": found.channel.value, **told}
 
 
 def _error(error: HangtightError) -> dict[str, Any]:
@@ -179,7 +198,11 @@ def _tokens(asking: Asking, watched: Watch[Any]) -> int:
 
 
 def _tell_receipt(asking: Asking, watched: Watch[Any]) -> None:
-    say(receipt(_tokens(asking, watched), watched.elapsed, asking.reason) + "\n")
+    say(receipt(_tokens(asking, watched), watched.elapsed, asking.reason, _move(watched)) + "\n")
+
+
+def _move(watched: Watch[Any]) -> Move | None:
+    return None if watched.outcome is None else moved(watched.snapshot(), watched.limits.total)
 
 
 def _out(text: str) -> None:

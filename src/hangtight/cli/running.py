@@ -21,11 +21,12 @@ from hangtight.cli.process import (
     stop_on_signals,
 )
 from hangtight.cli.settings import USAGE, fail, use
+from hangtight.cli.telling import worth_keeping
 from hangtight.core.heartbeat import Heartbeat
 from hangtight.core.telling import Door
 from hangtight.drivers.child import child
 from hangtight.drivers.watch import Watch
-from hangtight.errors import BackendError, GenerationTimeout, HangtightError, SettingsError
+from hangtight.errors import BackendError, GenerationTimeout, HangtightError, Looping, SettingsError
 
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
 LOOK = 0.2  # how often a write that blocks looks whether the time is up
@@ -118,7 +119,8 @@ def _end(error: HangtightError | OSError, command: list[str]) -> int:
     """What the end was, in words on stderr and as an exit code."""
     match error:
         case GenerationTimeout():
-            say(f"{type(error).__name__}: {error}\n")
+            kept = worth_keeping(error, "on stdout") if isinstance(error, Looping) else ""
+            say(f"{type(error).__name__}: {error}\n{kept}")
             return TIMED_OUT
         case BackendError(returncode=int(code)):
             say(f"hangtight: {str(error).partition('; it said last')[0]}\n")

@@ -25,6 +25,18 @@ Thinking = Annotated[str | None, _limit_option("thinking", "Silence while it rea
 Beat = Annotated[
     str | None, _limit_option("heartbeat", "A sign of life on stderr; 0 = off [15 on a terminal, else off].")
 ]
+ExtendTo = Annotated[
+    str | None,
+    _limit_option("extend_to", "How far the total is moved up while the text is getting on [twice the mode's]."),
+]
+Intent = Annotated[
+    bool | None,
+    typer.Option(
+        "--intent/--no-intent",
+        help="What the text says moves the deadline, and a loop is ended [on in a mode].",
+        show_default=False,
+    ),
+]
 Mode = Annotated[
     str | None,
     typer.Option(
@@ -43,12 +55,15 @@ Journal = Annotated[
 Since = Annotated[str | None, typer.Option("--since", metavar="WHEN", help="90m, 1h, 2d, or 2026-11-21T08:30.")]
 
 
-def limits_of(**written: str | None) -> dict[str, Any]:
-    """The limits that were really written, with `90s`, `20m`, `1h` and `none` understood."""
+def limits_of(intent: bool | None = None, **written: str | None) -> dict[str, Any]:
+    """The limits that were really written, with `90s`, `20m`, `1h` and `none` understood, and what goes with them."""
     from hangtight.errors import SettingsError
 
+    if intent is False and written.get("extend_to") is not None:
+        fail("--extend-to does nothing with --no-intent: give one of them", USAGE)
+    said = {} if intent is None else {"intent": intent}
     try:
-        return {name: _limit(name, text) for name, text in written.items() if text is not None}
+        return said | {name: _limit(name, text) for name, text in written.items() if text is not None}
     except SettingsError as error:
         fail(f"--{error.name.replace('_', '-')} {error.found} cannot be used: it must be {error.wanted}", USAGE)
 

@@ -21,6 +21,7 @@ from hangtight.cli.journals import (
 from hangtight.cli.printing import DIM, RED, Cell, Column, has_colours, put_json, put_lines, table, width
 from hangtight.cli.process import OK, say
 from hangtight.cli.telling import FINE, USUAL_TIMEOUT, seconds
+from hangtight.core.phases import Outcome
 from hangtight.core.time import SHORT
 
 if TYPE_CHECKING:
@@ -100,8 +101,8 @@ def as_table(stats: Sequence[Stat], by: str | None, *, room: int, colours: bool)
     told = [head, under]
     for stat, line in zip(stats, lines, strict=True):
         told.append(line)
-        if stat.timeouts:
-            told.append(f"  {_coloured(_timeouts(stat.timeouts), colours)}")
+        if ended := _ended(stat):
+            told.append(f"  {_coloured(_timeouts(ended), colours)}")
     return told
 
 
@@ -122,6 +123,12 @@ def span(found: Quantiles | None) -> str:
 
 def _short(value: float) -> str:
     return f"{value:.2f}" if value < SHORT else f"{value:.1f}" if value < FINE else f"{value:.0f}"
+
+
+def _ended(stat: Stat) -> Mapping[str, int]:
+    """What we have ended, by the limit that was broken; a loop breaks none and is ended all the same."""
+    loops = stat.outcomes.get(Outcome.LOOPING, 0)
+    return {**stat.timeouts, Outcome.LOOPING.value: loops} if loops else stat.timeouts
 
 
 def _timeouts(timeouts: Mapping[str, int]) -> str:

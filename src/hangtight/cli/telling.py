@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hangtight.core.limits import Limit
 from hangtight.core.phases import Phase
 from hangtight.core.telling import describe
+from hangtight.core.time import plain
+from hangtight.intent.findings import Channel, Doing
 
 if TYPE_CHECKING:
     from hangtight.core.heartbeat import Snapshot
+    from hangtight.errors import Looping
 
 USUAL_TIMEOUT = 30.0  # what many a client gives a local model
 FINE = 10.0  # below that, tenths of a second say something
 WORTH_SAYING = 3.0  # seconds of pings; fewer are between any two tokens
 DOT = " · "
 REACHED_ITS_LENGTH = "length"
+PLAINLY = frozenset(doing.value for doing in Doing if doing is not Doing.STUCK)
+"""What a model is at; all else that is said of it is a suspicion."""
 
 # A model may say anything, also what would move our cursor or set the title: all controls but line feed and tab.
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -40,21 +45,52 @@ def rate(snapshot: Snapshot) -> float | None:
     return (snapshot.tokens - 1) / span if span > 0 else None
 
 
-def status_line(snapshot: Snapshot, width: int, read: float | None = None) -> str:
-    """How a generation stands: phase, elapsed, first token, pace, pings, and what rings when.
+class Move(NamedTuple):
+    """By what the model was at, its total was moved."""
+
+    before: float
+    after: float
+    why: str
+
+    @property
+    def is_longer(self) -> bool:
+        return self.after > self.before
+
+    def __str__(self) -> str:
+        return f"deadline {plain(round(self.before, 1))} s -> {plain(round(self.after, 1))} s"
+
+
+def moved(snapshot: Snapshot, total: float | None) -> Move | None:
+    """How its total stands beside the one that was promised, where it differs."""
+    if snapshot.total is None or total is None or snapshot.total == total:
+        return None
+    return Move(total, snapshot.total, snapshot.doing)
+
+
+def at_work(doing: str) -> str:
+    """What it is at, in a word; a suspicion is told as one."""
+    if not doing or doing in PLAINLY:
+        return doing
+    return "may be stuck" if doing == Doing.STUCK else f"may be stuck ({doing})"
+
+
+def status_line(snapshot: Snapshot, width: int, read: float | None = None, total: float | None = None) -> str:
+    """How a generation stands: phase, what it says, elapsed, first token, pace, pings, its deadline, what rings when.
 
     Where that is too wide, what is said least urgently is left out.
     """
-    doing = describe(snapshot.phase)
+    phase = describe(snapshot.phase)
     if read is not None and snapshot.phase is Phase.WAITING:
-        doing = f"reading the prompt, {read:.0%}".replace("%", " %")
+        phase = f"reading the prompt, {read:.0%}".replace("%", " %")
     first = "" if snapshot.first_token is None else f"first token {seconds(snapshot.first_token)}"
     pace = "" if (found := rate(snapshot)) is None else f"{found:.1f} tokens/s"
     pings = snapshot.in_contact and snapshot.silence >= WORTH_SAYING
     contact = f"pings, no content for {snapshot.silence:.0f} s" if pings else ""
     rings = "" if snapshot.rings_in is None else f"{_named(snapshot.nearest)} rings in {snapshot.rings_in:.0f} s"
-    parts = [doing, f"{snapshot.elapsed:.0f} s", first, pace, contact, rings]
-    for least in (first, pace, rings, contact):
+    move = moved(snapshot, total)
+    deadline, doing = "" if move is None else str(move), at_work(snapshot.doing)
+    parts = [phase, doing, f"{snapshot.elapsed:.0f} s", first, pace, contact, deadline, rings]
+    for least in (first, pace, deadline, rings, contact, doing):
         line = DOT.join(filter(None, parts))
         if len(line) <= width:
             break
@@ -66,12 +102,32 @@ def _named(limit: Limit | None) -> str:
     return "the alarm" if limit is None else limit.value.replace("_", " ")
 
 
-def receipt(tokens: int, elapsed: float, reason: str = "") -> str:
+def receipt(tokens: int, elapsed: float, reason: str = "", move: Move | None = None) -> str:
     """What it was, in one line: `214 tokens in 181 s. A 30 s timeout would have killed this at 17 %.`"""
-    line = f"{tokens} token{'' if tokens == 1 else 's'} in {seconds(elapsed)}."
+    line = f"{tokens} token{'' if tokens == 1 else 's'} in {seconds(elapsed)}{_extended(move)}."
     if elapsed > USUAL_TIMEOUT:
         share = f"{USUAL_TIMEOUT / elapsed:.0%}".replace("%", " %")
         line += f" A {USUAL_TIMEOUT:.0f} s timeout would have killed this at {share}."
     if reason == REACHED_ITS_LENGTH:
         line += " It ended at the server's limit on length."
     return line
+
+
+def _extended(move: Move | None) -> str:
+    """` (extended 120 -> 192 s: it was coding)`; what was taken away did no harm in the end."""
+    if move is None or not move.is_longer:
+        return ""
+    why = f": it was {move.why}" if move.why in PLAINLY else ""
+    return f" (extended {plain(move.before)} -> {plain(move.after)} s{why})"
+
+
+def worth_keeping(error: Looping, where: str) -> str:
+    """How much of the text does not repeat itself, in a line; nothing where there is no text."""
+    whole, kept = len(error.partial), len(error.useful)
+    if whole:
+        part = f"all {whole:,}" if kept == whole else f"the first {kept:,} of the {whole:,}"
+    elif error.loop is not None and error.loop.channel is Channel.ANSWER:
+        part = f"the first {error.loop.start + error.loop.period:,}"  # of what nobody kept, the loop says it
+    else:
+        return ""
+    return f"worth keeping:  {part} characters {where}\n"

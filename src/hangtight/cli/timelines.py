@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hangtight.cli.journals import UNKNOWN_TIME, local
-from hangtight.cli.printing import DIM, PLAIN, RED, line_of
+from hangtight.cli.printing import DIM, GREEN, PLAIN, RED, YELLOW, line_of
+from hangtight.cli.telling import at_work
 from hangtight.core.phases import Outcome
 from hangtight.core.time import counted, plain, spoken
 from hangtight.journal.entries import Kind
@@ -18,6 +19,14 @@ ALWAYS = ("first_token", "idle", "total")
 DEFAULT = "default"
 UNKNOWN_LIMITS = "nothing is known of its limits"
 UNUSED = ("extend_to", "clocks")
+COLOURS: Mapping[str, str] = {
+    Kind.RANG: RED,
+    Kind.LOOPED: RED,
+    Kind.SUSPECTED: YELLOW,
+    Kind.SHORTENED: YELLOW,
+    Kind.EXTENDED: GREEN,
+    Kind.HEARTBEAT: DIM,
+}
 
 
 def told_about(told: Told, colours: bool) -> Iterator[str]:
@@ -27,8 +36,7 @@ def told_about(told: Told, colours: bool) -> Iterator[str]:
     yield ""
     yield _line(0.0, f"armed: {armed(row.limits)}", "", colours)
     for each in told.decisions:
-        colour = RED if each.kind in (Kind.RANG, Kind.LOOPED) else DIM if each.kind == Kind.HEARTBEAT else ""
-        yield _line(each.after, in_words(each), colour, colours)
+        yield _line(each.after, in_words(each), COLOURS.get(each.kind, ""), colours)
     if row.outcome is None:
         yield "no end is known: it is running, or its process was killed"
     else:
@@ -112,6 +120,8 @@ def _heartbeat(told: Any) -> str:
         return ""
     now = told
     parts = [str(now.get("phase", ""))]
+    if isinstance(doing := now.get("doing"), str):
+        parts.append(at_work(doing))
     if _is_number(now.get("tokens")) and now["tokens"]:
         parts.append(counted(int(now["tokens"])))
     if now.get("in_contact") and _is_number(now.get("silence")):

@@ -10,11 +10,8 @@ from typing import Final
 from hangtight.core.orders import Moved
 from hangtight.core.time import NEVER, Instant, Seconds, after, between
 from hangtight.core.timers import Clocks, TotalFrom
-from hangtight.intent.findings import NOTHING, Act, Finding
+from hangtight.intent.findings import NOTHING, STEP, STEP_OF_TOTAL, Act, Finding
 
-STEP: Final = Seconds(10.0)
-STEP_OF_TOTAL: Final = 0.1
-"""`total` is extended by the longer of the two at a time."""
 NOTHING_MORE: Final = Seconds(0.0)
 LEAST: Final = Seconds(0.001)
 """Less than that is what arithmetic leaves over."""
@@ -40,7 +37,7 @@ class Deadline:
 
     def restart(self, clocks: Clocks) -> None:
         """Count as these clocks say, from the beginning of the call. Where they have less room, less was given."""
-        self.moved = Seconds(min(self.moved, max(0.0, clocks.extend_to - clocks.total)))
+        self._keep_within(clocks)
         match clocks.total_from:
             case TotalFrom.CALL:
                 self._start = self.born
@@ -48,6 +45,11 @@ class Deadline:
                 self._start = after(self.born, clocks.late)
             case TotalFrom.READY:  # pragma: no branch - mypy holds that there is no other
                 self._start = NEVER
+
+    def go_on_from(self, other: Deadline, clocks: Clocks) -> None:
+        """What was given to the call of which this one is a part, is given to it, too."""
+        self.moved = max(self.moved, other.moved)
+        self._keep_within(clocks)
 
     def start(self, at: Instant) -> None:
         """It counts from here."""
@@ -80,11 +82,17 @@ class Deadline:
         return finding.act is Act.HOLD and before.act is not Act.HOLD
 
     def hold(self, clocks: Clocks, now: Instant, *, shorten: bool) -> tuple[Moved, ...]:
-        """It may be stuck: what was extended is taken back, and half of what then remains is enough, if asked."""
+        """It may be stuck: what was extended is taken back, and half of what then remains is enough, if asked.
+
+        Where `total` has passed already, half a step remains, in which it may show that it is getting on after all:
+        suspicion alone ends nothing.
+        """
         moves = []
-        if self.moved > 0.0:
-            moves.append(self._move(clocks, by=Seconds(-self.moved)))
         left = between(now, self.at(clocks))
+        spare = min(self.moved, left - STEP / 2, left - STEP_OF_TOTAL * clocks.total / 2)
+        if spare > LEAST:
+            moves.append(self._move(clocks, by=Seconds(-spare)))
+            left = between(now, self.at(clocks))
         if shorten and LEAST < left < NEVER:
             moves.append(self._move(clocks, short=after(now, Seconds(left / 2))))
         return tuple(moves)
@@ -92,8 +100,8 @@ class Deadline:
     def extend(self, clocks: Clocks, now: Instant) -> tuple[Moved, ...]:
         """For a model that is getting on: step by step until it lies ahead again, as far as there is room."""
         moves: list[Moved] = []
-        step = max(STEP, STEP_OF_TOTAL * clocks.total)
-        while self.advice.act is Act.EXTEND and self.at(clocks) <= now:
+        step = self.advice.by(clocks.total)
+        while step and self.at(clocks) <= now:
             room = min(clocks.extend_to - clocks.total - self.moved, self._ceiling(clocks) - self.at(clocks))
             if self._short != NEVER:
                 moves.append(self._move(clocks))
@@ -114,6 +122,9 @@ class Deadline:
         moved = Moved(before, self.length(clocks), self.advice)
         self.untold = Moved(self.untold.before if self.untold else before, moved.after, moved.why)
         return moved
+
+    def _keep_within(self, clocks: Clocks) -> None:
+        self.moved = Seconds(min(self.moved, max(0.0, clocks.extend_to - clocks.total)))
 
     def _own(self, clocks: Clocks) -> Instant:
         return after(self._start, Seconds(clocks.total + self.moved))

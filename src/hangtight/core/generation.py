@@ -44,7 +44,7 @@ from hangtight.core.limits import Limit
 from hangtight.core.orders import Broken, Cancel, CancelAgain, Excused, Order
 from hangtight.core.phases import LEGAL, IllegalFact, Outcome, Phase
 from hangtight.core.silence import Silence
-from hangtight.core.time import NEVER, Instant, Seconds, after
+from hangtight.core.time import FOREVER, NEVER, Instant, Seconds, after
 from hangtight.core.timers import Clocks, Timer, TotalFrom
 from hangtight.intent.findings import Act, Finding
 
@@ -311,6 +311,11 @@ class Generation(Silence):
             self.broken = broken
         self._set_lane()
         return (Cancel(self.broken, self.looped),)
+
+    def tell_soon(self, now: Instant) -> None:
+        """The next heartbeat goes out at once, where there are any."""
+        if self.clocks.heartbeat != FOREVER:
+            self.beat_at = min(self.beat_at, now)
 
     # -- what the text says -----------------------------------------------------------------------------------
 

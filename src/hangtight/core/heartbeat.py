@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from hangtight.core.limits import Limit
 from hangtight.core.time import FOREVER, NEVER, Instant, between, counted, spoken
 from hangtight.core.timers import Timer
+from hangtight.intent.findings import Doing
 
 if TYPE_CHECKING:
     from hangtight.core.generation import Generation
@@ -58,6 +59,8 @@ class Heartbeat:
             line += f" (pings, no content for {spoken(self.now.silence)})"
         if self.moved is not None:
             line += f", {self.moved}"
+        elif self.now.doing == Doing.STUCK:
+            line += ", and it may be stuck: it repeats itself"
         return line
 
 
@@ -78,6 +81,6 @@ def snapshot_of(generation: Generation, now: Instant) -> Snapshot:
         first_token=None if first is None else generation.earlier + between(generation.born, first),
         nearest=None if at == NEVER else limit,
         rings_in=None if at == NEVER else between(now, at),
-        doing=generation.deadline.advice.kind if generation.deadline.advice.doing is not None else "",
+        doing=generation.deadline.advice.doing or "",
         total=None if total == FOREVER else total,
     )

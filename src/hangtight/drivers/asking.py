@@ -25,11 +25,13 @@ from hangtight.dialects.chat import (
     complaint,
     complaint_in,
     is_piece,
+    messages_of,
     request_body,
     said,
     streamed,
     tokens_of,
 )
+from hangtight.dialects.exchanges import last_prompt
 from hangtight.dialects.sse import Event, EventTooLarge, Item, NDJSONDecoder, SSEDecoder
 from hangtight.drivers import clock
 from hangtight.drivers.given import AROUND, LimitArgs, given
@@ -86,6 +88,10 @@ class Asking:
     def host(self) -> str:
         """Of the server."""
         return self.server.url.partition("://")[2].partition("/")[0]
+
+    def last_prompt(self) -> str:
+        """What the user wrote last."""
+        return last_prompt({"messages": messages_of(self.prompt)})
 
     def anew(self, model: str) -> Self:
         """The same question to this model, as if nobody had been asked before."""

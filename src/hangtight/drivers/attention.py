@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING
 
 from hangtight.core.facts import Content, Reasoning
 from hangtight.drivers.watchdog import complain
-from hangtight.intent.findings import Act, Channel, Finding
+from hangtight.intent.findings import NOTHING, Act, Channel, Finding
 
 if TYPE_CHECKING:
     from hangtight.core.facts import Progress
@@ -44,7 +45,19 @@ IGNORED = Forgotten()
 class Attention:
     """What is collected of one generation, and what the analyser makes of it."""
 
-    __slots__ = ("_allowed", "_analyser", "_lock", "_read", "calls", "said", "thoughts", "wanted")
+    __slots__ = (
+        "_allowed",
+        "_analyser",
+        "_beneath",
+        "_length",
+        "_lock",
+        "_passed",
+        "_read",
+        "calls",
+        "said",
+        "thoughts",
+        "wanted",
+    )
 
     def __init__(self, wanted: Wanted) -> None:
         from hangtight.intent.analyser import Analyser  # loaded before the clocks run, by who needs it
@@ -54,6 +67,12 @@ class Attention:
         self._lock = Lock()
         self._read = 0
         """So many pieces of the answer were read already."""
+        self._length = 0
+        """And so many characters of it."""
+        self._passed: list[tuple[int, int]] = []
+        """Behind so many characters stand so many that others have read along."""
+        self._beneath = NOTHING
+        """What those say, until something is said here."""
         self._allowed: Finding | None = None
         """The loop that was let go on."""
         self.said: list[str] = []
@@ -84,19 +103,40 @@ class Attention:
         """Read what has come since the last time."""
         with self._lock:
             analyser = self._analyser
-            if self._read > len(answer):  # another generation's
-                self._read = 0
-            fresh = answer[self._read :]
-            self._read += len(fresh)
-            analyser.feed("".join(fresh) + _taken(self.said), Channel.ANSWER, now)
-            analyser.feed(_taken(self.thoughts), Channel.REASONING, now)
-            analyser.feed(_taken(self.calls), Channel.TOOL, now)
+            self._take(answer, now)
+            if self.thoughts:
+                analyser.feed(_taken(self.thoughts), Channel.REASONING, now)
+            if self.calls:
+                analyser.feed(_taken(self.calls), Channel.TOOL, now)
             analyser.drain()
-            return analyser.advice()
+            found = analyser.advice()
+            if found.act is Act.KEEP:
+                return self._beneath
+            return found
+
+    def _take(self, answer: list[str], now: float) -> None:
+        if self._read > len(answer):  # another generation's
+            self._read = 0
+        fresh = answer[self._read :]
+        self._read += len(fresh)
+        text = "".join(fresh) + _taken(self.said)
+        self._length += len(text)
+        self._analyser.feed(text, Channel.ANSWER, now)
+
+    @contextmanager
+    def passing_over(self, answer: list[str], found: Finding, now: float) -> Iterator[None]:
+        """What comes into the answer meanwhile was read along by others, who found this: it is not read again."""
+        with self._lock:
+            self._take(answer, now)
+            yield
+            self._passed.append((self._length, sum(map(len, answer[self._read :]))))
+            self._read = len(answer)
+            self._beneath = found if found.act is Act.EXTEND else NOTHING
 
     def useful(self, text: str) -> str:
         """The answer without the tail that repeats."""
-        return text[: self._analyser.useful_length(Channel.ANSWER)]
+        length = self._analyser.useful_length(Channel.ANSWER)
+        return text[: length + sum(passed for behind, passed in self._passed if behind < length)]
 
     # -- the ladder -------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from hangtight.core.orders import Cancel
 from hangtight.core.timers import Timer
 from hangtight.drivers.attention import EVERY, IGNORED, NEVER_LOOKED, Attention
 from hangtight.drivers.relay import Relay
-from hangtight.intent.findings import Act, Finding
+from hangtight.intent.findings import NOTHING, Act, Finding
 from hangtight.journal.entries import Kind
 
 if TYPE_CHECKING:
@@ -76,16 +76,33 @@ class Heeding(Relay):
     def look(self) -> None:
         """Read what has come since, and tell the machine what that says about the deadline."""
         self.look_at = NEVER_LOOKED if self.attention is None else self.machine.tokens + EVERY
+        beat_at = self.machine.beat_at
         orders = self._advise(may_ask=True)
         if self.rang is None and orders and self.machine.due(Timer.TOTAL) <= self.clock():
             self.ring()
-        elif orders:
+        elif orders or self.machine.beat_at < beat_at:
             self.nudge()
 
     def recall(self, exchanges: list[Exchange]) -> None:
         """The calls of tools that an agent has made before this request."""
         if self.attention is not None and exchanges:
             self._heed(self.attention, self.attention.recall(exchanges, self.clock()), may_ask=True)
+
+    def take_over(self, watching: Session) -> None:
+        """The time that the watch above was given counts beneath: its total does."""
+        super().take_over(watching)
+        self.machine.deadline.go_on_from(watching.machine.deadline, self.machine.clocks)
+
+    def hand_back(self) -> None:
+        """What was said beneath, and judged here, is not read once more above: it would look like a repetition."""
+        chief = self.chief
+        if chief is None or chief.attention is None:
+            super().hand_back()
+            return
+        now = self.clock()
+        found = NOTHING if self.attention is None else self.attention.read(self.parts, now)
+        with chief.attention.passing_over(chief.parts, found, now):
+            super().hand_back()
 
     def _advise(self, *, may_ask: bool) -> tuple[Order, ...]:
         attention = self.attention
@@ -96,11 +113,13 @@ class Heeding(Relay):
     def _heed(self, attention: Attention, found: Finding, *, may_ask: bool) -> tuple[Order, ...]:
         before = self.machine.deadline.advice
         found = attention.decided(found, may_ask=may_ask, others=self.others())
-        if found == before:
+        if found is before or found == before:  # what a model is at stays the same object, and few things are compared
             return ()
         if self.record is not None and found.act is Act.HOLD is not before.act:
             kind = Kind.LET_GO_ON if attention.lets_go_on(found) else Kind.SUSPECTED
             self.record.noted(cast("Session", self), kind, str(found))
+        if found.act is Act.HOLD is not before.act and "notify" in attention.wanted.intent.ladder:
+            self.machine.tell_soon(self.clock())
         orders = self.note(Advised(found, attention.wanted.intent.shorten))
         self.rang = next((order for order in orders if isinstance(order, Cancel)), self.rang)
         return orders

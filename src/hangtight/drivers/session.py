@@ -201,6 +201,8 @@ class Session(Heeding):
         if (attach := getattr(source, "attach", None)) is not None:
             attach(self.note)
             self.end_of_source = getattr(source, "end", None)
+        if self.attention is not None and (prompt := getattr(source, "last_prompt", None)) is not None:
+            self.attention.knows(prompt)
         origin = Origin(source)
         if origin.session is not None and not self.stands_aside:
             inner: Session = origin.session

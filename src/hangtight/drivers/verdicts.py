@@ -9,6 +9,7 @@ from hangtight.core.phases import Outcome
 from hangtight.core.telling import looping_error, timeout_error
 from hangtight.drivers.faults import attempt_of
 from hangtight.errors import BackendError, GenerationTimeout, Looping, Truncated
+from hangtight.intent.findings import Channel
 
 if TYPE_CHECKING:
     from hangtight.core.orders import Broken
@@ -58,7 +59,7 @@ def _looping(session: Session, found: Finding, attention: Attention) -> Looping:
     )
     error = _with_all(told, session)
     error.useful = attention.useful(error.partial)
-    error.may_fall_back = "fallback" in attention.wanted.intent.ladder
+    error.may_fall_back = "fallback" in attention.wanted.intent.ladder and found.channel is not Channel.CALLS
     return error
 
 

@@ -59,6 +59,9 @@ class Rule(StrEnum):
 
 
 LONGEST_UNIT_SHOWN = 200
+STEP = 10.0
+STEP_OF_TOTAL = 0.1
+"""A deadline is extended by the longer of the two at a time: so many seconds, such a part of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +91,10 @@ class Finding:
         if self.rule is Rule.PHASE:
             return "unknown" if self.doing is None else self.doing.value
         return KINDS[self.rule]
+
+    def by(self, total: float) -> float:
+        """By how many seconds to extend a deadline of this length; 0 where that is not the advice."""
+        return max(STEP, STEP_OF_TOTAL * total) if self.act is Act.EXTEND else 0.0
 
     def __str__(self) -> str:
         """A line for people, without a word of the text itself."""

@@ -12,7 +12,7 @@ from hangtight.intent.findings import Act, Channel, Doing, Finding, Rule
 
 SEGMENT = 512
 GRAM = 8
-"""So many words in a row make one gram; for scripts without spaces, so many characters."""
+"""So many words of `ANCHOR` letters or more, in a row, make one gram; for scripts without spaces, so many characters."""
 SAMPLED = 0b11
 """Of the grams, those count whose first word's checksum has none of these bits: one in four, always the same."""
 FEWEST = 6
@@ -21,13 +21,12 @@ STALE_SHARE = 0.1
 """A segment is stale if at most this share of its grams is new. One new word alone makes eight new grams."""
 ANCHOR = 4
 """From so many letters on a word that was never there before is news by itself."""
+ANCHORS = 0b100
+"""Every other one is looked for: words whose checksum has not this bit. What is new brings several."""
 NUMERIC = 0.08
 """From this share of digits on the numbers are what is said; whether they only count is for another rule to see."""
 HOLD_AT = 3
-CUT_AT = 8
-"""Stale segments in a row: for a suspicion, and for an end, which only reasoning can come to by this rule."""
-CONFIRMED_AT = 3
-"""Of these the last ones must be said for the third time at least: to write a draft out once more is work."""
+"""Stale segments in a row. However many there are, it is a suspicion: copied licences say nothing new either."""
 
 SLOTS = 8_192
 FULL = 1_000
@@ -76,21 +75,13 @@ class Seen:
 
 
 class Novelty:
-    """Follows one channel's text.
+    """Follows one channel's text. `stale` is the number of segments in a row that said nothing new."""
 
-    `stale` is the number of segments in a row that said nothing new, `confirmed` of how many of the last ones all
-    was said at least twice before. The memory for that is made when it is first needed.
-    """
+    __slots__ = ("_before", "_dense_rest", "_rest", "_seen", "stale")
 
-    __slots__ = ("_again", "_before", "_confirms", "_dense_rest", "_rest", "_seen", "confirmed", "stale")
-
-    def __init__(self, channel: Channel = Channel.REASONING) -> None:
-        self._confirms = channel is Channel.REASONING
-        """Only there this rule can end anything."""
+    def __init__(self) -> None:
         self.stale = 0
-        self.confirmed = 0
         self._seen = Seen()
-        self._again: Seen | None = None
         self._before: list[int] = []
         self._rest = self._dense_rest = _NONE
 
@@ -103,17 +94,9 @@ class Novelty:
         news = self._seen.unseen(anchors)
         numeric = len(raw) - len(raw.translate(None, b"0123456789")) > NUMERIC * len(segment)
         if numeric or news or new_grams > STALE_SHARE * len(grams):
-            self.stale = self.confirmed = 0
+            self.stale = 0
         elif len(grams) >= FEWEST:
             self.stale += 1
-            if self._confirms:
-                self._confirm(grams)
-
-    def _confirm(self, grams: list[int]) -> None:
-        if self._again is None:
-            self._again = Seen()
-        third = self._again.unseen(grams) <= STALE_SHARE * len(grams)
-        self.confirmed = self.confirmed + 1 if third else 0
 
     def _spaced(self, raw: bytes) -> tuple[list[int], set[int]]:
         words = (self._rest + raw).translate(_ONLY_LETTERS).split()
@@ -121,8 +104,8 @@ class Novelty:
         if words and raw[-1:].translate(_ONLY_LETTERS) != b" " and len(words[-1]) < _LONGEST_WORD:
             # its end may stand in the next segment
             self._rest = words.pop()
-        marks = list(map(crc32, words))
-        anchors = set(compress(marks, map(ANCHOR.__le__, map(len, words))))
+        marks = [crc32(word) for word in words if len(word) >= ANCHOR]
+        anchors = {mark for mark in marks if not mark & ANCHORS}
         marks = self._before + marks
         self._before = marks[1 - GRAM :]
         flat = pack(f"<{len(marks)}I", *marks)
@@ -137,16 +120,11 @@ class Novelty:
         return [crc32(gram.encode()) for gram in _DENSE_GRAMS.findall(_DIGITS.sub("0", text))], set()
 
     def finding(self, offset: int, channel: Channel, patience: float = 1.0) -> Finding | None:
-        """The suspicion, if there is one; in reasoning that says nothing new for very long, the evidence."""
+        """The suspicion, if there is one. It is never evidence for an end."""
         if self.stale < HOLD_AT * patience:
             return None
-        ends = (
-            channel is Channel.REASONING
-            and self.stale >= CUT_AT * patience
-            and self.confirmed >= CONFIRMED_AT * patience
-        )
         return Finding(
-            act=Act.CUT if ends else Act.HOLD,
+            act=Act.HOLD,
             doing=Doing.STUCK,
             rule=Rule.NOVELTY,
             channel=channel,

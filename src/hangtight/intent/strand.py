@@ -59,7 +59,7 @@ class Strand:
         self._segment: list[str] = []
         self._exact = Exact()
         self._folding = Folding()
-        self._novelty = Novelty(self._channel)
+        self._novelty = Novelty()
         self._phases = Phases(self._channel)
         self._loop: Finding | None = None
         self._suspicion: Finding | None = None

@@ -146,6 +146,7 @@ def _attempt(call: Call, reading: Reading, body: Callable[[Any, list[bytes]], An
     if hasattr(response, "_content"):  # the answer of a mock is read already: nobody will read its stream
         while (yield reading.read) is not None:
             pass
+    call.attempts.delivered = True
     response.stream = body(reading, early)
     response.extensions[EXTENSION] = session
     return _marked(call, response)

@@ -146,12 +146,13 @@ class Call:
         if attention is not None:
             attention.knows(partial(last_prompt, body))
             session.others = self._may_change
-            if session.replaces is None:  # a model that stands in for another did not make these calls
-                session.recall(exchanges(body))
+            session.recall(exchanges(body))
         return session
 
     def _may_change(self) -> bool:
-        return self.attempts.may_change
+        """Whether another model may still take over: one of ours, or of the watch above."""
+        watching = self.watching
+        return self.attempts.may_change or (watching is not None and watching.others())
 
     # -- what is sent -----------------------------------------------------------------------------------------
 
