@@ -273,7 +273,7 @@ def _numbers_of_intent() -> list[str]:
         f"a copy longer than {exact.LONGEST:,} characters",
         f"from {prompts.MANY_TIMES} times or {prompts.MANY_LINES} lines on",
         f"makes all thresholds of text {analyser.PATIENCE:g} times as high",
-        f"The driver looks each {attention.EVERY} tokens",
+        f"looks at the latest each {attention.EVERY} tokens",
         f"moves up by {findings.STEP:g} s or {100 * findings.STEP_OF_TOTAL:g} % of `total`, whichever is longer",
         f"`extend_to` is {layers.EXTENSION_OF_A_MODE:g} x `total`",
         f"at most {findings.LONGEST_UNIT_SHOWN} characters of it",

@@ -248,6 +248,22 @@ def test_a_heartbeat_tells_of_the_move_once_and_is_not_sent_for_it() -> None:
     assert (beat.moved, beat.now.total) == (None, None)
 
 
+def test_suspicion_may_be_told_at_once_and_the_next_heartbeat_counts_from_then() -> None:
+    generation = talking((2, Advised(CODING)), (20, Advised(STALE)), clocks=replace(DEEP, heartbeat=Seconds(50)))
+    generation.tell_soon(at(20))
+    (beat,) = orders_of(generation, 20)
+    assert isinstance(beat, Heartbeat)
+    assert "stuck" in str(beat)
+    assert beat.now.doing == "stuck"
+    assert generation.due(Timer.HEARTBEAT) == at(70)
+
+
+def test_where_nobody_is_told_nothing_wakes_for_it() -> None:
+    generation = talking((2, Advised(STALE)))
+    generation.tell_soon(at(2))
+    assert generation.due(Timer.HEARTBEAT) == NEVER
+
+
 def test_suspicion_after_an_extension_leaves_half_a_step_in_which_to_recover() -> None:
     generation = talking((2, Advised(CODING)), (121, Advised(CODING)))
     assert lengths(generation.record(Advised(STALE), at(122))) == [(132, 128)]

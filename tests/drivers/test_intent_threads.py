@@ -30,7 +30,9 @@ pytestmark = pytest.mark.real
 CODE = [said_of_code(index) for index in range(1000)]
 SENTENCE = ["I ", "will ", "now ", "open ", "the ", "file ", "again ", ". "]
 UNIT = "".join(SENTENCE)
-SHORT: dict[str, Any] = {"total": 0.3, "extend_to": 0.9, "idle": 20, "first_token": 20}
+WORKS = ["".join(CODE[:100]), *CODE[100:]]
+"""The first piece alone says what it is at, on a machine that is busy, too."""
+SHORT: dict[str, Any] = {"total": 0.6, "extend_to": 1.2, "idle": 20, "first_token": 20}
 LONG = 30.0
 """Nothing here waits so long."""
 
@@ -119,28 +121,28 @@ def test_the_hook_is_asked_in_the_thread_of_the_reader(source: Callable[..., Any
 @each_source
 def test_what_gets_on_is_extended_by_the_watchdog_to_its_end(source: Callable[..., Any]) -> None:
     told: list[Heartbeat] = []
-    watching = hangtight.watch(source(CODE, 0.02), heartbeat=0.1, on_heartbeat=told.append, **SHORT)
+    watching = hangtight.watch(source(WORKS, 0.02), heartbeat=0.1, on_heartbeat=told.append, **SHORT)
     error = ended(watching)
     assert isinstance(error, hangtight.TotalTimeout)
-    assert 0.9 <= watching.elapsed < LONG
+    assert 1.2 <= watching.elapsed < LONG
     assert "because it was getting on (extend_to)" in str(error)
     moves = [beat.moved for beat in told if beat.moved is not None]
     (move,) = moves
-    assert str(move) == "deadline 0.3 s -> 0.9 s: coding"
+    assert str(move) == "deadline 0.6 s -> 1.2 s: coding"
 
 
 def test_what_says_too_little_is_not_extended() -> None:
     watching = hangtight.watch(pieces(["."] * 1000, 0.02), **SHORT)
     error = ended(watching)
     assert isinstance(error, hangtight.TotalTimeout)
-    assert (error.limit, error.waited) == ("total", 0.3)
+    assert (error.limit, error.waited) == ("total", 0.6)
 
 
 def test_a_loop_in_large_pieces_is_seen_by_the_watchdog_at_total() -> None:
     texts = [UNIT * 100, *[UNIT] * 20]
-    assert isinstance(ended(hangtight.watch(pieces(texts, 0.05), **SHORT)), hangtight.Looping)
+    assert isinstance(ended(hangtight.watch(pieces(texts, 0.25), **SHORT)), hangtight.Looping)
     asked: list[Finding] = []
-    error = ended(hangtight.watch(pieces(texts, 0.05), on_loop=asked.append, **SHORT))
+    error = ended(hangtight.watch(pieces(texts, 0.25), on_loop=asked.append, **SHORT))
     assert isinstance(error, hangtight.TotalTimeout)
     assert asked == []
 
@@ -236,7 +238,7 @@ def test_the_log_shows_what_was_decided_and_no_word_of_the_text(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with project(tmp_path, monkeypatch):
-        ended(hangtight.watch(pieces(CODE, 0.02), model="slow", **SHORT))
+        ended(hangtight.watch(pieces(WORKS, 0.02), model="slow", **SHORT))
         ended(hangtight.watch(pieces(SENTENCE * 1000), model="loops", intent=True))
         rows = {row.model: row.id for row in read().calls()}
     told = {model: shown(tmp_path, key) for model, key in rows.items()}

@@ -260,7 +260,7 @@ def test_white_space_needs_no_period() -> None:
 def test_patience_multiplies_the_thresholds() -> None:
     last, exact = 0, Exact()
     for last in range(STEP, 10_000, STEP):
-        exact.feed(("and so on " * 20)[last % 10 : last % 10 + STEP])
+        exact.feed(("and so on " * 40)[last % 10 : last % 10 + STEP])
         if exact.verdict(3.0) is not None:
             break
     assert 3 * 480 <= last < 3 * 600 + STEP

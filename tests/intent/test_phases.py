@@ -118,7 +118,8 @@ def test_a_clear_change_is_followed() -> None:
     phases = Phases(Channel.REASONING)
     phases.feed("Let me look at what the user asks for here. Maybe a loop would do? " * 8)
     assert [phases.doing] == [Doing.EXPLORING]
-    phases.feed("def add(a, b):\n    return a + b\n\n\n" * 15)
+    for _ in range(2):  # every other segment is looked at
+        phases.feed("def add(a, b):\n    return a + b\n\n\n" * 15)
     assert phases.doing is Doing.CODING
 
 

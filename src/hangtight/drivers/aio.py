@@ -66,10 +66,11 @@ class Alarm:
         self.arm(self.clock())
 
     def rearm(self) -> None:
-        """It may have to ring sooner now."""
-        if self.handle is not None:
+        """It may have to ring sooner now. While it looks again, it is not disturbed: what was due then is past."""
+        now = self.clock()
+        if self.handle is not None and self.session.machine.armed_until(now) < self.due:
             self.handle.cancel()
-        self.arm(self.clock())
+            self.arm(now)
 
     def arm(self, now: Instant, *, soonest: float = SOONEST) -> None:
         wanted = min(self.session.machine.armed_until(now), now + LONGEST_NAP)

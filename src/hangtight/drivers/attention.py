@@ -22,8 +22,12 @@ if TYPE_CHECKING:
     from hangtight.dialects.exchanges import Exchange
     from hangtight.drivers.terms import Wanted
 
+FIRST = 4
+"""Tokens before the first look, which tells how long they are."""
 EVERY = 32
-"""Tokens between two looks: about as much text as the analyser takes in one step."""
+"""Tokens between two looks, at most."""
+ENOUGH = 256
+"""Characters between two looks, as far as the tokens are as long as they were: so many may a loop be seen too late."""
 NEVER_LOOKED = sys.maxsize
 TWICE = 2
 """A loop that was let go on is asked about again when it has so many times the copies."""
@@ -49,10 +53,12 @@ class Attention:
         "_allowed",
         "_analyser",
         "_beneath",
+        "_fresh",
         "_length",
         "_lock",
         "_passed",
         "_read",
+        "_tokens",
         "calls",
         "said",
         "thoughts",
@@ -69,6 +75,8 @@ class Attention:
         """So many pieces of the answer were read already."""
         self._length = 0
         """And so many characters of it."""
+        self._tokens = self._fresh = 0
+        """How many tokens had come at the last look, and how many characters were read since the one before it."""
         self._passed: list[tuple[int, int]] = []
         """Behind so many characters stand so many that others have read along."""
         self._beneath = NOTHING
@@ -104,10 +112,11 @@ class Attention:
         with self._lock:
             analyser = self._analyser
             self._take(answer, now)
-            if self.thoughts:
-                analyser.feed(_taken(self.thoughts), Channel.REASONING, now)
-            if self.calls:
-                analyser.feed(_taken(self.calls), Channel.TOOL, now)
+            for texts, channel in ((self.thoughts, Channel.REASONING), (self.calls, Channel.TOOL)):
+                if texts:
+                    text = _taken(texts)
+                    self._fresh += len(text)
+                    analyser.feed(text, channel, now)
             analyser.drain()
             found = analyser.advice()
             if found.act is Act.KEEP:
@@ -121,7 +130,14 @@ class Attention:
         self._read += len(fresh)
         text = "".join(fresh) + _taken(self.said)
         self._length += len(text)
+        self._fresh += len(text)
         self._analyser.feed(text, Channel.ANSWER, now)
+
+    def next_look(self, tokens: int) -> int:
+        """With how many tokens there is enough new text again; so many there are now."""
+        count, self._tokens = tokens - self._tokens, tokens
+        fresh, self._fresh = self._fresh, 0
+        return tokens + max(1, min(EVERY, ENOUGH * count // max(1, fresh)))
 
     @contextmanager
     def passing_over(self, answer: list[str], found: Finding, now: float) -> Iterator[None]:
@@ -145,7 +161,8 @@ class Attention:
         if found.act is not Act.CUT:
             return found
         rungs = self.wanted.intent.ladder
-        ends = "cut" in rungs or ("fallback" in rungs and others)
+        # the same history would be sent to another model: it cannot stand in for what was called
+        ends = "cut" in rungs or ("fallback" in rungs and others and found.channel is not Channel.CALLS)
         if not ends or self._goes_on(found, may_ask=may_ask):
             return replace(found, act=Act.HOLD)
         return found

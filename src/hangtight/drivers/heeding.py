@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 from hangtight.core.facts import Advised, Content
 from hangtight.core.orders import Cancel
 from hangtight.core.timers import Timer
-from hangtight.drivers.attention import EVERY, IGNORED, NEVER_LOOKED, Attention
+from hangtight.drivers.attention import FIRST, IGNORED, NEVER_LOOKED, Attention
 from hangtight.drivers.relay import Relay
 from hangtight.intent.findings import NOTHING, Act, Finding
 from hangtight.journal.entries import Kind
@@ -63,7 +63,7 @@ class Heeding(Relay):
             self.attention, self.look_at = None, NEVER_LOOKED
         elif self.attention is None:
             self.attention = Attention(wanted)
-            self.look_at = self.machine.tokens + EVERY
+            self.look_at = self.machine.tokens + FIRST
         else:
             self.attention.wanted = wanted
 
@@ -75,9 +75,9 @@ class Heeding(Relay):
 
     def look(self) -> None:
         """Read what has come since, and tell the machine what that says about the deadline."""
-        self.look_at = NEVER_LOOKED if self.attention is None else self.machine.tokens + EVERY
         beat_at = self.machine.beat_at
         orders = self._advise(may_ask=True)
+        self.look_at = NEVER_LOOKED if self.attention is None else self.attention.next_look(self.machine.tokens)
         if self.rang is None and orders and self.machine.due(Timer.TOTAL) <= self.clock():
             self.ring()
         elif orders or self.machine.beat_at < beat_at:

@@ -57,7 +57,7 @@ class Exact:
     for longer ones. Of a loop inside a copy of a longer loop only the longer one is told.
     """
 
-    STEP = 128
+    STEP = 256
     __slots__ = ("_blank", "_period", "_read", "_searched", "_start", "_thresholds", "_unsearched", "_window")
 
     def __init__(self) -> None:

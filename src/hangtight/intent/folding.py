@@ -90,7 +90,7 @@ class Folding:
         else:
             after = b""
         if between:
-            self._take(between, numbers)
+            self._take(between, numbers, plain=raw.isascii())
         self._go_on(after)
         self.run = self._found(between)
 
@@ -98,7 +98,7 @@ class Folding:
         self._checksum = crc32(raw, self._checksum)
         self._between = min(_LONGEST_BETWEEN, self._between + _length(raw))
 
-    def _take(self, between: list[bytes], numbers: list[bytes]) -> None:
+    def _take(self, between: list[bytes], numbers: list[bytes], *, plain: bool) -> None:
         """Each number is a slot: what stood before it gives the shape, its digits give the value."""
         self._go_on(between[0])
         self._count += len(numbers)
@@ -106,7 +106,7 @@ class Folding:
         self._shape.extend(map(crc32, between[1:]))
         self._values.extend(map(float, numbers))
         lengths = array("H", bytes(4 * len(numbers)))
-        lengths[0::2] = array("H", map(_length if max(map(max, between[1:]), default=0) > 127 else len, between))
+        lengths[0::2] = array("H", map(len if plain else _length, between))
         lengths[1::2] = array("H", map(len, numbers))
         lengths[0] = self._between
         self._lengths.extend(lengths)

@@ -12,7 +12,7 @@ from hangtight.intent.findings import Act, Channel, Doing, Finding, Rule
 
 SEGMENT = 512
 GRAM = 8
-"""So many words of `ANCHOR` letters or more, in a row, make one gram; for scripts without spaces, so many characters."""
+"""So many words of `ANCHOR` letters or more, in a row make one gram; of scripts without spaces, so many characters."""
 SAMPLED = 0b11
 """Of the grams, those count whose first word's checksum has none of these bits: one in four, always the same."""
 FEWEST = 6

@@ -159,7 +159,7 @@ def _through_fences(text: str, mark: str, *, whole: bool) -> tuple[str, int]:
 class Phases:
     """Follows the phase of one channel's text, segment by segment, and does not flicker."""
 
-    __slots__ = ("_channel", "_fence", "_line", "_next", "confidence", "doing")
+    __slots__ = ("_channel", "_fence", "_line", "_next", "_rests", "confidence", "doing")
 
     def __init__(self, channel: Channel) -> None:
         self.doing: Doing | None = None
@@ -168,6 +168,7 @@ class Phases:
         self._fence = ""
         self._line = ""
         self._next: Doing | None = None
+        self._rests = True
 
     @property
     def fenced(self) -> bool:
@@ -194,6 +195,9 @@ class Phases:
                 *doing(segment, self._channel, fenced=self.fenced) if self.doing is None else (Doing.CODING, 0.95)
             )
             return
+        self._rests = not self._rests
+        if self._rests and self.doing is not None and not after:
+            return  # prose stays what it is for longer than a segment
         # a few words behind a closed fence say little: they are told by the segment that follows
         if len(text) - after >= SAMPLE or not after:
             self._see(*doing(segment[-SAMPLE:], self._channel))

@@ -12,7 +12,7 @@ from hangtight.intent.novelty import Novelty
 from hangtight.intent.phases import Phases, doing
 
 STEP = Exact.STEP
-SEGMENT = 4 * STEP
+SEGMENT = 2 * STEP
 """So much is looked at at once by all that is not about exact copies."""
 HALF = 0.5
 """Half of the evidence that ends a generation is enough to give it no more time."""
