@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import pickle
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from itertools import cycle, islice, pairwise
 from pathlib import Path
@@ -33,6 +33,7 @@ from tests.clients.kit import (
     settles,
     sync_client,
 )
+from tests.clients.peer import Peer, Said, chat_chunk, sse
 
 pytestmark = pytest.mark.real
 
@@ -459,3 +460,103 @@ def test_a_heartbeat_tells_how_the_deadline_was_moved(shop: Lab) -> None:
     [moved] = [beat.moved for beat in told if beat.moved is not None]
     assert (moved.before, moved.after) == (pytest.approx(SHORT), pytest.approx(2 * SHORT))
     assert moved.why.act is Act.EXTEND
+
+
+# -- several calls of one watch -----------------------------------------------------------------------------------
+
+WORK, MORE = "healthy-code,rate=100,tokens=50", "healthy-code,rate=100,tokens=10"
+
+
+class Agent:
+    """Asks one model after the other beneath a watch, in either world, and may wait for a person in between."""
+
+    def __init__(self, url: str, *models: str, pause: float = 0.0, **given: Any) -> None:
+        self.url, self.models, self.pause, self.given = url, models, pause, given
+        self.watching: Any = None
+
+    def runs(self, asynchronous: bool) -> str:
+        made = self._asks_async() if asynchronous else self._asks()
+        self.watching = hangtight.watch(made, **self.given)
+        return asyncio.run(self._read()) if asynchronous else "".join(self.watching)
+
+    async def _read(self) -> str:
+        return "".join([text async for text in self.watching])
+
+    def _asks(self) -> Iterator[str]:
+        with sync_client(OPENAI, self.url, {}) as client:
+            for index, model in enumerate(self.models):
+                if index and self.pause:
+                    with self.watching.paused("person"):
+                        threading.Event().wait(self.pause)
+                for chunk in APIS[OPENAI].ask(client, model, True):
+                    yield APIS[OPENAI].piece(chunk)
+
+    async def _asks_async(self) -> AsyncIterator[str]:
+        async with async_client(OPENAI, self.url, {}) as client:
+            for index, model in enumerate(self.models):
+                if index and self.pause:
+                    with self.watching.paused("person"):
+                        await asyncio.sleep(self.pause)
+                async for chunk in await APIS[OPENAI].ask(client, model, True):
+                    yield APIS[OPENAI].piece(chunk)
+
+
+@both_ways
+def test_what_one_call_was_extended_by_holds_for_the_next(asynchronous: bool, shop: Lab) -> None:
+    Agent(shop.url, MORE, MORE).runs(asynchronous)
+    agent = Agent(shop.url, WORK, MORE, mode="short")
+    assert agent.runs(asynchronous) == text_of(WORK) + text_of(MORE)
+    assert agent.watching.elapsed > SHORT
+
+
+@both_ways
+def test_the_time_of_a_person_between_two_calls_is_not_the_next_ones(asynchronous: bool, shop: Lab) -> None:
+    Agent(shop.url, MORE, MORE).runs(asynchronous)
+    agent = Agent(shop.url, MORE, MORE, pause=2 * SHORT, mode="still")
+    assert agent.runs(asynchronous) == 2 * text_of(MORE)
+
+
+# -- the end in the same read -------------------------------------------------------------------------------------
+
+
+def all_at_once(count: int, *ends: str) -> Said:
+    """A loop as a body with one length: what comes in one read is as much as fits into it."""
+    return Said(kind="text/event-stream", body=b"".join(sse(*[chat_chunk(UNIT)] * count, *ends)))
+
+
+@streamed_or_not
+@both_ways
+@pytest.mark.parametrize("ends", [(chat_chunk("", "stop"), "[DONE]"), (chat_chunk("", "stop"),)])
+def test_a_loop_whose_end_came_with_it_is_a_whole_answer_everywhere(
+    ends: tuple[str, ...], asynchronous: bool, streamed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with project(tmp_path, monkeypatch), Peer(all_at_once(60, *ends)) as peer:
+        seen = How(OPENAI, asynchronous, streamed, DEEP).call(peer.url, "m")
+        assert (seen.error, seen.text) == (None, UNIT * 60)
+        assert outcome() == ("finished", [])
+
+
+@both_ways
+def test_so_it_is_with_an_end_mark_alone(asynchronous: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with project(tmp_path, monkeypatch), Peer(all_at_once(60, "[DONE]")) as peer:
+        seen = How(OPENAI, asynchronous, True, DEEP).call(peer.url, "m")
+        assert (seen.error, seen.text) == (None, UNIT * 60)
+        assert outcome() == ("unfinished", [])
+
+
+@both_ways
+def test_a_loop_that_goes_on_behind_one_read_is_cut(asynchronous: bool) -> None:
+    with Peer(all_at_once(5000, chat_chunk("", "stop"), "[DONE]")) as peer:
+        error = looped(How(OPENAI, asynchronous, True, DEEP).call(peer.url, "m").error)
+    assert error.useful == UNIT
+
+
+def test_a_watch_that_turns_it_off_when_it_was_cut_already_hides_nothing() -> None:
+    with Peer(all_at_once(5000)) as peer, sync_client(OPENAI, peer.url, DEEP) as client:
+        stream = APIS[OPENAI].ask(client, "m", True)
+        next(iter(stream))
+        with pytest.raises(hangtight.Looping) as caught:
+            for _ in hangtight.watch(stream, intent=False):
+                pass
+    assert caught.value.partial
+    assert caught.value.useful == caught.value.partial

@@ -288,3 +288,41 @@ def test_a_loop_beside_the_answer_ends_it_and_the_answer_is_kept_whole(
     assert (error.loop.channel, error.loop.period) == (channel, len(UNIT))
     assert error.partial == error.useful == (OF_ANSWER if channel is Channel.TOOL else "")
     assert len(peer.asked) == 1
+
+
+# -- a watch around a stream that is open already -----------------------------------------------------------------
+
+
+def opened(lab: Lab, asynchronous: bool, model: str, body: dict[str, Any]) -> hangtight.Looping:
+    """What comes of a stream that a client without intent has opened, and a watch with it reads."""
+
+    async def main() -> None:
+        async with async_client(OPENAI, lab.url, {}) as client:
+            async for _ in hangtight.watch(await posted(client, OPENAI, model, {**body, "stream": True}), mode="deep"):
+                pass
+
+    def sync() -> None:
+        with sync_client(OPENAI, lab.url, {}) as client:
+            for _ in hangtight.watch(posted(client, OPENAI, model, {**body, "stream": True}), mode="deep"):
+                pass
+
+    with pytest.raises(hangtight.Looping) as caught:
+        asyncio.run(main()) if asynchronous else sync()
+    return caught.value
+
+
+@both_ways
+def test_a_watch_that_comes_later_knows_what_was_asked(asynchronous: bool, lab: Lab) -> None:
+    copies = []
+    for prompt in ("Say something.", POEM):
+        loop = opened(lab, asynchronous, LOOP, said(OPENAI, prompt)).loop
+        assert loop is not None
+        copies.append(loop.copies)
+    assert 3 * copies[0] < copies[1] < 5 * copies[0]
+
+
+@both_ways
+def test_and_which_tools_were_called(asynchronous: bool, lab: Lab) -> None:
+    loop = opened(lab, asynchronous, LOOP, of_openai("read_file", 6, same)).loop
+    assert loop is not None
+    assert (loop.rule, loop.copies) == (Rule.TOOLS, 6)

@@ -137,3 +137,14 @@ def test_nobody_is_skipped_once_somebody_has_failed() -> None:
     attempts.failed(Attempt("unknown", Fault.SERVER, "refused", 1), Instant(1), Seconds(100))
     attempts.skip_unfit(Seconds(30))
     assert attempts.model == "heavy"
+
+
+def test_there_is_another_model_as_long_as_one_would_be_asked() -> None:
+    slow = {"b": 50.0, "c": 9.0}
+    attempts = Attempts(["a", "b", "c"], Instant(0.0), slow.get)
+    assert attempts.has_another(Instant(0.0), Seconds(60.0))
+    assert attempts.has_another(Instant(50.0), Seconds(60.0))
+    assert not attempts.has_another(Instant(52.0), Seconds(60.0))
+    assert not attempts.has_another(Instant(60.0), Seconds(60.0))
+    attempts.delivered = True
+    assert not attempts.has_another(Instant(0.0), Seconds(60.0))

@@ -186,6 +186,13 @@ def test_a_person_stops_the_clock_of_the_task() -> None:
     assert not task.should_wrap_up("analyze", at(535))
 
 
+def test_what_is_left_of_an_allotment_runs_down_only_while_the_step_runs() -> None:
+    task = budget(100, {"a": Part(), "b": Part()})
+    assert task.allotted_left("a", at(10)) == 45
+    task.record(Begun("a"), at(0))
+    assert [task.allotted_left("a", at(now)) for now in (0, 20, 80)] == [50, 30, 0]
+
+
 def test_asking_what_is_allotted_changes_nothing() -> None:
     task = budget(60, {"a": Part(), "b": Part(priority=Priority.LOW)})
     task.record(Begun("a"), at(0))

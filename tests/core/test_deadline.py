@@ -180,17 +180,25 @@ def test_what_was_halved_comes_back_when_it_gets_on_and_then_it_may_have_more() 
     made = deadline(STALE)
     made.hold(DEEP, at(40), shorten=True)
     made.advised(CODING)
-    assert made.at(DEEP) == at(80)
-    assert lengths(made.extend(DEEP, at(80))) == [(80, 120)]
+    assert lengths(made.recover(DEEP)) == [(80, 120)]
     assert not made.is_short
+    assert made.recover(DEEP) == ()
     assert lengths(made.extend(DEEP, at(120))) == [(120, 132)]
 
 
-def test_both_at_once_where_it_rings_late() -> None:
+def test_flapping_wears_nothing_away() -> None:
+    generation = talking((2, Advised(CODING)))
+    for second in range(3, 60, 6):
+        generation.record(Advised(STALE, shorten=True), at(second))
+        generation.record(Advised(CODING), at(second + 3))
+    assert generation.due(Timer.TOTAL) == at(120)
+
+
+def test_other_clocks_begin_with_a_whole_total() -> None:
     made = deadline(STALE)
     made.hold(DEEP, at(40), shorten=True)
-    made.advised(CODING)
-    assert lengths(made.extend(DEEP, at(125))) == [(80, 120), (120, 132)]
+    made.restart(DEEP)
+    assert (made.at(DEEP), made.is_short) == (at(120), False)
 
 
 # -- what is told ---------------------------------------------------------------------------------------------
@@ -208,7 +216,7 @@ def test_what_came_back_to_where_it_was_is_not_told() -> None:
     made = deadline(STALE)
     made.hold(DEEP, at(40), shorten=True)
     made.advised(CODING)
-    made.extend(DEEP, at(80))
+    made.recover(DEEP)
     assert made.tell() is None
     made.extend(DEEP, at(120))
     assert str(made.tell()) == "deadline 120 s -> 132 s: coding"

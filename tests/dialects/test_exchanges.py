@@ -286,3 +286,13 @@ def test_nonsense_is_no_history_and_no_error(body: Any) -> None:
 def test_nonsense_among_messages_is_passed_over(place: str, messages: list[Any]) -> None:
     exchanges({place: messages})
     last_prompt({place: messages})
+
+
+def test_equal_calls_of_one_message_are_asked_side_by_side_and_count_once() -> None:
+    call = {"function": {"name": "roll_dice", "arguments": "{}"}}
+    calls = [{"id": str(at), **call} for at in range(6)]
+    results = [{"role": "tool", "tool_call_id": str(at), "content": "4"} for at in range(6)]
+    body = {"messages": [{"role": "user", "content": "go"}, {"role": "assistant", "tool_calls": calls}, *results]}
+    assert exchanges(body) == [Exchange("roll_dice", "{}", "4")]
+    results[3]["content"] = "5"
+    assert [each.result for each in exchanges(body)] == ["4", "5"]

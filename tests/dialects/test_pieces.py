@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 
 from hangtight.core.facts import Calling, Content, PrefillProgress, Reasoning
 from hangtight.dialects.pieces import CONTACT, Piece, Reader, Undecided, model_of, reader_for
+from hangtight.intent.analyser import Analyser
+from hangtight.intent.findings import Act, Channel
 
 FINISH: Piece = (None, "", True)
 UNSEEN: Piece = (Content, "", False)
@@ -24,6 +27,10 @@ def said(text: str) -> Piece:
 
 def called(arguments: str) -> Piece:
     return Calling, arguments, False
+
+
+BEGUN: Piece = called("f ")
+"""A call of `f` begins, without a word of its arguments."""
 
 
 def read(*chunks: Any) -> list[Piece]:
@@ -54,9 +61,12 @@ CHAT = (
     (chat({"reasoning": "Hm"}), THOUGHT),
     (chat({"content": "Hi"}), said("Hi")),
     (chat({"reasoning": {"odd": 1}}), SECRET),
-    (chat({"tool_calls": [{"index": 0, "id": "c", "type": "function", "function": {"name": "f"}}]}), NAMED),
+    (chat({"tool_calls": [{"index": 0, "id": "c", "type": "function", "function": {"name": "f"}}]}), BEGUN),
+    (chat({"tool_calls": [{"index": 0, "function": {"name": "f", "arguments": "{"}}]}), called("f {")),
+    (chat({"tool_calls": [{"index": 0, "function": {"name": "", "arguments": "{"}}]}), called("{")),
     (chat({"tool_calls": [{"index": 0, "function": {"arguments": "{"}}]}), called("{")),
-    (chat({"tool_calls": [{"index": 0, "id": "c", "custom": {"name": "f", "input": "x"}}]}), called("x")),
+    (chat({"tool_calls": [{"index": 0, "id": "c", "custom": {"name": "f", "input": "x"}}]}), called("f x")),
+    (chat({"function_call": {"name": "f", "arguments": ""}}), BEGUN),
     (chat({"function_call": {"arguments": "{"}}), called("{")),
     (chat({"refusal": "No"}), UNSEEN),
     (chat({}), CONTACT),
@@ -101,9 +111,11 @@ def test_with_several_choices_in_a_chunk_the_text_is_of_the_kind_that_the_first_
     assert read(chunk(call, answer), chunk({}, answer), chunk({}, {})) == [called("{"), UNSEEN, CONTACT]
 
 
-def test_the_arguments_of_parallel_calls_come_one_behind_the_other_as_json_where_they_are_objects() -> None:
+def test_parallel_calls_come_one_behind_the_other_and_as_json_where_they_are_objects() -> None:
     calls: list[Any] = [{"index": 0, "function": {"arguments": "{}"}}, {"function": {"arguments": {"ü": 1}}}, None, 7]
     assert read(chat({"tool_calls": calls})) == [called('{}{"ü": 1}')]
+    named = [{"index": at, "function": {"name": name, "arguments": "{}"}} for at, name in enumerate("fg")]
+    assert read(chat({"tool_calls": named})) == [called("f {}g {}")]
     assert read(chat({"tool_calls": "odd"})) == [NAMED]
     assert read(chat({"content": "Hi", "tool_calls": calls}), chat({"content": "Hi"})) == [said("Hi"), said("Hi")]
 
@@ -128,7 +140,16 @@ RESPONSES = (
     (event("output_text.delta", delta="Hi"), said("Hi")),
     (event("output_text.delta", delta=""), CONTACT),
     (event("refusal.delta", delta="No"), UNSEEN),
-    (event("output_item.added", output_index=1, item={"type": "function_call", "name": "f", "arguments": ""}), NAMED),
+    (event("output_item.added", output_index=1, item={"type": "function_call", "name": "f", "arguments": ""}), BEGUN),
+    (
+        event("output_item.added", output_index=1, item={"type": "mcp_call", "name": "f", "arguments": "{}"}),
+        called("f {}"),
+    ),
+    (event("output_item.added", output_index=1, item={"type": "custom_tool_call", "name": "f", "input": ""}), BEGUN),
+    (
+        event("output_item.done", output_index=1, item={"type": "function_call", "name": "f", "arguments": "{}"}),
+        CONTACT,
+    ),
     (event("function_call_arguments.delta", delta="{"), called("{")),
     (event("custom_tool_call_input.delta", delta="x"), called("x")),
     (event("mcp_call_arguments.delta", delta="{"), called("{")),
@@ -164,7 +185,15 @@ MESSAGES: tuple[tuple[dict[str, Any], Piece], ...] = (
     ({"type": "content_block_start", "index": 1, "content_block": {"type": "text", "text": ""}}, CONTACT),
     ({"type": "content_block_delta", "index": 1, "delta": {"type": "text_delta", "text": "Hi"}}, said("Hi")),
     ({"type": "content_block_start", "index": 2, "content_block": {"type": "redacted_thinking"}}, SECRET),
-    ({"type": "content_block_start", "index": 2, "content_block": {"type": "tool_use", "name": "f"}}, NAMED),
+    ({"type": "content_block_start", "index": 2, "content_block": {"type": "tool_use", "name": "f"}}, BEGUN),
+    (
+        {
+            "type": "content_block_start",
+            "index": 2,
+            "content_block": {"type": "server_tool_use", "name": "f", "input": {"a": 1}},
+        },
+        called('f {"a": 1}'),
+    ),
     (
         {"type": "content_block_start", "index": 2, "content_block": {"type": "tool_use", "input": {"a": 1}}},
         called('{"a": 1}'),
@@ -240,7 +269,7 @@ def test_ollamas_chunks_as_dicts_and_as_objects() -> None:
     ]
     for stream in (chunks, [ollama.ChatResponse(**chunk) for chunk in chunks]):
         pieces, reader = pieces_and_reader(*stream)
-        assert pieces == [THOUGHT, said("Hi"), called('{"city": "Köln", "days": 2}'), FINISH]
+        assert pieces == [THOUGHT, said("Hi"), called('f {"city": "Köln", "days": 2}g {}'), FINISH]
         assert (reader.shows_mark, reader.marked) == (True, True)
 
 
@@ -290,6 +319,7 @@ def test_the_model_is_told_where_a_chunk_names_it() -> None:
 PARALLEL: list[Any] = [
     {"name": None, "args": args, "id": None, "index": index} for index, args in enumerate(("{}", "[]"))
 ]
+WHOLE: list[Any] = [{"name": "f", "args": {"a": 1}, "id": "1"}, {"name": "g", "args": {}, "id": "2"}]
 THE_SAME = {"tool_calls": [{"index": 0, "function": {"arguments": "{}"}}]}
 
 
@@ -306,10 +336,15 @@ def test_chunks_of_langchain_are_read() -> None:
         (AIMessageChunk(content=[{"type": "reasoning", "reasoning": "Hm"}]), THOUGHT),
         (AIMessageChunk(content=[{"type": "reasoning", "summary": [{"type": "summary_text", "text": "Hm"}]}]), THOUGHT),
         (AIMessageChunk(content="", additional_kwargs={"reasoning_content": "Hm"}), THOUGHT),
-        (AIMessageChunk(content="", tool_call_chunks=[{"name": "f", "args": None, "id": "1", "index": 0}]), NAMED),
+        (AIMessageChunk(content="", tool_call_chunks=[{"name": "f", "args": None, "id": "1", "index": 0}]), BEGUN),
+        (AIMessageChunk(content="", tool_calls=WHOLE), called('f {"a": 1}g {}')),
         (AIMessageChunk(content="", tool_call_chunks=PARALLEL, additional_kwargs=THE_SAME), called("{}[]")),
         (AIMessageChunk(content="", additional_kwargs=THE_SAME), called("{}")),
         (AIMessageChunk(content="", additional_kwargs={"function_call": {"arguments": "{"}}), called("{")),
+        (
+            AIMessageChunk(content="", additional_kwargs={"function_call": {"name": "f", "arguments": "{"}}),
+            called("f {"),
+        ),
         (AIMessageChunk(content="", response_metadata={"finish_reason": "stop"}), (None, "", True)),
     ]
     assert [reader.read(chunk) for chunk, _ in told] == [piece for _, piece in told]
@@ -331,3 +366,93 @@ def test_the_events_of_openais_own_stream_helper_count_each_piece_once() -> None
         (None, "", True),
         (None, "", False),
     ]
+
+
+def openai_calls(names: list[str], arguments: str) -> list[Any]:
+    """Each call's name comes first, then its arguments in two pieces."""
+    half = len(arguments) // 2
+    chunks = []
+    for index, name in enumerate(names):
+        chunks += [
+            chat({"tool_calls": [{"index": index, "id": f"c{index}", "function": {"name": name, "arguments": ""}}]}),
+            chat({"tool_calls": [{"index": index, "function": {"arguments": arguments[:half]}}]}),
+            chat({"tool_calls": [{"index": index, "function": {"arguments": arguments[half:]}}]}),
+        ]
+    return chunks
+
+
+def responses_calls(names: list[str], arguments: str) -> list[Any]:
+    chunks = []
+    for index, name in enumerate(names):
+        item = {"type": "function_call", "name": name, "arguments": "", "call_id": f"c{index}"}
+        chunks += [
+            event("output_item.added", output_index=index, item=item),
+            event("function_call_arguments.delta", output_index=index, delta=arguments),
+            event("output_item.done", output_index=index, item={**item, "arguments": arguments}),
+        ]
+    return chunks
+
+
+def anthropics_calls(names: list[str], arguments: str) -> list[Any]:
+    chunks: list[Any] = []
+    for index, name in enumerate(names):
+        block = {"type": "tool_use", "id": f"c{index}", "name": name, "input": {}}
+        delta = {"type": "input_json_delta", "partial_json": arguments}
+        chunks += [
+            {"type": "content_block_start", "index": index, "content_block": block},
+            {"type": "content_block_delta", "index": index, "delta": delta},
+            {"type": "content_block_stop", "index": index},
+        ]
+    return chunks
+
+
+def ollamas_calls(names: list[str], arguments: str) -> list[Any]:
+    calls = [{"function": {"name": name, "arguments": json.loads(arguments)}} for name in names]
+    return [{"message": {"role": "assistant", "content": "", "tool_calls": [call]}, "done": False} for call in calls]
+
+
+def langchains_calls(names: list[str], arguments: str) -> list[Any]:
+    messages = pytest.importorskip("langchain_core.messages")
+    calls = [{"name": name, "args": arguments, "id": str(at), "index": at} for at, name in enumerate(names)]
+    return [messages.AIMessageChunk(content="", tool_call_chunks=[call]) for call in calls]
+
+
+def cuts(chunks: list[Any]) -> bool:
+    """Whether a generation that says this would be cut as a loop."""
+    analyser = Analyser()
+    for _, text, _ in read(*chunks):
+        analyser.feed(text, Channel.TOOL)
+    analyser.close()
+    return any(finding.act is Act.CUT for finding in analyser.drain())
+
+
+SQL = json.dumps({"sql": "select name, city, sum(price) from orders join people using (person) where ".ljust(208, "x")})
+each_dialect = pytest.mark.parametrize(
+    "calls", [openai_calls, responses_calls, anthropics_calls, ollamas_calls, langchains_calls]
+)
+
+
+@each_dialect
+def test_different_tools_with_the_same_arguments_are_no_loop(calls: Callable[[list[str], str], list[Any]]) -> None:
+    assert len(SQL) == 219
+    assert not cuts(calls(["explain", "count", "run", "export"], SQL))
+    assert cuts(calls(["run"] * 4, SQL))
+
+
+@each_dialect
+def test_one_tool_called_again_and_again_is_a_loop(calls: Callable[[list[str], str], list[Any]]) -> None:
+    assert cuts(calls(["status"] * 300, "{}"))
+    assert not cuts(calls(["status"] * 3, "{}"))
+
+
+@pytest.mark.parametrize("odd", [7, True, [], ["f"], {"a": 1}, None, ""])
+def test_a_name_that_is_no_text_is_none(odd: Any) -> None:
+    chunks = [
+        chat({"tool_calls": [{"index": 0, "function": {"name": odd, "arguments": "{"}}]}),
+        chat({"function_call": {"name": odd, "arguments": "{"}}),
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "tool_use", "name": odd, "input": "{"}},
+        event("output_item.added", item={"type": "function_call", "name": odd, "arguments": "{"}),
+        {"message": {"tool_calls": [{"function": {"name": odd, "arguments": "{"}}]}, "done": False},
+        {"type": "AIMessageChunk", "content": "", "tool_call_chunks": [{"name": odd, "args": "{"}]},
+    ]
+    assert [reader_for(chunk).read(chunk) for chunk in chunks] == [called("{")] * len(chunks)

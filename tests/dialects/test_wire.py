@@ -23,7 +23,7 @@ from hangtight.dialects.sse import EVENT_LIMIT, EventTooLarge
 from hangtight.dialects.wire import Wire
 
 FINISH: Piece = (None, "", True)
-NAMED: Piece = (Calling, "", False)
+BEGUN: Piece = (Calling, "f ", False)
 UNSEEN: Piece = (Content, "", False)
 SECRET: Piece = (Reasoning, "", False)
 THOUGHT: Piece = (Reasoning, "Hm", False)
@@ -79,7 +79,7 @@ data: {"choices":[],"created":1760000000,"id":"chatcmpl-T2","model":"qwen3-4b","
 data: [DONE]
 
 """,
-    [PREFILL, THOUGHT, said("Grü"), said("ße\n"), NAMED, called("{}"), FINISH],
+    [PREFILL, THOUGHT, said("Grü"), said("ße\n"), BEGUN, called("{}"), FINISH],
     {
         "id": "chatcmpl-T2",
         "object": "chat.completion",
@@ -171,7 +171,7 @@ event: response.completed
 data: {"type":"response.completed","sequence_number":8,"response":{"id":"resp_1","object":"response","status":"completed","output":[{"id":"msg_1","type":"message","content":[{"type":"output_text","text":"Hi","annotations":[]}]}],"usage":{"total_tokens":3}}}
 
 """,
-    [THOUGHT, said("Hi"), NAMED, called("{}"), FINISH],
+    [THOUGHT, said("Hi"), BEGUN, called("{}"), FINISH],
     {
         "id": "resp_1",
         "object": "response",
@@ -246,7 +246,7 @@ data: {"type":"message_stop"}
         said("Hel"),
         said("lo"),
         UNSEEN,
-        NAMED,
+        BEGUN,
         called('{"city": "Ro'),
         called('me"}'),
         FINISH,
@@ -275,7 +275,7 @@ OLLAMA_CHAT = Recorded(
 {"model":"q","created_at":"2026-01-01T00:00:03Z","message":{"role":"assistant","content":"","tool_calls":[{"function":{"name":"f","arguments":{"n":1}}}]},"done":false}
 {"model":"q","created_at":"2026-01-01T00:00:04Z","message":{"role":"assistant","content":""},"done":true,"done_reason":"stop","total_duration":5,"eval_count":4}
 """,
-    [THOUGHT, said("Hel"), said("lo"), called('{"n": 1}'), FINISH],
+    [THOUGHT, said("Hel"), said("lo"), called('f {"n": 1}'), FINISH],
     {
         "model": "q",
         "created_at": "2026-01-01T00:00:04Z",
@@ -475,6 +475,17 @@ def test_what_is_read_quickly_is_what_the_reader_of_the_dialect_reads(delta: dic
     steady = quick.steady_for("openai-chat")
     piece = steady(json.dumps(chunk)) if steady is not None else None
     assert piece in (None, of("/v1/chat/completions").reader().read(chunk))
+
+
+@pytest.mark.parametrize("name", ["f", None, ""])
+def test_a_call_that_begins_is_not_read_quickly(name: str | None) -> None:
+    calls = [{"index": 0, "function": {"arguments": "{"}}, {"index": 1, "function": {"name": name, "arguments": "}"}}]
+    line = json.dumps({"choices": [{"index": 0, "delta": {"tool_calls": calls}}]})
+    steady = quick.steady_for("openai-chat")
+    if steady is not None:
+        assert steady(line) == (None if name else called("{}"))
+    begins = f"{name} " if name else ""
+    assert Wire(of("/v1/chat/completions")).feed(f"data: {line}\n\n".encode()) == [called("{" + begins + "}")]
 
 
 SHARDS = st.lists(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 
 import pytest
 from hypothesis import given, settings
@@ -142,6 +143,47 @@ def test_the_advice_is_about_the_channel_that_speaks() -> None:
     assert analyser.advice().act is Act.EXTEND
 
 
+def test_a_sentence_before_each_of_many_calls_is_no_loop() -> None:
+    analyser = Analyser()
+    for number in range(40):
+        analyser.feed("Now I will update the next file, as the plan says: ", Channel.ANSWER)
+        analyser.feed(f'{{"path": "src/module_{number}.py", "text": {number * number}}}', Channel.TOOL)
+    analyser.feed("Now I will update ", Channel.ANSWER)
+    assert [each.channel for each in analyser.findings if each.act is Act.CUT] == [Channel.ANSWER]
+    assert analyser.advice().act is Act.HOLD
+
+
+def test_a_few_words_in_between_do_not_hide_a_loop() -> None:
+    analyser = Analyser()
+    for _ in range(40):
+        analyser.feed("hm ", Channel.REASONING)
+        analyser.feed(SENTENCE, Channel.ANSWER)
+    assert analyser.advice().act is Act.CUT
+
+
+def test_what_was_said_before_a_loop_began_is_not_in_between() -> None:
+    analyser = Analyser()
+    analyser.feed(CODE[:3_000], Channel.REASONING)
+    analyser.feed(SENTENCE * 40, Channel.ANSWER)
+    assert analyser.advice().act is Act.CUT
+
+
+def test_a_channel_may_be_a_plain_word_and_must_be_one_that_has_text() -> None:
+    analyser = Analyser()
+    analyser.feed("def add(a, b):\n    return a + b\n", "tool")  # type: ignore[arg-type]
+    assert analyser.advice().channel is Channel.TOOL
+    for wrong in ("banana", Channel.CALLS):
+        with pytest.raises(ValueError, match=r"calls have no text|banana"):
+            analyser.feed("x", wrong)  # type: ignore[arg-type]
+
+
+def test_one_word_again_and_again_between_blanks_of_all_kinds_is_suspicious() -> None:
+    lots = random.Random(1)
+    for word in ("court", "called", "start", "check", "execute", "prevent"):
+        text = "".join(word + lots.choice((" ", "\n", ", ")) for _ in range(900))
+        assert [each.rule for each in found(text) if each.act is Act.HOLD][-1:] == [Rule.NOVELTY]
+
+
 def test_a_channel_that_was_silent_for_long_begins_anew_at_its_old_offset() -> None:
     analyser = Analyser()
     analyser.feed(SENTENCE * 12, Channel.REASONING)
@@ -186,6 +228,20 @@ def test_the_same_call_with_the_same_result_is_a_loop_of_calls() -> None:
     assert str(analyser.advice()) == "the same call with the same result, 6 times in a row"
     analyser.tool("write_file", {"path": "a.py"}, "ok")
     assert analyser.advice().act is Act.KEEP
+
+
+@pytest.mark.parametrize("text", [CODE[:60_000], TABLE[:60_000], SENTENCE * 900])
+def test_a_stream_of_latin_text_is_remembered_in_16_kilobytes(text: str) -> None:
+    found(text[:2_000])
+    tracemalloc.start()
+    try:
+        analyser = Analyser()
+        for at in range(0, len(text), 200):  # a driver brings what has come since its last look
+            analyser.feed(text[at : at + 200])
+        analyser.drain()
+        assert tracemalloc.get_traced_memory()[0] <= 16_384
+    finally:
+        tracemalloc.stop()
 
 
 def test_findings_are_drained_once_and_know_their_instant() -> None:

@@ -396,3 +396,8 @@ def test_another_process_finds_the_same() -> None:
         for seed in ("1", "2")
     }
     assert len(told) == 1
+
+
+def test_a_tool_that_only_says_ok_is_waited_for_longer_and_never_cut() -> None:
+    assert first(Act.CUT, [("move", '{"to": "north"}', "ok")] * 40) is None
+    assert first(Act.HOLD, [("move", '{"to": "north"}', "OK")] * 40) == 8

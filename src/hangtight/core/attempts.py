@@ -107,6 +107,13 @@ class Attempts:
         """Another model may still take over: nothing of this one's answer should be handed on that is not a token."""
         return not self.delivered and self._at + 1 < len(self.models)
 
+    def has_another(self, now: Instant, total: Seconds) -> bool:
+        """Another model would be asked, if this one failed now."""
+        left = between(now, after(self.born, total))
+        if not left or not self.may_change:
+            return False
+        return any(model == self._kept_for or not self._is_unfit(model, left) for model in self.models[self._at + 1 :])
+
     def skip_unfit(self, left: Seconds) -> None:
         """Begin with the first that is not known to take longer than this; with the first of all if none is."""
         fitting = [at for at in range(self._at, len(self.models)) if not self._is_unfit(self.models[at], left)]

@@ -248,6 +248,11 @@ class Budget:
         ahead._settle(at)
         return ahead.to_come[step]
 
+    def allotted_left(self, step: str, now: Instant) -> float:
+        """What a step that runs has left of it; one that does not run has all."""
+        running = self.running.get(step)
+        return self.allotted(step, now) if running is None else running.held(self._at(now))
+
     def _copied(self) -> Budget:
         other = Budget.__new__(Budget)
         for name in Budget.__slots__:

@@ -5,6 +5,7 @@ Its instants are on a clock that stands while a person is waited for: who asks t
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from hangtight.core.orders import Moved
@@ -29,7 +30,7 @@ class Deadline:
         self.moved = Seconds(0.0)
         """By how much that has moved it up."""
         self._short = NEVER
-        """Where it lies at the latest while the model may be stuck."""
+        """Where it lies at the latest while the model may be stuck, if that was asked."""
         self.untold: Moved | None = None
         """How it was moved since the last heartbeat."""
         self._start = NEVER
@@ -38,6 +39,7 @@ class Deadline:
     def restart(self, clocks: Clocks) -> None:
         """Count as these clocks say, from the beginning of the call. Where they have less room, less was given."""
         self._keep_within(clocks)
+        self._short = NEVER
         match clocks.total_from:
             case TotalFrom.CALL:
                 self._start = self.born
@@ -66,7 +68,7 @@ class Deadline:
         """How long `total` is now; a parent's where that one ends first."""
         if self._short < min(self._own(clocks), self._ceiling(clocks)):
             return between(self.born, self._short)
-        of_parent = self._own(clocks) >= self._ceiling(clocks)
+        of_parent = self._own(clocks) >= self._ceiling(clocks) != NEVER
         return clocks.ceiling if of_parent else Seconds(clocks.total + self.moved)
 
     @property
@@ -103,13 +105,14 @@ class Deadline:
         step = self.advice.by(clocks.total)
         while step and self.at(clocks) <= now:
             room = min(clocks.extend_to - clocks.total - self.moved, self._ceiling(clocks) - self.at(clocks))
-            if self._short != NEVER:
-                moves.append(self._move(clocks))
-            elif room > LEAST:
-                moves.append(self._move(clocks, by=Seconds(min(step, room))))
-            else:
+            if room <= LEAST:
                 break
+            moves.append(self._move(clocks, by=Seconds(min(step, room))))
         return tuple(moves)
+
+    def recover(self, clocks: Clocks) -> tuple[Moved, ...]:
+        """It is getting on after all: what was taken of its own time is given back."""
+        return (self._move(clocks),) if self._short != NEVER else ()
 
     def tell(self) -> Moved | None:
         """What the heartbeat that goes out now has to tell; what came back to where it was is no news."""
@@ -119,7 +122,7 @@ class Deadline:
     def _move(self, clocks: Clocks, *, by: Seconds = NOTHING_MORE, short: Instant = NEVER) -> Moved:
         before = self.length(clocks)
         self.moved, self._short = Seconds(self.moved + by), short
-        moved = Moved(before, self.length(clocks), self.advice)
+        moved = Moved(before, self.length(clocks), replace(self.advice, unit=""))  # it is told to many
         self.untold = Moved(self.untold.before if self.untold else before, moved.after, moved.why)
         return moved
 

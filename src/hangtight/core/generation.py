@@ -74,6 +74,7 @@ class Generation(Silence):
         "model",
         "outcome",
         "phase",
+        "soonest_at",
         "tokens",
     )
 
@@ -102,6 +103,8 @@ class Generation(Silence):
         self.cancels = 0
         self.cancel_at: Instant = NEVER
         self.beat_at = after(now, clocks.heartbeat)
+        self.soonest_at = now
+        """When one may go out before its time."""
         self.deadline = Deadline(clocks, now)
 
     # -- facts ------------------------------------------------------------------------------------------------
@@ -313,9 +316,10 @@ class Generation(Silence):
         return (Cancel(self.broken, self.looped),)
 
     def tell_soon(self, now: Instant) -> None:
-        """The next heartbeat goes out at once, where there are any."""
-        if self.clocks.heartbeat != FOREVER:
+        """The next heartbeat goes out at once, where there are any; not more often than they come anyway."""
+        if self.clocks.heartbeat != FOREVER and now >= self.soonest_at:
             self.beat_at = min(self.beat_at, now)
+            self.soonest_at = after(now, self.clocks.heartbeat)
 
     # -- what the text says -----------------------------------------------------------------------------------
 
@@ -333,7 +337,9 @@ class Generation(Silence):
             return NOTHING
         if finding.act is Act.CUT:
             return self._break(finding, now)
-        return self.deadline.hold(self.clocks, self._stood_still(now), shorten=shorten) if suspect else NOTHING
+        if suspect:
+            return self.deadline.hold(self.clocks, self._stood_still(now), shorten=shorten)
+        return self.deadline.recover(self.clocks) if finding.act is Act.EXTEND else NOTHING
 
     # -- ends -------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hangtight.core.limits import Limit
 from hangtight.core.time import FOREVER, NEVER, Instant, between, counted, spoken
 from hangtight.core.timers import Timer
-from hangtight.intent.findings import Doing
+from hangtight.intent.findings import Act
 
 if TYPE_CHECKING:
     from hangtight.core.generation import Generation
@@ -34,6 +34,8 @@ class Snapshot:
     rings_in: float | None
     doing: str = ""
     """What the model is at, where its text is read along: `coding`, `stuck`."""
+    seen: str = ""
+    """Why it may be stuck, without a word of its text."""
     total: float | None = None
     """How long the whole call may take, as it stands now; None for no limit."""
 
@@ -59,8 +61,8 @@ class Heartbeat:
             line += f" (pings, no content for {spoken(self.now.silence)})"
         if self.moved is not None:
             line += f", {self.moved}"
-        elif self.now.doing == Doing.STUCK:
-            line += ", and it may be stuck: it repeats itself"
+        if self.now.seen:
+            line += f", it may be stuck: {self.now.seen}"
         return line
 
 
@@ -81,6 +83,7 @@ def snapshot_of(generation: Generation, now: Instant) -> Snapshot:
         first_token=None if first is None else generation.earlier + between(generation.born, first),
         nearest=None if at == NEVER else limit,
         rings_in=None if at == NEVER else between(now, at),
+        seen=str(generation.deadline.advice) if generation.deadline.advice.act is Act.HOLD else "",
         doing=generation.deadline.advice.doing or "",
         total=None if total == FOREVER else total,
     )

@@ -81,8 +81,8 @@ def meant(said: Placed | None, layers: Iterable[Layer], mode: str | None) -> Pla
     total = total_said(layers)
     if total.rank is Rank.MODE:
         return ON, f"mode {mode} sets the total"
-    extending = [layer for layer in layers if "extend_to" in layer.values and layer.rank >= total.rank]
-    if extending and extending[0].rank is not Rank.MODE:
-        highest = max(extending, key=lambda layer: layer.rank)
+    extending = [layer for layer in layers if "extend_to" in layer.values]
+    highest = max(extending, key=lambda layer: layer.rank, default=None)
+    if highest is not None and highest.rank >= total.rank and highest.rank is not Rank.MODE:
         return ON, f"{highest.sources.get('extend_to', highest.source)} gives extend_to"
     return OFF, "no mode sets the total"

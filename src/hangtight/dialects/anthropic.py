@@ -12,7 +12,7 @@ from typing import Any, Final
 from hangtight.core.facts import Calling, Content, Reasoning
 from hangtight.dialects.dialect import Body, Chunk, Dialect, Refusal, Unfit
 from hangtight.dialects.merging import Growing, fields_of, index_of
-from hangtight.dialects.reading import CONTACT, Piece, Reader, inside, json_of, text_of
+from hangtight.dialects.reading import CONTACT, Piece, Reader, call_of, inside, text_of
 from hangtight.dialects.refusals import said_in, status_of
 from hangtight.dialects.requests import streams, tokens_in
 
@@ -122,7 +122,8 @@ class AnthropicReader(Reader):
             case "redacted_thinking":
                 return Reasoning, "", False
             case str() as kind if kind.endswith("tool_use"):
-                return Calling, json_of(block.get("input")), False
+                # An empty input is one that is still to come, by deltas.
+                return Calling, call_of(block.get("name"), block.get("input") or None), False
             case str():
                 return Content, "", False
             case _:

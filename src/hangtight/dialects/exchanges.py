@@ -117,7 +117,12 @@ class Walk:
 
     def _settle(self, calls: list[Asked]) -> None:
         bare = self._bare[::-1]
-        made = [Exchange(call[1], call[2], self._result_of(call, bare)) for call in calls if call[1]]
+        made: list[Exchange] = []
+        for call in calls:
+            exchange = Exchange(call[1], call[2], self._result_of(call, bare))
+            # equal calls of one message are asked side by side: no result made the model call again
+            if call[1] and exchange not in made:
+                made.append(exchange)
         self.found += reversed(made)
 
     def _result_of(self, call: Asked, bare: list[tuple[str, object]]) -> object:

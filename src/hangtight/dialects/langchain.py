@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from hangtight.core.facts import Calling, Content, Reasoning
-from hangtight.dialects.reading import CONTACT, Piece, arguments_in, inside, json_of, text_of
+from hangtight.dialects.reading import CONTACT, Piece, call_of, calls_in, inside, text_of
 
 KIND: Final = "AIMessageChunk"
 THOUGHTS: Final = ("reasoning", "thinking")
@@ -29,8 +29,8 @@ def read_message(chunk: Any) -> Piece:
         text = text_of(content)
     if text:
         return Content, text, finished
-    if (arguments := _calls(fields, more)) is not None:
-        return Calling, arguments, finished
+    if (calls := _calls(fields, more)) is not None:
+        return Calling, calls, finished
     if thought := more.get("reasoning_content"):
         return Reasoning, text_of(thought), finished
     return (None, "", True) if finished else CONTACT
@@ -46,11 +46,13 @@ def _thought(block: Mapping[str, Any]) -> str:
 
 
 def _calls(fields: Mapping[str, Any], more: Mapping[str, Any]) -> str | None:
-    """The arguments of the calls; None where there is none. The provider's own form of them says the same once more."""
+    """What is said of calls; None where there is none. The provider's own form of them says the same once more."""
     if calls := fields.get("tool_call_chunks"):
-        return "".join(json_of(inside(call).get("args")) for call in calls) if isinstance(calls, list) else ""
+        found = [inside(call) for call in calls] if isinstance(calls, list) else []
+        return "".join(call_of(call.get("name"), call.get("args")) for call in found)
     if calls := more.get("tool_calls"):
-        return arguments_in(calls)
+        return calls_in(calls)
     if call := more.get("function_call"):
-        return json_of(inside(call).get("arguments"))
+        function = inside(call)
+        return call_of(function.get("name"), function.get("arguments"))
     return None

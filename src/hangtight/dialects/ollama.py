@@ -8,7 +8,7 @@ from typing import Any, Final
 from hangtight.core.facts import Calling, Content, Reasoning
 from hangtight.dialects.dialect import Body, Chunk, Dialect, Refusal, Unfit
 from hangtight.dialects.merging import Growing, fields_of
-from hangtight.dialects.reading import Piece, Reader, arguments_in, inside, text_of
+from hangtight.dialects.reading import Piece, Reader, calls_in, inside, text_of
 from hangtight.dialects.refusals import said_in, status_of
 from hangtight.dialects.requests import tokens_in
 
@@ -35,7 +35,7 @@ class OllamaReader(Reader):
         if text:
             return Content, text_of(text), finished
         if calls := inner.get("tool_calls"):
-            return Calling, arguments_in(calls), finished
+            return Calling, calls_in(calls), finished
         if fields.get("image"):
             return Content, "", finished
         if thought := inner.get("thinking"):

@@ -14,10 +14,10 @@ from hangtight.dialects.reading import (
     Piece,
     Read,
     Reader,
-    arguments_in,
     beside,
+    call_of,
+    calls_in,
     inside,
-    json_of,
     text_of,
 )
 from hangtight.dialects.refusals import openai_refusal
@@ -110,9 +110,10 @@ def _delta(choice: Mapping[str, Any]) -> tuple[Kind, str]:
     if content:
         return Content, text_of(content)
     if calls := fields.get("tool_calls"):
-        return Calling, arguments_in(calls)
+        return Calling, calls_in(calls)
     if call := fields.get("function_call"):
-        return Calling, json_of(inside(call).get("arguments"))
+        function = inside(call)
+        return Calling, call_of(function.get("name"), function.get("arguments"))
     if fields.get("refusal"):
         return Content, ""
     for name in REASONING:

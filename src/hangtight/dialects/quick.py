@@ -82,12 +82,16 @@ class _Steady(Protocol):
 
 @cache
 def _choices_decoder() -> Callable[[str | bytes], _Steady]:
-    """Takes more text, reasoning or arguments of the only choice. Whatever else says something has another type."""
+    """Takes more text, reasoning or arguments of the only choice. Whatever else says something has another type.
+
+    So has the name of a call that begins. Some servers go on with an empty one.
+    """
     from msgspec import Struct
     from msgspec.json import Decoder
 
     class Function(Struct, gc=False):
         arguments: str | None = None
+        name: Literal["", None] = None
 
     class Call(Struct, gc=False):
         function: Function

@@ -1,9 +1,10 @@
 """What a reader of chunks is, and how it looks into a dict and an SDK's object alike.
 
 A reader takes a chunk and returns `(kind, text, finished)`: the class of the fact that it is (None: mere
-contact), the text of that kind in it (of the answer, of the reasoning, or of the arguments of tool calls), and
-whether the model said that it is done. A chunk of several kinds is the answer's first, then the calls'. A tuple and a
-class, not a fact, because this runs once per token. No reader raises, whatever is in the chunk.
+contact), the text of that kind in it (of the answer, of the reasoning, or of tool calls), and whether the model said
+that it is done. A call of a tool is its name, a space and its arguments: so calls can be told apart. A chunk of several
+kinds is the answer's first, then the calls'. A tuple and a class, not a fact, because this runs once per token. No
+reader raises, whatever is in the chunk.
 """
 
 from __future__ import annotations
@@ -68,25 +69,32 @@ def text_of(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def arguments_in(calls: object) -> str:
-    """What calls of tools say of their arguments in one chunk, one call behind the other."""
+def calls_in(calls: object) -> str:
+    """What one chunk says of calls of tools, one call behind the other."""
     if not isinstance(calls, list | tuple):
         return ""
-    return "".join([_arguments(call) for call in calls])
+    return "".join([_call(call) for call in calls])
 
 
-def _arguments(call: Any) -> str:
+def _call(call: Any) -> str:
     """A function has arguments; what is given to a custom tool is any text."""
     fields = inside(call)
     function = inside(fields.get("function"))
     if function:
-        return json_of(function.get("arguments"))
-    return json_of(inside(fields.get("custom") or beside(call, "custom")).get("input"))
+        return call_of(function.get("name"), function.get("arguments"))
+    custom = inside(fields.get("custom") or beside(call, "custom"))
+    return call_of(custom.get("name"), custom.get("input"))
+
+
+def call_of(name: object, arguments: object) -> str:
+    """What one piece says of one call. Only the piece where a call begins has its name, which tells the calls apart."""
+    text = arguments if type(arguments) is str else json_of(arguments)
+    return f"{name} {text}" if name and isinstance(name, str) else text
 
 
 def json_of(value: Any) -> str:
     """Arguments as the text that they are, or as JSON where a server gives them as an object."""
-    if not value or isinstance(value, str):
+    if value is None or isinstance(value, str):
         return value or ""
     try:
         return json.dumps(value, ensure_ascii=False)

@@ -8,7 +8,7 @@ from typing import Any, Final
 from hangtight.core.facts import Calling, Content, PrefillProgress, Reasoning
 from hangtight.dialects.dialect import Body, Chunk, Dialect, Unfit
 from hangtight.dialects.merging import fields_of
-from hangtight.dialects.reading import CONTACT, Piece, Reader, inside, json_of, text_of
+from hangtight.dialects.reading import CONTACT, NOTHING, Piece, Reader, call_of, inside, json_of, text_of
 from hangtight.dialects.refusals import openai_refusal
 from hangtight.dialects.requests import is_asked, openai_reasons, streams, tokens_in
 
@@ -80,13 +80,18 @@ class ResponsesReader(Reader):
             return PrefillProgress, "", False
         if kind == PARTIAL_IMAGE:
             return Content, "", False
-        item = inside(fields.get("item")).get("type") if kind in (ADDED, ITEM_DONE) else None
-        if not isinstance(item, str):
+        item = inside(fields.get("item")) if kind in (ADDED, ITEM_DONE) else NOTHING
+        what = item.get("type")
+        if not isinstance(what, str):
             return CONTACT
-        if item == "reasoning":
+        if what == "reasoning":
             return (Reasoning, "", False) if kind == ITEM_DONE else CONTACT
-        silent = item == "message" if kind == ADDED else item in HEARD
-        return CONTACT if silent else (Calling if item in CALLS else Content, "", False)
+        if kind == ITEM_DONE:
+            return CONTACT if what in HEARD else (Content, "", False)
+        if what in CALLS:
+            # The arguments come by deltas, but for servers that send a call in one piece.
+            return Calling, call_of(item.get("name"), item.get("arguments") or item.get("input")), False
+        return CONTACT if what == "message" else (Content, "", False)
 
 
 class ResponsesAssembly:

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from hangtight.core.facts import Content, Reasoning
+from hangtight.core.facts import Calling, Content, Reasoning
 from hangtight.drivers.watchdog import complain
-from hangtight.intent.findings import NOTHING, Act, Channel, Finding
+from hangtight.intent.findings import NOTHING, Act, Channel, Finding, Rule
 
 if TYPE_CHECKING:
     from hangtight.core.facts import Progress
@@ -46,6 +46,13 @@ class Forgotten(list[str]):
 IGNORED = Forgotten()
 
 
+class Read(NamedTuple):
+    """What one reading has found. Two threads may read in turn, and be done with it out of turn."""
+
+    found: Finding
+    number: int
+
+
 class Attention:
     """What is collected of one generation, and what the analyser makes of it."""
 
@@ -58,9 +65,12 @@ class Attention:
         "_lock",
         "_passed",
         "_read",
+        "_reads",
         "_tokens",
+        "_told",
         "calls",
         "said",
+        "telling",
         "thoughts",
         "wanted",
     )
@@ -71,6 +81,10 @@ class Attention:
         self.wanted = wanted
         self._analyser = Analyser()
         self._lock = Lock()
+        self.telling = Lock()
+        """Held while the machine is told what was found."""
+        self._reads = self._told = 0
+        """The numbers of the last reading, and of the last that the machine was told of."""
         self._read = 0
         """So many pieces of the answer were read already."""
         self._length = 0
@@ -99,39 +113,61 @@ class Attention:
         """What was asked: it may have asked for repetition."""
         self._analyser.prompt = prompt
 
-    def recall(self, exchanges: list[Exchange], now: float) -> Finding:
+    def go_on_from(self, above: Attention) -> None:
+        """As long as nothing is said here, what was said in the calls before this one of an agent counts."""
+        with above._lock:
+            found = above._advice()
+        self._beneath = found if found.act is Act.EXTEND else NOTHING
+
+    def recall(self, exchanges: list[Exchange], now: float) -> Read:
         """What the history of an agent's calls says, before this one is sent."""
         with self._lock:
             analyser = self._analyser
             for each in exchanges:
                 analyser.tool(each.name, each.arguments, each.result, now)
-            return analyser.advice()
+            return self._found()
 
-    def read(self, answer: list[str], now: float) -> Finding:
-        """Read what has come since the last time."""
+    def read(self, answer: list[str], now: float, flows: type[Progress] = Content) -> Read:
+        """Read what has come since the last time; last what flows now, for the advice is about what was read last."""
         with self._lock:
-            analyser = self._analyser
-            self._take(answer, now)
-            for texts, channel in ((self.thoughts, Channel.REASONING), (self.calls, Channel.TOOL)):
-                if texts:
-                    text = _taken(texts)
-                    self._fresh += len(text)
-                    analyser.feed(text, channel, now)
-            analyser.drain()
-            found = analyser.advice()
-            if found.act is Act.KEEP:
-                return self._beneath
-            return found
+            kinds: list[type[Progress]] = [Content, Reasoning, Calling]
+            for kind in sorted(kinds, key=lambda kind: kind is flows):
+                if kind is Content:
+                    self._take(answer, now)
+                else:
+                    self._take_beside(kind, now)
+            self._analyser.drain()
+            return self._found()
+
+    def is_past(self, read: Read) -> bool:
+        """The machine knows of a later reading; else it is told of this one now."""
+        if read.number < self._told:
+            return True
+        self._told = read.number
+        return False
+
+    def _found(self) -> Read:
+        self._reads += 1
+        return Read(self._advice(), self._reads)
+
+    def _advice(self) -> Finding:
+        found = self._analyser.advice()
+        return self._beneath if found.act is Act.KEEP else found
 
     def _take(self, answer: list[str], now: float) -> None:
-        if self._read > len(answer):  # another generation's
-            self._read = 0
         fresh = answer[self._read :]
         self._read += len(fresh)
         text = "".join(fresh) + _taken(self.said)
         self._length += len(text)
         self._fresh += len(text)
         self._analyser.feed(text, Channel.ANSWER, now)
+
+    def _take_beside(self, kind: type[Progress], now: float) -> None:
+        texts, channel = (self.thoughts, Channel.REASONING) if kind is Reasoning else (self.calls, Channel.TOOL)
+        if texts:
+            text = _taken(texts)
+            self._fresh += len(text)
+            self._analyser.feed(text, channel, now)
 
     def next_look(self, tokens: int) -> int:
         """With how many tokens there is enough new text again; so many there are now."""
@@ -171,7 +207,7 @@ class Attention:
         allowed, hook = self._allowed, self.wanted.on_loop
         if hook is None or "ask" not in self.wanted.intent.ladder:
             return False
-        if allowed is not None and allowed.start == found.start and found.copies < TWICE * allowed.copies:
+        if allowed is not None and _is_one_loop(allowed, found) and found.copies < TWICE * allowed.copies:
             return True
         if not may_ask:
             return True  # the reader's own thread will ask
@@ -182,7 +218,16 @@ class Attention:
 
     def lets_go_on(self, found: Finding) -> bool:
         """Somebody was asked about this one, and said that it is as it should be."""
-        return self._allowed is not None and self._allowed.start == found.start
+        return self._allowed is not None and _is_one_loop(self._allowed, found)
+
+
+def _is_one_loop(one: Finding, other: Finding) -> bool:
+    """Seen twice: as it was, and as it goes on."""
+    return _place(one) == _place(other)
+
+
+def _place(found: Finding) -> tuple[Channel, Rule, int, int]:
+    return found.channel, found.rule, found.period, found.start
 
 
 def _asked(hook: Callable[[Finding], object], found: Finding) -> bool:

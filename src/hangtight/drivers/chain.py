@@ -13,6 +13,7 @@ from hangtight.drivers.faults import attempt_of, fault_of, tell
 from hangtight.errors import SettingsError
 
 if TYPE_CHECKING:
+    from hangtight.core.layers import Resolved
     from hangtight.drivers.session import Session
 
 Opening = Callable[[], Any]
@@ -56,9 +57,9 @@ class Chain:
         """What opens the stream of the model whose turn it is."""
         return self.openings[self.attempts.model]
 
-    def may_change(self) -> bool:
-        """Another model may still take over."""
-        return self.attempts.may_change
+    def has_another(self, now: Callable[[], Instant], resolved: Resolved) -> bool:
+        """Another model would take over now."""
+        return self.attempts.has_another(now(), length(resolved.limits.total))
 
     def goes_on(self, error: BaseException, session: Session) -> bool:
         """Whether another model is asked after this error; it says so itself, if it is one of ours."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
 
 from hangtight.core.intents import Intent
@@ -74,8 +75,8 @@ def given(limits: Mapping[str, Any], mode: str | None = None, *, source: str = "
 
 
 def _callable(hook: Any) -> Callable[[Finding], object] | None:
-    if hook is not None and not callable(hook):
-        raise SettingsError("on_loop", hook, "a function that takes a finding and returns True to let it go on")
+    if hook is not None and (not callable(hook) or iscoroutinefunction(hook)):
+        raise SettingsError("on_loop", hook, "a plain function that takes a finding and returns True to let it go on")
     return cast("Callable[[Finding], object] | None", hook)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from hangtight.core.facts import Content, Fact, Paused, Resumed
 from hangtight.core.phases import Outcome, Phase
+from hangtight.core.time import Seconds
 from hangtight.errors import GenerationTimeout, Truncated
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Relay:
         "dropped",
         "failed_as",
         "failure",
+        "given_above",
         "hand",
         "hidden",
         "lends",
@@ -89,11 +91,17 @@ class Relay:
         """Under which id the journal has the attempts of this call."""
         self.dropped = False
         """The journal has the generation beneath in its place."""
+        self.given_above = Seconds(0.0)
+        """So much of what persons gave back to our `total` they gave before we kept the clocks."""
         self.wrapped: BaseException | None = None
         """Our own error, which something between us and the source has taken for another."""
 
-    def take_over(self, watching: Session) -> None:
-        """Keep the clocks of one generation in the stead of that watch, which stands aside meanwhile."""
+    def take_over(self, watching: Session, *, whole: bool = True) -> None:
+        """Keep the clocks of one generation in the stead of that watch, which stands aside meanwhile.
+
+        What the watch was given counts beneath: the time of persons only where the `whole` call counts, and not
+        what is left of it, in which that time is contained.
+        """
         self.chief, watching.deputy, watching.stands_aside = watching, cast("Session", self), True
         self.call, self.replaces, watching.replaces = watching.call, watching.replaces, None
         if watching.record is not None:
@@ -102,7 +110,12 @@ class Relay:
             watching.record.dropped()
             watching.record, watching.dropped, watching.call = None, True, ""
         watching.note(Paused(DEPUTY))
-        self.machine.beat_at = watching.machine.beat_at
+        machine, above = self.machine, watching.machine
+        machine.beat_at = above.beat_at
+        machine.deadline.go_on_from(above.deadline, machine.clocks)
+        if whole:
+            self.given_above = above.given_back
+            machine.given_back = Seconds(machine.given_back + above.given_back)
         watching.hand[0]()
 
     def hand_back(self) -> None:
@@ -114,18 +127,21 @@ class Relay:
         chief.excused += self.excused
         chief.left_running = chief.left_running or self.left_running
         chief.usage = self.usage
-        waits = chief.machine.waiting
-        told = not self.hidden or chief.machine.phase is Phase.UNSTREAMED
-        if told and self.machine.outcome not in FAILURES and self.machine.tokens:
-            tokens = chief.machine.tokens + self.machine.tokens
+        above, machine = chief.machine, self.machine
+        above.deadline.go_on_from(machine.deadline, above.clocks)
+        above.given_back = Seconds(above.given_back + machine.given_back - self.given_above)
+        waits = above.waiting
+        told = not self.hidden or above.phase is Phase.UNSTREAMED
+        if told and machine.outcome not in FAILURES and machine.tokens:
+            tokens = above.tokens + machine.tokens
             chief.note(Content())
-            chief.machine.tokens = tokens
+            above.tokens = tokens
             chief.parts.extend(self.parts)
-            chief.merged = chief.machine.tokens
+            chief.merged = above.tokens
         chief.note(Resumed(DEPUTY))
         if waits:
             chief.ask()
-        chief.machine.beat_at = self.machine.beat_at
+        above.beat_at = machine.beat_at
         chief.hand[1]()
 
     @property

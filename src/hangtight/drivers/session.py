@@ -126,7 +126,7 @@ class Session(Heeding):
         machine = self.machine
         if born is not None and born < machine.born:
             if self.terms.share is not None:
-                self.resolved = self._resolved(machine.born - born)
+                self.resolved = self._resolved(machine.born - born - machine.given_back)
                 machine.clocks = self.resolved.clocks
             machine.date_back(born)
         if before is not None:
@@ -162,7 +162,7 @@ class Session(Heeding):
         """Other terms hold from now on: a watch was put around a stream that is open already."""
         self.terms = terms
         now = self.clock()
-        self.resolved = self._resolved(now - self.machine.born)
+        self.resolved = self._resolved(now - self.machine.born - self.machine.given_back)
         with self.lock:
             self.machine.renew(self.resolved.clocks, now)
         if terms.situation.generates:
@@ -201,8 +201,9 @@ class Session(Heeding):
         if (attach := getattr(source, "attach", None)) is not None:
             attach(self.note)
             self.end_of_source = getattr(source, "end", None)
-        if self.attention is not None and (prompt := getattr(source, "last_prompt", None)) is not None:
-            self.attention.knows(prompt)
+        self.prompt = getattr(source, "last_prompt", self.prompt)
+        if self.attention is not None and self.prompt is not None:
+            self.attention.knows(self.prompt)
         origin = Origin(source)
         if origin.session is not None and not self.stands_aside:
             inner: Session = origin.session
@@ -306,6 +307,7 @@ class Session(Heeding):
         self.follow()
         self.note(Closed(self._end()))
         self.tapped = self.end_of_source = None  # they lead back to us
+        self.prompt = self.history = None  # a request may be long
         self.hand_back()
         if self.record is not None:
             self.record.ended(self)

@@ -14,7 +14,6 @@ from hangtight.intent.findings import Channel
 if TYPE_CHECKING:
     from hangtight.core.orders import Broken
     from hangtight.core.telling import Door
-    from hangtight.drivers.attention import Attention
     from hangtight.drivers.session import Session
     from hangtight.intent.findings import Finding
 
@@ -26,8 +25,8 @@ def verdict(session: Session) -> GenerationTimeout | BackendError | None:
     machine = session.machine
     if machine.broken is not None:
         return _timeout(session, machine.broken)
-    if machine.looped is not None and session.attention is not None:
-        return _looping(session, machine.looped, session.attention)
+    if machine.looped is not None:
+        return _looping(session, machine.looped)
     if machine.outcome is Outcome.TRUNCATED:
         error = Truncated(
             f"{machine.model}: the stream ended after {machine.tokens} tokens without a finish reason "
@@ -48,18 +47,20 @@ def _timeout(session: Session, broken: Broken) -> GenerationTimeout:
     return error
 
 
-def _looping(session: Session, found: Finding, attention: Attention) -> Looping:
+def _looping(session: Session, found: Finding) -> Looping:
+    attention = session.attention  # a watch may have turned it off since
+    wanted = session.terms.intent(session.model or "") if attention is None else attention.wanted
     told = looping_error(
         found,
         session.machine,
         elapsed=session.elapsed,
         door=_door(session),
-        origin=attention.wanted.source,
+        origin=wanted.source,
         why=_why(session),
     )
     error = _with_all(told, session)
-    error.useful = attention.useful(error.partial)
-    error.may_fall_back = "fallback" in attention.wanted.intent.ladder and found.channel is not Channel.CALLS
+    error.useful = error.partial if attention is None else attention.useful(error.partial)
+    error.may_fall_back = "fallback" in wanted.intent.ladder and found.channel is not Channel.CALLS
     return error
 
 

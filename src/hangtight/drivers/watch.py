@@ -16,6 +16,7 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from hangtight.core.facts import Paused, Resumed
@@ -184,7 +185,7 @@ class Watch(Generic[T]):
         if chain is not None:
             session.chained = True
             session.machine.earlier = Seconds(session.machine.born - chain.attempts.born)
-            session.others = chain.may_change
+            session.others = partial(chain.has_another, session.clock, session.resolved)
         if not getattr(self._source, "keeps", True):
             session.parts = Forgotten()
         return session

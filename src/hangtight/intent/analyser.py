@@ -34,7 +34,7 @@ class Analyser:
     (<Act.EXTEND: 'extend'>, 'coding')
     """
 
-    __slots__ = ("_active", "_asks", "_called", "_strands", "_tools", "_waiting", "findings", "prompt")
+    __slots__ = ("_active", "_asks", "_called", "_spoken", "_strands", "_tools", "_waiting", "findings", "prompt")
 
     def __init__(self, prompt: Callable[[], str] = _no_prompt) -> None:
         self.prompt = prompt
@@ -42,6 +42,8 @@ class Analyser:
         self._asks: bool | None = None
         self._strands: dict[Channel, Strand] = {}
         self._active: Strand | None = None
+        self._spoken = 0
+        """Characters of all channels."""
         self._waiting: dict[Channel, int] = {}
         """How much was said elsewhere since a channel spoke last."""
         self._tools: Tools | None = None
@@ -53,14 +55,22 @@ class Analyser:
         """More text of this channel, in whatever piece."""
         if not text:
             return
-        strand = self._strands.get(channel)
-        if strand is None:
-            strand = self._strands[channel] = Strand(channel, self._patience)
-        self._active = strand
+        strand = self._strands.get(channel) or self._begun(channel)
+        if strand is not self._active:
+            strand.comes_back(self._spoken - strand.length)
+            self._active = strand
+        self._spoken += len(text)
         if len(self._strands) > 1:
             self._others_wait(channel, len(text))
         if strand.take(text):
             self._found(strand.work(), now)
+
+    def _begun(self, channel: Channel) -> Strand:
+        channel = Channel(channel)
+        if channel is Channel.CALLS:
+            raise ValueError("calls have no text: they are told by `tool`")
+        strand = self._strands[channel] = Strand(channel, self._patience)
+        return strand
 
     def _others_wait(self, speaks: Channel, length: int) -> None:
         """A channel that is silent while much is said elsewhere needs no memory: it begins anew."""
@@ -80,14 +90,18 @@ class Analyser:
     def tool(self, name: str, arguments: object, result: object = UNKNOWN, now: float = 0.0) -> None:
         """The model has called this tool, and that came of it."""
         self._tools = self._tools or Tools()
-        self._tools.call(name, arguments, result)
+        self._tools.call(str(name), arguments, result)
         before, self._called = self._called, self._tools.finding() or NOTHING
         if self._called.act is not Act.KEEP and self._called.act is not before.act:
             self._found([self._called], now)
 
     def advice(self) -> Finding:
         """What to do with the deadline now."""
-        said = NOTHING if self._active is None else self._active.advice()
+        said, active = NOTHING, self._active
+        if active is not None:
+            said = active.advice()
+            if said.act is Act.CUT and active.was_interrupted(said, self._spoken - active.length):
+                said = replace(said, act=Act.HOLD)  # a sentence before each of many calls is no loop
         return max(said, self._called, key=lambda found: WEIGHT[found.act])
 
     def drain(self) -> list[Finding]:

@@ -9,7 +9,7 @@ from zlib import crc32
 
 from hangtight.intent.findings import LONGEST_UNIT_SHOWN, Act, Channel, Doing, Finding, Rule
 
-WINDOW = 120
+WINDOW = 102
 """So many slots are remembered, each with the text before it."""
 COPIES = 6
 MOST_SLOTS = WINDOW // COPIES

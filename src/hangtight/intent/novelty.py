@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from itertools import compress
+from itertools import compress, pairwise
 from struct import pack
 from zlib import crc32
 
@@ -14,7 +14,7 @@ SEGMENT = 512
 GRAM = 8
 """So many words of `ANCHOR` letters or more, in a row make one gram; of scripts without spaces, so many characters."""
 SAMPLED = 0b11
-"""Of the grams, those count whose first word's checksum has none of these bits: one in four, always the same."""
+"""Of the grams, those count whose first two words differ in none of these bits of their checksums: one in four."""
 FEWEST = 6
 """A segment with fewer grams to look at proves nothing."""
 STALE_SHARE = 0.1
@@ -28,8 +28,8 @@ NUMERIC = 0.08
 HOLD_AT = 3
 """Stale segments in a row. However many there are, it is a suspicion: copied licences say nothing new either."""
 
-SLOTS = 8_192
-FULL = 1_000
+SLOTS = 4_096
+FULL = 500
 """An eighth of the slots. Where more are taken, too many new things would look like old ones, so a new field begins."""
 
 _NONE = b""
@@ -109,7 +109,8 @@ class Novelty:
         marks = self._before + marks
         self._before = marks[1 - GRAM :]
         flat = pack(f"<{len(marks)}I", *marks)
-        starts = compress(range(0, 4 * (len(marks) - GRAM + 1), 4), [not mark & SAMPLED for mark in marks])
+        sampled = [not (mark ^ following) & SAMPLED for mark, following in pairwise(marks)]
+        starts = compress(range(0, 4 * (len(marks) - GRAM + 1), 4), sampled)
         return [crc32(flat[at : at + 4 * GRAM]) for at in starts], anchors
 
     def _dense(self, segment: str) -> tuple[list[int], set[int]]:

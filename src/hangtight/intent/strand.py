@@ -17,6 +17,9 @@ SEGMENT = 2 * STEP
 HALF = 0.5
 """Half of the evidence that ends a generation is enough to give it no more time."""
 TWICE = 2
+RETURNS = 32
+INTERRUPTED = 0.25
+"""Of the length of a loop: if more than that was said in between, its copies are not adjacent."""
 FEW = 3
 """So many copies, of whatever length, are no sign of work."""
 CERTAIN, LIKELY = 0.99, 0.6
@@ -37,6 +40,7 @@ class Strand:
         "_pending",
         "_phase",
         "_phases",
+        "_returns",
         "_segment",
         "_suspicion",
         "offset",
@@ -50,6 +54,8 @@ class Strand:
         """So much of what has come was not looked at."""
         self.offset = 0
         """So much has been looked at."""
+        self._returns: list[tuple[int, int]] = []
+        """Where it went on after others had spoken, and how much they had said."""
         self._begin()
 
     def _begin(self) -> None:
@@ -98,7 +104,7 @@ class Strand:
         if self._suspicion is not None:
             return self._suspicion
         run = self._exact.run
-        if run is not None and run.copies >= FEW:
+        if run is not None and run.copies >= FEW and any(map(str.isalpha, run.unit)):
             return NOTHING  # it may be the beginning of a loop: nothing is given, nothing is taken back
         if self._phase is not None:
             return self._phase
@@ -108,6 +114,17 @@ class Strand:
     def length(self) -> int:
         """So much has come."""
         return self.offset + self._length
+
+    def comes_back(self, elsewhere: int) -> None:
+        """It speaks again; so much was said in other channels until now."""
+        self._returns.append((self.length, elsewhere))
+        del self._returns[:-RETURNS]
+
+    def was_interrupted(self, loop: Finding, elsewhere: int) -> bool:
+        """Whether too much was said in other channels between the copies of this loop to call them adjacent."""
+        before = [said for length, said in self._returns if length <= loop.start]
+        until = before[-1] if before else self._returns[0][1]
+        return elsewhere - until > INTERRUPTED * (self.length - loop.start)
 
     def forget(self) -> None:
         """Others have spoken for long: what comes now is not adjacent to what was. The trackers begin anew."""

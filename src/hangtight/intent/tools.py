@@ -35,6 +35,8 @@ PATIENCE: Final = 2  # times the copies, where coming again is what the tool is 
 
 LONGEST_PARSED: Final = 8_000  # characters; a longer text is compared as it is, which misses only re-ordered JSON
 LONGEST_FOLDED: Final = 8_000  # characters; a longer result counts as another one where a time in it differs
+LONGEST_DATA: Final = 16_000  # characters; more of a picture, or of what else is in base64, is not read whole
+SAMPLE: Final = 2_000  # characters, from all over it; and at both ends as many: a picture ends with its checksum
 LONGEST_READ: Final = 400  # characters of arguments in which the words of waiting are looked for: a command's length
 LONGEST_STATE: Final = 200  # a longer result is no state of something that goes on, whatever words are in it
 DIGEST: Final = 8  # bytes
@@ -65,6 +67,8 @@ WAITING_RESULT: Final = frozenset(
 """Words of a short result that say that something is not done yet. Not `status`: `exit status 1` is the end of it."""
 
 WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+BASE64: Final = re.compile(r"(?:data:[^,]{0,100},)?[0-9A-Za-z+/_=-]{400}")
+"""No text that is written for people or for compilers goes on for so long without a blank."""
 VOLATILE: Final = (
     re.compile(
         # A digit comes first, and what stands before it after that: the search then skips all other characters.
@@ -83,6 +87,10 @@ VOLATILE: Final = (
 """What differs from one run to the next although nothing has changed."""
 
 
+SAYS_NOTHING: Final = frozenset(("ok", "okay", "done", "success", "true"))
+"""Results of tools that act on something, as a key that is pressed: they show no circle, for nothing was asked."""
+
+
 class Call(NamedTuple):
     """What is left of one call."""
 
@@ -95,6 +103,8 @@ class Call(NamedTuple):
     """The result without what is volatile. Only of a call that came again: what never does costs nothing."""
     waits: bool
     """Coming again is what it is for. Told only of a call that did."""
+    acted: bool = False
+    """It did something, and nothing was asked."""
 
 
 class Run:
@@ -164,10 +174,12 @@ class Tools:
         if told is not UNKNOWN:
             waits = waits or (len(told) <= LONGEST_STATE and _says(WAITING_RESULT, told))
             folded = _digest(_folded(told)) if len(told) <= LONGEST_FOLDED else None
-        return Call(name[:LONGEST_UNIT_SHOWN], asked, known, folded, waits)
+        acted = isinstance(told, str) and told.strip('"').lower() in SAYS_NOTHING
+        return Call(name[:LONGEST_UNIT_SHOWN], asked, known, folded, waits, acted)
 
     def _cycle(self, period: int) -> Finding | None:
-        waits = any(call.waits for call in islice(reversed(self._latest), period))
+        cycle = [*islice(reversed(self._latest), period)]
+        waits = any(call.waits for call in cycle) or all(call.acted for call in cycle)
         hold = (HOLD_ONE if period == 1 else HOLD_CYCLE) * (PATIENCE if waits else 1)
         cut = CUT_ONE if period == 1 else CUT_CYCLE
         if not waits and self._same.copies(period) >= cut and not self._only_results_alternate(period):
@@ -237,7 +249,7 @@ def _canonical(value: object) -> str | Unknown:
     if isinstance(value, str):
         text = value.strip()
         if len(text) > LONGEST_PARSED:
-            return text
+            return _short(text)
         try:
             value = json.loads(text, parse_float=_number)
         except (ValueError, RecursionError):
@@ -256,7 +268,17 @@ def _plain(value: Any) -> Any:
         return {name: _plain(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
+    if isinstance(value, str):
+        return _short(value)
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _short(text: str) -> str:
+    """Large data by its length and a sample; any other text as it is."""
+    if len(text) <= LONGEST_DATA or not BASE64.match(text) or not BASE64.match(text, len(text) // 2):
+        return text
+    sample = text[:SAMPLE] + text[:: len(text) // SAMPLE] + text[-SAMPLE:]
+    return f"{len(text)}:{_digest(sample).hex()}"
 
 
 def _number(text: str) -> int | float:

@@ -6,7 +6,7 @@ from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING
 
 from hangtight.core.telling import LONGER
-from hangtight.core.time import plain
+from hangtight.core.time import FOREVER, plain
 
 if TYPE_CHECKING:
     from hangtight.drivers.budget.task import Budget
@@ -53,6 +53,13 @@ class Share:
         budget, within = self.budget, self.within
         left = budget.begun.left_for(self.step, budget.now())
         return left if within is None else min(left, within.left())
+
+    def allotted_left(self) -> float:
+        """What this step has left of what was allotted to it; for ever where nothing was."""
+        budget = self.budget
+        if self.step is None or not budget.parts:
+            return FOREVER
+        return budget.begun.allotted_left(self.step, budget.now())
 
     def admit(self, least: float = 0.0) -> None:
         """Raises BudgetSpent where a call that began now, and takes at least so long, could not fit."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from contextlib import nullcontext
 from typing import Any
 
 from hangtight.core.facts import Broke, Closed, Content, End, Fact, Left
@@ -75,7 +76,7 @@ class Answer:
             pieces = self.wire.feed(data)
         except (EventTooLarge, Unreadable) as error:
             raise BackendError(f"{self.call.asked.place} sent what nobody can read: {error}") from error
-        in_lane = record(session, pieces)
+        in_lane = record(session, pieces, ends=self.is_complete)
         if self.assembly is not None:
             self.unread = b"" if session.machine.tokens or len(self.unread) > REFUSAL_LIMIT else self.unread + data
         return in_lane
@@ -91,7 +92,7 @@ class Answer:
         except EventTooLarge:
             pieces = []
         if pieces:
-            record(session, pieces)
+            record(session, pieces, ends=True)
         if self.wire.refusal is not None:
             session.note(Broke())
 
@@ -116,13 +117,13 @@ class Answer:
         return Closed(self.wire.end) if self.wire is not None and self.wire.marked else Left()
 
 
-def record(session: Session, pieces: list[Piece]) -> bool:
+def record(session: Session, pieces: list[Piece], *, ends: bool) -> bool:
     """What one read brought, to the machine; True where that went past `record`, because the fast lane is open."""
     machine = session.machine
     lane = machine.lane
     if not pieces:
         session.receive(None, "", False)
-    elif lane is not None and _are_steady(pieces, lane):
+    elif not ends and lane is not None and _are_steady(pieces, lane):
         now = session.clock()
         machine.longest = max(machine.longest, now - machine.since)
         machine.since = now
@@ -133,8 +134,10 @@ def record(session: Session, pieces: list[Piece]) -> bool:
             session.look()
         return True
     else:
-        for kind, text, finished in pieces:
-            session.receive(kind, text, finished)
+        over = ends or any(finished for _, _, finished in pieces)
+        with session.whole_already() if over else nullcontext():
+            for piece in pieces:
+                session.receive(*piece)
     return False
 
 

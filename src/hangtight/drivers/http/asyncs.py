@@ -35,8 +35,9 @@ class AsyncReading(Reading):
         return super().begins(response)
 
     async def send(self, pool: float | None) -> Any:
-        if self.is_late or self.session.rang is not None:
+        if self.is_late:
             self.session.ring()
+        if self.session.rang is not None:
             await self._end(None)
         return await self._guarded(self._send(self.call.to_send(self.session, pool)))
 

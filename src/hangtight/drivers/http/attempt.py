@@ -13,6 +13,7 @@ from typing import Any
 
 from hangtight.core.facts import Absent, Broke, Contact, Fact, Handed, Ready, Whole
 from hangtight.core.time import Instant
+from hangtight.core.timers import Timer
 from hangtight.drivers.http.answers import (
     ASK_AGAIN,
     LAST_WORDS,
@@ -105,7 +106,7 @@ class Reading(ABC):
     def is_late(self) -> bool:
         """Nothing is left of the time of this call: it need not begin."""
         machine = self.session.machine
-        return machine.deadline.at(machine.clocks) <= self.session.clock()
+        return machine.due(Timer.TOTAL) <= self.session.clock()
 
 
 def course(call: Call, begin: Callable[[], Reading], body: Callable[[Any, list[bytes]], Any]) -> Course:

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from hangtight.core.attempts import Attempts, Fault
+from hangtight.core.layers import Resolved
 from hangtight.core.limits import length
 from hangtight.core.phases import Phase
 from hangtight.core.telling import Door
@@ -136,23 +137,18 @@ class Call:
         session.attempts, session.hidden = self.attempts.told, self.plan is not Plan.STREAMED
         session.machine.earlier = self._earlier
         if watching is not None and not watching.stands_aside and watching.machine.outcome is None:
-            session.take_over(watching)
-        session.begin(before=self._before, born=self.born if self._left is None else None)
-        return self._read_along(session)
+            session.take_over(watching, whole=self._left is None)
+        body = self.asked.body
+        session.prompt, session.history = partial(last_prompt, body), partial(exchanges, body)
+        session.others = partial(self._has_another, session.resolved)
+        return session.begin(before=self._before, born=self.born if self._left is None else None)
 
-    def _read_along(self, session: Session) -> Session:
-        """Where the text may move the deadline, the request says something about it, too."""
-        attention, body = session.attention, self.asked.body
-        if attention is not None:
-            attention.knows(partial(last_prompt, body))
-            session.others = self._may_change
-            session.recall(exchanges(body))
-        return session
-
-    def _may_change(self) -> bool:
-        """Whether another model may still take over: one of ours, or of the watch above."""
-        watching = self.watching
-        return self.attempts.may_change or (watching is not None and watching.others())
+    def _has_another(self, resolved: Resolved) -> bool:
+        """Whether another model would take over now: one of ours, or of the watch."""
+        attempts, watching = self.attempts, self.watching
+        if not attempts.may_change:
+            return watching is not None and watching.others()
+        return attempts.has_another(self.timepiece.now(), length(resolved.limits.total))
 
     # -- what is sent -----------------------------------------------------------------------------------------
 
@@ -234,7 +230,8 @@ class Call:
         elapsed = between(self.born, now)
         attempt = attempt_of(error, fault, model=session.machine.model, elapsed=elapsed, tokens=session.machine.tokens)
         session.failed_as, self._before = attempt, session
-        following = attempts.failed(attempt, now, length(session.resolved.limits.total))
+        awake = Instant(now - session.machine.given_back)
+        following = attempts.failed(attempt, awake, length(session.resolved.limits.total))
         tell(error, attempts.told, attempts.unfit)
         if following is None:
             return False
