@@ -41,6 +41,8 @@ UNIT = SENTENCE + " "
 LOOP, DRIFT, TABLE, CODE = "loop,rate=4000", "drift,rate=4000", "healthy-table,rate=1000", "healthy-code,rate=1000"
 STAND_IN = "tokens=3,rate=400"
 DEEP = {"mode": "deep"}
+PATIENT = {"idle": 60, "first_token": 60}
+"""A short total would else make these a fraction of it: a busy machine is silent for so long."""
 SHORT = 0.4
 """The total of a mode of these tests, in seconds: long enough for a loop to be seen, short enough to be waited for."""
 SETTINGS = f"modes: {{short: {{total: {SHORT}}}, still: {{total: {SHORT}, intent: false}}}}"
@@ -197,7 +199,7 @@ def test_a_ladder_without_fallback_asks_nobody_else(lab: Lab) -> None:
 
 @both_ways
 def test_a_ladder_of_fallback_alone_ends_nothing_where_nobody_may_take_over(asynchronous: bool, shop: Lab) -> None:
-    ours = {"mode": "short", "fallback": [STAND_IN], "intent": {"ladder": ["fallback"]}}
+    ours = {"mode": "short", **PATIENT, "fallback": [STAND_IN], "intent": {"ladder": ["fallback"]}}
     assert How(OPENAI, asynchronous, False, ours).call(shop.url, LOOP).text == text_of(STAND_IN)
     assert How(OPENAI, asynchronous, True, ours).call(shop.url, LOOP).late.limit == "total"
     alone = {**ours, "fallback": []}
@@ -206,7 +208,13 @@ def test_a_ladder_of_fallback_alone_ends_nothing_where_nobody_may_take_over(asyn
 
 
 def test_a_watch_above_may_turn_to_another_although_the_client_beneath_has_none(shop: Lab) -> None:
-    given: dict[str, Any] = {"mode": "short", "model": LOOP, "fallback": [STAND_IN], "intent": {"ladder": ["fallback"]}}
+    given: dict[str, Any] = {
+        "mode": "short",
+        **PATIENT,
+        "model": LOOP,
+        "fallback": [STAND_IN],
+        "intent": {"ladder": ["fallback"]},
+    }
     api = APIS[OPENAI]
 
     async def main() -> str:
@@ -262,7 +270,7 @@ def test_a_header_turns_it_on_without_a_mode(sdk: str, asynchronous: bool, lab: 
 @streamed_or_not
 @each_sdk
 def test_a_header_turns_it_off(sdk: str, streamed: bool, shop: Lab) -> None:
-    how = How(sdk, False, streamed, {"mode": "short"}, **headed(sdk, "X-Hangtight-Intent", "Off"))
+    how = How(sdk, False, streamed, {"mode": "short", **PATIENT}, **headed(sdk, "X-Hangtight-Intent", "Off"))
     assert how.call(shop.url, LOOP).late.limit == "total"
 
 
@@ -279,7 +287,7 @@ def test_a_header_that_says_neither_is_refused_and_nothing_is_asked(sdk: str, as
 @pytest.mark.parametrize("place", ["client", "limits", "file", "no mode"])
 @both_ways
 def test_who_turns_it_off_gets_the_loop_until_total(place: str, asynchronous: bool, shop: Lab) -> None:
-    ours: dict[str, Any] = {"mode": "still" if place == "file" else "short"}
+    ours: dict[str, Any] = {"mode": "still" if place == "file" else "short", **PATIENT}
     ours = {**ours, "intent": False} if place == "client" else {"total": SHORT} if place == "no mode" else ours
     how = How(OPENAI, asynchronous, ours=ours)
     if place == "limits":
@@ -291,10 +299,10 @@ def test_who_turns_it_off_gets_the_loop_until_total(place: str, asynchronous: bo
 
 
 def test_what_is_said_nearer_to_the_call_wins(shop: Lab) -> None:
-    how = How(OPENAI, ours={"mode": "still"}, **headed(OPENAI, "X-Hangtight-Intent", "on"))
+    how = How(OPENAI, ours={"mode": "still", **PATIENT}, **headed(OPENAI, "X-Hangtight-Intent", "on"))
     looped(how.call(shop.url, LOOP).error)
     with hangtight.limits(intent=True):
-        looped(replace(how, ours={"mode": "short", "intent": False}, more={}).call(shop.url, LOOP).error)
+        looped(replace(how, ours={"mode": "short", **PATIENT, "intent": False}, more={}).call(shop.url, LOOP).error)
 
 
 @both_ways
@@ -305,11 +313,11 @@ def test_a_hook_is_asked_and_may_let_it_go_on(asynchronous: bool, shop: Lab) -> 
         asked.append(found)
         return True
 
-    how = How(OPENAI, asynchronous, ours={"mode": "short", "on_loop": lets})
+    how = How(OPENAI, asynchronous, ours={"mode": "short", **PATIENT, "on_loop": lets})
     assert how.call(shop.url, LOOP).late.limit == "total"
     assert asked[0].period == len(UNIT)
     assert all(later.copies >= 2 * found.copies for found, later in pairwise(asked))
-    looped(replace(how, ours={"mode": "short", "on_loop": lambda _: False}).call(shop.url, LOOP).error)
+    looped(replace(how, ours={"mode": "short", **PATIENT, "on_loop": lambda _: False}).call(shop.url, LOOP).error)
 
 
 # -- the deadline moves -------------------------------------------------------------------------------------------
@@ -332,7 +340,7 @@ def outcome() -> tuple[str | None, list[str]]:
 def test_healthy_work_has_twice_the_time_and_is_neither_cut_nor_suspected(
     sdk: str, asynchronous: bool, streamed: bool, model: str, shop: Lab
 ) -> None:
-    late = How(sdk, asynchronous, streamed, {"mode": "short"}).call(shop.url, model).late
+    late = How(sdk, asynchronous, streamed, {"mode": "short", **PATIENT}).call(shop.url, model).late
     assert isinstance(late, hangtight.TotalTimeout)
     assert broken(late) == ("total", 2)
     assert "because it was getting on (extend_to)" in str(late)
@@ -342,7 +350,7 @@ def test_healthy_work_has_twice_the_time_and_is_neither_cut_nor_suspected(
 @both_ways
 @each_sdk
 def test_suspicion_ends_nothing_and_gives_nothing(sdk: str, asynchronous: bool, shop: Lab) -> None:
-    late = How(sdk, asynchronous, ours={"mode": "short"}).call(shop.url, DRIFT).late
+    late = How(sdk, asynchronous, ours={"mode": "short", **PATIENT}).call(shop.url, DRIFT).late
     assert broken(late) == ("total", 1)
     assert outcome() == ("timeout", ["may be stuck", "rang", "cancel sent", "cancel confirmed"])
 
@@ -350,14 +358,14 @@ def test_suspicion_ends_nothing_and_gives_nothing(sdk: str, asynchronous: bool, 
 @both_ways
 def test_an_answer_that_needs_a_little_longer_comes_whole(asynchronous: bool, shop: Lab) -> None:
     model = "tokens=240,rate=400"  # one and a half times as long as the mode allows
-    seen = How(OPENAI, asynchronous, ours={"mode": "short"}).call(shop.url, model)
+    seen = How(OPENAI, asynchronous, ours={"mode": "short", **PATIENT}).call(shop.url, model)
     assert (seen.error, seen.text) == (None, text_of(model))
     assert outcome() == ("finished", ["extended"])
 
 
 @both_ways
 def test_who_asked_for_a_total_never_waits_longer(asynchronous: bool, shop: Lab) -> None:
-    ours = {"mode": "short", "intent": True, "total": SHORT}
+    ours = {"mode": "short", **PATIENT, "intent": True, "total": SHORT}
     late = How(OPENAI, asynchronous, ours=ours).call(shop.url, CODE).late
     assert broken(late) == ("total", 1)
 
@@ -438,7 +446,7 @@ def test_a_stream_that_is_read_in_another_thread_is_read_along_too(lab: Lab) -> 
 @both_ways
 @each_sdk
 def test_the_journal_tells_it_without_a_word_of_the_text(sdk: str, asynchronous: bool, shop: Lab) -> None:
-    ours = {"mode": "short", "fallback": [STAND_IN]}
+    ours = {"mode": "short", **PATIENT, "fallback": [STAND_IN]}
     assert How(sdk, asynchronous, False, ours).call(shop.url, LOOP).text == text_of(STAND_IN)
     by_model = {row.model: row for row in read().calls()}
     first, second = by_model[LOOP], by_model[STAND_IN]
@@ -454,7 +462,7 @@ def test_the_journal_tells_it_without_a_word_of_the_text(sdk: str, asynchronous:
 
 def test_a_heartbeat_tells_how_the_deadline_was_moved(shop: Lab) -> None:
     told: list[Any] = []
-    ours = {"mode": "short", "heartbeat": SHORT / 4, "on_heartbeat": told.append}
+    ours = {"mode": "short", **PATIENT, "heartbeat": SHORT / 4, "on_heartbeat": told.append}
     assert How(OPENAI, ours=ours).call(shop.url, CODE).late.limit == "total"
     assert settles(lambda: any(beat.moved is not None for beat in told))
     [moved] = [beat.moved for beat in told if beat.moved is not None]
@@ -504,7 +512,7 @@ class Agent:
 @both_ways
 def test_what_one_call_was_extended_by_holds_for_the_next(asynchronous: bool, shop: Lab) -> None:
     Agent(shop.url, MORE, MORE).runs(asynchronous)
-    agent = Agent(shop.url, WORK, MORE, mode="short")
+    agent = Agent(shop.url, WORK, MORE, mode="short", **PATIENT)
     assert agent.runs(asynchronous) == text_of(WORK) + text_of(MORE)
     assert agent.watching.elapsed > SHORT
 
@@ -512,7 +520,7 @@ def test_what_one_call_was_extended_by_holds_for_the_next(asynchronous: bool, sh
 @both_ways
 def test_the_time_of_a_person_between_two_calls_is_not_the_next_ones(asynchronous: bool, shop: Lab) -> None:
     Agent(shop.url, MORE, MORE).runs(asynchronous)
-    agent = Agent(shop.url, MORE, MORE, pause=2 * SHORT, mode="still")
+    agent = Agent(shop.url, MORE, MORE, pause=2 * SHORT, mode="still", **PATIENT)
     assert agent.runs(asynchronous) == 2 * text_of(MORE)
 
 
