@@ -789,3 +789,11 @@ def test_a_call_that_begins_at_the_very_end_of_total_has_the_time_that_the_other
         return watching.outcome, round(watching.elapsed, 2), said[1:]
 
     assert played(main) == ("finished", 121, ["def process(): ..."])
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"), [(False, hangtight.Looping), (True, hangtight.TotalTimeout), (None, hangtight.TotalTimeout)]
+)
+def test_a_ladder_that_only_asks_ends_what_is_not_to_go_on(answer: bool | None, kind: type[Exception]) -> None:
+    seen = watched(Said(ENDLESS, every=0.1), intent={"ladder": ["ask"]}, on_loop=lambda _: answer)
+    assert type(seen.error) is kind

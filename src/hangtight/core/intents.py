@@ -24,7 +24,7 @@ class Intent:
     shorten: bool = False
     """What remains is halved where the model seems to be stuck."""
     ladder: tuple[str, ...] = RUNGS
-    """The rungs that may be taken. Without `ask`, `fallback` and `cut` nothing is ended for what it says."""
+    """The rungs that may be taken. With `notify` alone nothing is ended for what it says."""
 
     def __post_init__(self) -> None:
         for name in ("on", "shorten"):

@@ -196,25 +196,27 @@ class Attention:
         """What is to be done about it: a loop is ended where the ladder has a rung for that, and nobody objects."""
         if found.act is not Act.CUT:
             return found
-        rungs = self.wanted.intent.ladder
-        # the same history would be sent to another model: it cannot stand in for what was called
-        ends = "cut" in rungs or ("fallback" in rungs and others and found.channel is not Channel.CALLS)
-        if not ends or self._goes_on(found, may_ask=may_ask):
-            return replace(found, act=Act.HOLD)
-        return found
+        goes_on = self._answer(found, may_ask=may_ask)
+        if goes_on is None:
+            rungs = self.wanted.intent.ladder
+            # the same history would be sent to another model: it cannot stand in for what was called
+            falls_back = "fallback" in rungs and others and found.channel is not Channel.CALLS
+            goes_on = "cut" not in rungs and not falls_back
+        return replace(found, act=Act.HOLD) if goes_on else found
 
-    def _goes_on(self, found: Finding, *, may_ask: bool) -> bool:
+    def _answer(self, found: Finding, *, may_ask: bool) -> bool | None:
+        """Whether it may go on, as the hook says; None where that has no opinion, or there is none."""
         allowed, hook = self._allowed, self.wanted.on_loop
         if hook is None or "ask" not in self.wanted.intent.ladder:
-            return False
+            return None
         if allowed is not None and _is_one_loop(allowed, found) and found.copies < TWICE * allowed.copies:
             return True
         if not may_ask:
             return True  # the reader's own thread will ask
-        if _asked(hook, found):
+        answer = _asked(hook, found)
+        if answer:
             self._allowed = found
-            return True
-        return False
+        return answer
 
     def lets_go_on(self, found: Finding) -> bool:
         """Somebody was asked about this one, and said that it is as it should be."""
@@ -230,8 +232,8 @@ def _place(found: Finding) -> tuple[Channel, Rule, int, int]:
     return found.channel, found.rule, found.period, found.start
 
 
-def _asked(hook: Callable[[Finding], object], found: Finding) -> bool:
-    """A hook that fails has not said that it may go on."""
+def _asked(hook: Callable[[Finding], object], found: Finding) -> bool | None:
+    """True, False, or no opinion. A hook that fails has none."""
     try:
         answer = hook(found)
         if inspect.iscoroutine(answer):
@@ -239,8 +241,8 @@ def _asked(hook: Callable[[Finding], object], found: Finding) -> bool:
             raise TypeError("on_loop is asked in the middle of a piece and cannot be awaited: use a plain function")
     except Exception:  # noqa: BLE001 - whatever it is, it is not the generation's
         complain()
-        return False
-    return answer is True
+        return None
+    return answer if isinstance(answer, bool) else None
 
 
 def _taken(texts: list[str]) -> str:

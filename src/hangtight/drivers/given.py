@@ -41,7 +41,7 @@ class LimitArgs(TypedDict, total=False):
     intent: bool | Intent | Mapping[str, Any]
     """Whether the text moves the deadline: True, False, or a mapping of `shorten` and `ladder`."""
     on_loop: Callable[[Finding], object]
-    """Asked about a loop before it is ended; what returns True lets it go on."""
+    """Asked about a loop: True lets it go on, False ends it, anything else leaves it to the rest of the ladder."""
 
 
 @dataclass(frozen=True, slots=True)
