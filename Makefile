@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-dev test-all coverage lint types docs bench wheel-test clean help
+.PHONY: demo test test-dev test-all coverage lint types docs bench proof wheel-test clean help
 
 help:
 	@echo "make demo       a slow load that survives and a hang that is caught (needs no model)"
@@ -13,6 +13,7 @@ help:
 	@echo "make test-all   everything, with the tests that take real minutes"
 	@echo "make coverage   every branch of the core is taken by its own tests"
 	@echo "make lint       ruff     make types   mypy     make docs   the pages made from the code     make bench   the benchmarks"
+	@echo "make proof      the proof of intent: 20 MB of healthy text, loops of every period (minutes)"
 
 demo: $(VENV)/.cli
 	@$(BIN)/python examples/demo.py
@@ -46,6 +47,9 @@ docs: $(VENV)/.test
 
 bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks
+
+proof: $(VENV)/.test
+	$(BIN)/python -m benchmarks.intent
 
 wheel-test:
 	$(PYTHON) .ci/wheel_test.py
