@@ -15,6 +15,8 @@ from hangtight.intent.findings import Channel
 
 TOKEN = 4
 """Characters: what a model sends at once."""
+LOOK = 256
+"""Characters: what a driver has collected when it looks."""
 ROUNDS = 3
 STREAMS = 40
 TIMED = 250_000
@@ -51,7 +53,7 @@ def spent(make: Callable[[], Analyser | Nothing], texts: list[list[str]]) -> flo
     return min(rounds)
 
 
-def cost(texts: Iterable[str], piece: int = TOKEN) -> float:
+def cost(texts: Iterable[str], piece: int = LOOK) -> float:
     """Microseconds per character, without the loop around it."""
     cut = [split(text, piece) for text in texts]
     count = sum(map(len, (piece for pieces in cut for piece in pieces)))
@@ -66,6 +68,8 @@ def rows() -> list[Row]:
     """On text that every machine has."""
     kinds = {kind.name: [text for _, text in some(kind, TIMED)] for kind in KINDS if kind.name in SHOWN}
     found = [Row(f"intent, per character of {name}", cost(texts), "us", 0.2) for name, texts in kinds.items()]
+    library = cost(kinds["standard library"], TOKEN) * TOKEN
+    found.append(Row("intent, per token of 4 characters that is fed alone", library, "us", 1.0))
     found.append(Row("intent, per character of the worst text", max(adversaries().values()), "us", 0.5))
     streams = [text[:30_000] for text in kinds["standard library"]]
     return [*found, Row("intent keeps, per stream", kept(streams), "KB", 16)]
@@ -74,7 +78,7 @@ def rows() -> list[Row]:
 def kept(texts: list[str]) -> float:
     """Kilobytes that each of some streams keeps when it has read a text; the texts are not counted."""
     count = max(STREAMS // len(texts), 1)
-    cut = [split(text, TOKEN) for text in texts]
+    cut = [split(text, LOOK) for text in texts]
     tracemalloc.start()
     gc.collect()
     before = tracemalloc.get_traced_memory()[0]

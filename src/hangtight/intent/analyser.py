@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from hangtight.intent.findings import NOTHING, Act, Channel, Finding
 from hangtight.intent.prompts import asks_for_repetition
-from hangtight.intent.strand import Strand
+from hangtight.intent.strand import STEP, Strand
 from hangtight.intent.tools import UNKNOWN, Tools
 
 LONG_SILENT = 4_096
@@ -55,21 +55,29 @@ class Analyser:
         """More text of this channel, in whatever piece."""
         if not text:
             return
-        strand = self._strands.get(channel) or self._begun(channel)
-        if strand is not self._active:
-            strand.comes_back(self._spoken - strand.length)
-            self._active = strand
-        self._spoken += len(text)
+        strand, length = self._active, len(text)
+        if strand is None or channel is not strand.channel:
+            strand = self._turned_to(channel)
+        self._spoken += length
         if len(self._strands) > 1:
-            self._others_wait(channel, len(text))
-        if strand.take(text):
+            self._others_wait(strand.channel, length)
+        # This runs for each token: what a method would do is done here.
+        strand.pending.append(text)
+        strand.unread += length
+        if strand.unread >= STEP:
             self._found(strand.work(), now)
 
-    def _begun(self, channel: Channel) -> Strand:
+    def _turned_to(self, channel: Channel) -> Strand:
+        """Another channel speaks."""
         channel = Channel(channel)
         if channel is Channel.CALLS:
             raise ValueError("calls have no text: they are told by `tool`")
-        strand = self._strands[channel] = Strand(channel, self._patience)
+        strand = self._strands.get(channel)
+        if strand is None:
+            strand = self._strands[channel] = Strand(channel, self._patience)
+        if strand is not self._active:
+            strand.comes_back(self._spoken - strand.length)
+            self._active = strand
         return strand
 
     def _others_wait(self, speaks: Channel, length: int) -> None:

@@ -30,27 +30,27 @@ class Strand:
 
     __slots__ = (
         "_base",
-        "_channel",
         "_exact",
         "_folding",
-        "_length",
         "_loop",
         "_novelty",
         "_patience",
-        "_pending",
         "_phase",
         "_phases",
         "_returns",
         "_segment",
         "_suspicion",
+        "channel",
         "offset",
+        "pending",
+        "unread",
     )
 
     def __init__(self, channel: Channel, patience: Callable[[], float]) -> None:
-        self._channel = channel
+        self.channel = channel
         self._patience = patience
         """By how much more evidence is needed than usual; asked only where there is some."""
-        self._length = 0
+        self.unread = 0
         """So much of what has come was not looked at."""
         self.offset = 0
         """So much has been looked at."""
@@ -61,36 +61,30 @@ class Strand:
     def _begin(self) -> None:
         self._base = self.offset
         """Where the trackers have begun."""
-        self._pending: list[str] = []
+        self.pending: list[str] = []
         self._segment: list[str] = []
         self._exact = Exact()
         self._folding = Folding()
         self._novelty = Novelty()
-        self._phases = Phases(self._channel)
+        self._phases = Phases(self.channel)
         self._loop: Finding | None = None
         self._suspicion: Finding | None = None
         self._phase: Finding | None = None
 
-    def take(self, text: str) -> bool:
-        """Keep this piece. True where there is enough for a step."""
-        self._pending.append(text)
-        self._length += len(text)
-        return self._length >= STEP
-
     def work(self) -> list[Finding]:
         """Look at all whole steps; what was found that was not there before."""
-        text = "".join(self._pending)
+        text = "".join(self.pending)
         whole = len(text) - len(text) % STEP
         found: list[Finding] = []
         for at in range(0, whole, STEP):
             self._step(text[at : at + STEP], found)
-        self._pending, self._length = [text[whole:]], len(text) - whole
+        self.pending, self.unread = [text[whole:]], len(text) - whole
         return found
 
     def close(self) -> list[Finding]:
         """The last step may be a short one."""
-        text, found = "".join(self._pending), list[Finding]()
-        self._pending, self._length = [], 0
+        text, found = "".join(self.pending), list[Finding]()
+        self.pending, self.unread = [], 0
         if text:
             self._step(text, found)
         if self._segment:
@@ -108,12 +102,12 @@ class Strand:
             return NOTHING  # it may be the beginning of a loop: nothing is given, nothing is taken back
         if self._phase is not None:
             return self._phase
-        return self._at_first_sight("".join([*self._segment, *self._pending]), self.length)
+        return self._at_first_sight("".join([*self._segment, *self.pending]), self.length)
 
     @property
     def length(self) -> int:
         """So much has come."""
-        return self.offset + self._length
+        return self.offset + self.unread
 
     def comes_back(self, elsewhere: int) -> None:
         """It speaks again; so much was said in other channels until now."""
@@ -128,7 +122,7 @@ class Strand:
 
     def forget(self) -> None:
         """Others have spoken for long: what comes now is not adjacent to what was. The trackers begin anew."""
-        self.offset, self._length = self.length, 0
+        self.offset, self.unread = self.length, 0
         self._begin()
 
     @property
@@ -140,7 +134,7 @@ class Strand:
     def _at_first_sight(self, text: str, offset: int) -> Finding:
         if _is_monotonous(text):
             return NOTHING
-        found, sure = doing(text, self._channel)
+        found, sure = doing(text, self.channel)
         return NOTHING if found is None else self._doing(found, sure, offset)
 
     # -- one step ---------------------------------------------------------------------------------------------
@@ -209,8 +203,8 @@ class Strand:
         return self._tracked(patience)
 
     def _tracked(self, patience: float) -> Finding | None:
-        found = self._folding.finding(self.offset, self._channel, patience)
-        found = found or self._novelty.finding(self.offset, self._channel, patience)
+        found = self._folding.finding(self.offset, self.channel, patience)
+        found = found or self._novelty.finding(self.offset, self.channel, patience)
         if found is not None and found.rule is Rule.COUNTER and self._base:
             return replace(found, start=self._base + found.start)
         return found
@@ -218,14 +212,14 @@ class Strand:
     # -- findings ---------------------------------------------------------------------------------------------
 
     def _doing(self, found: Doing, sure: float, offset: int) -> Finding:
-        return Finding(act=Act.EXTEND, doing=found, channel=self._channel, offset=offset, confidence=sure)
+        return Finding(act=Act.EXTEND, doing=found, channel=self.channel, offset=offset, confidence=sure)
 
     def _repeats(self, run: Run, act: Act = Act.CUT) -> Finding:
         return Finding(
             act=act,
             doing=Doing.STUCK,
             rule=Rule.BLANK if run.unit.isspace() else Rule.EXACT,
-            channel=self._channel,
+            channel=self.channel,
             offset=self.offset,
             start=self._base + run.start,
             period=run.period,
