@@ -168,7 +168,7 @@ class Lives(RuleBasedStateMachine):
         self.cancelled = 0
         self.verdict: Outcome | None = None
         self.load_was_seen = False
-        self.given = self.machine.due(Timer.TOTAL)
+        self.given = 0.0
         self.arm()
 
     # -- the driver -------------------------------------------------------------------------------------------
@@ -292,12 +292,13 @@ class Lives(RuleBasedStateMachine):
     @rule(fact=st.sampled_from(ADVICE))
     def the_text_says_something(self, fact: Advised) -> None:
         lives, cancelled = self.machine.outcome is None, self.cancelled
-        length = self.machine.due(Timer.TOTAL)
+        length, was_short = self.machine.due(Timer.TOTAL), self.machine.deadline.is_short
         self.note(fact)
         if fact.finding.act is not Act.CUT:
             assert self.cancelled == cancelled, "suspicion alone never ends a generation"
             assert (self.machine.outcome is None) == lives
-            assert self.machine.due(Timer.TOTAL) <= length, "nothing is given before it is needed"
+            given = self.machine.due(Timer.TOTAL) > length
+            assert not given or was_short, "nothing is given before it is needed, but for what was taken away"
             assert self.machine.due(Timer.TOTAL) > self.now or length <= self.now, "nor does it bring the end about"
         elif lives and self.machine.phase is not Phase.ENDED:
             assert self.machine.outcome in (Outcome.LOOPING, Outcome.FINISHED)
@@ -452,8 +453,8 @@ class Lives(RuleBasedStateMachine):
         deadline = self.machine.deadline
         assert deadline.moved <= max(0.0, self.clocks.extend_to - self.clocks.total)
         if deadline.advice.act is not Act.EXTEND and self.machine.outcome is None:
-            assert self.machine.due(Timer.TOTAL) <= self.given or PERSON in self.pauses
-        self.given = self.machine.due(Timer.TOTAL)
+            assert deadline.moved <= self.given
+        self.given = deadline.moved
 
 
 def test_no_history_breaks_a_law() -> None:

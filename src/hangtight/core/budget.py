@@ -251,7 +251,10 @@ class Budget:
     def allotted_left(self, step: str, now: Instant) -> float:
         """What a step that runs has left of it; one that does not run has all."""
         running = self.running.get(step)
-        return self.allotted(step, now) if running is None else running.held(self._at(now))
+        if running is None:
+            return self.allotted(step, now)
+        left = running.length - (self._at(now) - running.began)
+        return left if left > 0.0 else 0.0
 
     def _copied(self) -> Budget:
         other = Budget.__new__(Budget)

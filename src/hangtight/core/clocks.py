@@ -74,10 +74,9 @@ def _with_prefill(first: Seconds, total: Seconds, situation: Situation) -> Secon
     return Seconds(max(first, min(first + reading, PREFILL_SHARE_OF_TOTAL * total)))
 
 
-def cut_clocks(whole: Resolved, situation: Situation, remaining: float, soft: float = FOREVER) -> Clocks:
+def cut_clocks(whole: Resolved, situation: Situation, remaining: float) -> Clocks:
     """The clocks of this resolution, which was made for a parent with endless time, when it has so much left.
 
-    Its text extends it no further than `soft`: what lies behind that is meant for others.
     What `resolve` gives for that remaining time, for a fraction of its cost; a property test holds that they agree.
     """
     clocks, limits = whole.clocks, whole.limits
@@ -91,7 +90,7 @@ def cut_clocks(whole: Resolved, situation: Situation, remaining: float, soft: fl
     return Clocks(
         total=Seconds(remaining) if shorter else clocks.total,
         total_from=TotalFrom.CALL if shorter else clocks.total_from,
-        extend_to=Seconds(min(max(effective, min(clocks.extend_to, soft)), remaining)),
+        extend_to=Seconds(min(max(effective, clocks.extend_to), remaining)),
         ceiling=Seconds(min(clocks.ceiling, remaining)),
         cold=clocks.cold,
         late=clocks.late,

@@ -10,6 +10,8 @@ while thinking), a driver may write `longest, since, waiting, tokens` itself ins
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hangtight.core.deadline import Deadline
 from hangtight.core.facts import (
     Absent,
@@ -320,6 +322,12 @@ class Generation(Silence):
         if self.clocks.heartbeat != FOREVER and now >= self.soonest_at:
             self.beat_at = min(self.beat_at, now)
             self.soonest_at = after(now, self.clocks.heartbeat)
+
+    def extend_at_most(self, more: float) -> None:
+        """`total` may be moved up by no more than this from where it is: what lies behind that is meant for others."""
+        most = Seconds(self.deadline.length(self.clocks) + more)
+        if most < self.clocks.extend_to:
+            self.clocks = replace(self.clocks, extend_to=most)
 
     # -- what the text says -----------------------------------------------------------------------------------
 

@@ -160,11 +160,9 @@ class Inside(Resolved):
         return self.full.values
 
 
-def inside(
-    whole: Resolved, situation: Situation, remaining: float, anew: Callable[[], Resolved], soft: float = FOREVER
-) -> Resolved:
+def inside(whole: Resolved, situation: Situation, remaining: float, anew: Callable[[], Resolved]) -> Resolved:
     """What was resolved for a parent with endless time, where it has so much left; `anew` resolves it in full."""
-    return Inside(whole, cut_clocks(whole, situation, remaining, soft), anew)
+    return Inside(whole, cut_clocks(whole, situation, remaining), anew)
 
 
 def keeping_free(whole: Resolved, most: float, told: str, change: str) -> Resolved:

@@ -276,6 +276,8 @@ class Session(Heeding):
         """The alarm rang: what the machine wants done, written down before it is obeyed."""
         if self.attention is not None and self.machine.due(Timer.TOTAL) <= now:
             self._advise(may_ask=False)
+            if self.terms.share is not None:
+                self.machine.extend_at_most(self.terms.share.allotted_left())
             if self.rang is not None:
                 return (self.rang,)
         with self.lock:

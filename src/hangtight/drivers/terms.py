@@ -116,9 +116,7 @@ class Terms:
             resolved = resolve(found.layers, situation, found.learned)
             return resolved if heard else resolved.unheard()
 
-        if found.cuts:
-            return anew()
-        return inside(found.resolved, found.situation, left, anew, share.allotted_left() + spent)
+        return anew() if found.cuts else inside(found.resolved, found.situation, left, anew)
 
     def _find(self, warm: bool | None, heard: bool, model: str) -> Found:
         stands = 0 if self.share is None else 1 if self.share.step is None else 2
