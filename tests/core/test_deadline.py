@@ -432,3 +432,16 @@ def test_a_loop_says_what_was_seen_who_wants_that_and_how_it_may_go_on(door: Doo
 def test_it_is_on_where_somebody_extends_a_total_that_no_mode_sets() -> None:
     layers = (Layer(Rank.CALL, "the call", {"total": 100.0, "extend_to": 150.0}),)
     assert meant(None, layers, None) == (ON, "the call gives extend_to")
+
+
+def test_total_is_moved_up_by_no_more_than_is_left_for_it() -> None:
+    """What lies behind that is meant for others: the next step of a task."""
+    sound = Advised(Finding(act=Act.EXTEND, doing=Doing.CODING))
+    for more, ends in ((15.0, 135.0), (500.0, 240.0)):
+        machine = Generation(Clocks(total=Seconds(120.0), extend_to=Seconds(240.0)), Instant(0.0))
+        machine.record(Content(), Instant(1.0))
+        machine.record(sound, Instant(2.0))
+        machine.extend_at_most(more)
+        while machine.outcome is None:
+            machine.wake(machine.due(Timer.TOTAL))
+        assert machine.ended_at == ends

@@ -9,7 +9,6 @@ import pytest
 from hangtight.core.facts import (
     Absent,
     Admitted,
-    Advised,
     Asked,
     Broke,
     Cancelled,
@@ -39,7 +38,6 @@ from hangtight.core.orders import Broken, Cancel, CancelAgain, Excused
 from hangtight.core.phases import IllegalFact, Outcome, Phase
 from hangtight.core.time import FOREVER, NEVER, Instant, Seconds
 from hangtight.core.timers import Clocks, Timer, TotalFrom
-from hangtight.intent.findings import Act, Doing, Finding
 
 DEFAULTS = Clocks()
 COLD = Clocks(first_token=Seconds(105), cold=Seconds(60), late=Seconds(60), total_from=TotalFrom.FIRST_PROGRESS)
@@ -688,16 +686,3 @@ def test_a_watch_takes_the_verdict_of_the_generation_beneath_it() -> None:
     above = lived()
     above.follow(beneath)
     assert (above.outcome, above.broken) == (Outcome.TIMEOUT, Broken(Limit.IDLE, Seconds(45)))
-
-
-def test_total_is_moved_up_by_no_more_than_is_left_for_it() -> None:
-    """What lies behind that is meant for others: the next step of a task."""
-    sound = Advised(Finding(act=Act.EXTEND, doing=Doing.CODING))
-    for more, ends in ((15.0, 135.0), (500.0, 240.0)):
-        machine = Generation(Clocks(total=Seconds(120.0), extend_to=Seconds(240.0)), Instant(0.0))
-        machine.record(Content(), Instant(1.0))
-        machine.record(sound, Instant(2.0))
-        machine.extend_at_most(more)
-        while machine.outcome is None:
-            machine.wake(machine.due(Timer.TOTAL))
-        assert machine.ended_at == ends

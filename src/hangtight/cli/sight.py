@@ -10,6 +10,7 @@ from hangtight.intent.findings import Act, Doing, Finding, Rule
 MOST_SHOWN = 24
 """Rows of a time line, and of what was found: a text of a gigabyte has more of both than anybody reads."""
 UNKNOWN = "unknown"
+FIRST_WORDS = 64
 BAR = "█"
 NARROWEST_BAR = 10
 COLOURS = {UNKNOWN: DIM, Doing.STUCK: RED, Doing.EXPLORING: YELLOW, Doing.CODING: GREEN, Doing.EXPLAINING: GREEN}
@@ -56,8 +57,10 @@ class Sight:
         """What the model is at by now."""
         doing = Doing.STUCK if advice.act in SUSPECTS else advice.doing or UNKNOWN
         if doing != self._doing:
-            self._end(offset)
-            self._doing, self._since = doing, offset
+            if self._doing != UNKNOWN or offset > FIRST_WORDS:
+                self._end(offset)
+                self._since = offset
+            self._doing = doing  # the first words are what told it, so it was so from the start
 
     def _end(self, offset: int) -> None:
         if offset <= self._since:
