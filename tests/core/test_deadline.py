@@ -71,6 +71,15 @@ def test_what_gets_on_has_a_tenth_more_at_a_time_and_ten_seconds_at_least() -> N
     assert lengths(deadline(clocks=SHORT).extend(SHORT, at(30))) == [(30, 40)]
 
 
+@pytest.mark.parametrize("extend_to", [FOREVER, Seconds(30)])
+def test_without_a_total_the_parent_ends_it_and_no_text_moves_that(extend_to: Seconds) -> None:
+    clocks = Clocks(total=FOREVER, extend_to=extend_to, ceiling=Seconds(20))
+    generation = talking((2, Advised(CODING)), clocks=clocks)
+    orders = orders_of(generation, 20)
+    assert [type(order) for order in orders] == [Cancel]
+    assert generation.outcome is Outcome.TIMEOUT
+
+
 def test_it_is_extended_until_it_lies_ahead_again_and_never_beyond_its_end() -> None:
     assert lengths(deadline().extend(DEEP, at(140))) == [(120, 132), (132, 144)]
     far = deadline()

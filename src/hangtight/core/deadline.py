@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Final
 
 from hangtight.core.orders import Moved
-from hangtight.core.time import NEVER, Instant, Seconds, after, between
+from hangtight.core.time import FOREVER, NEVER, Instant, Seconds, after, between
 from hangtight.core.timers import Clocks, TotalFrom
 from hangtight.intent.findings import NOTHING, STEP, STEP_OF_TOTAL, Act, Finding
 
@@ -100,7 +100,12 @@ class Deadline:
         return tuple(moves)
 
     def extend(self, clocks: Clocks, now: Instant) -> tuple[Moved, ...]:
-        """For a model that is getting on: step by step until it lies ahead again, as far as there is room."""
+        """For a model that is getting on: step by step until it lies ahead again, as far as there is room.
+
+        Without a total of its own it ends where its parent does, and no text moves that.
+        """
+        if clocks.total == FOREVER:
+            return ()
         moves: list[Moved] = []
         step = self.advice.by(clocks.total)
         while step and self.at(clocks) <= now:
@@ -127,7 +132,8 @@ class Deadline:
         return moved
 
     def _keep_within(self, clocks: Clocks) -> None:
-        self.moved = Seconds(min(self.moved, max(0.0, clocks.extend_to - clocks.total)))
+        room = 0.0 if clocks.total == FOREVER else clocks.extend_to - clocks.total
+        self.moved = Seconds(min(self.moved, max(0.0, room)))
 
     def _own(self, clocks: Clocks) -> Instant:
         return after(self._start, Seconds(clocks.total + self.moved))
