@@ -9,6 +9,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, get_args, get_origin
 
@@ -20,6 +21,8 @@ from hangtight.core.limits import LEARNABLE, Limits
 from hangtight.rules import keys as keys_of
 from hangtight.rules.building import DEFAULT_MODE_OF_A_PROJECT
 from hangtight.rules.schema import LIMITS, NOT_YET, ConfigFile, RulesFile
+from hangtight.rules.schema_serving import ServedFile, ServedModel
+from hangtight.rules.serving import BODY, CONNECT, FORMS, HEAD, PATIENCE, PROXY_SILENCE, CircuitSettings
 from hangtight.rules.settings import DAY, FLOORS, KEEP, PRIORITIES, SAMPLES
 
 PAGE = Path(__file__).with_name("settings.md")
@@ -47,6 +50,29 @@ DEFAULTS: Mapping[str, str] = {
     **{f"learning.floors.{name}": f"{seconds:g}" for name, seconds in FLOORS.items()},
     "budgets.NAME": "the total of the mode",
     "preferred_models.NAME": "none",
+    "apiKeys": "none",
+    "includeAliasesInList": "false",
+    "headers": "`raise` on a loopback address, else `cut`",
+    **dict.fromkeys(("most.total", "most.first_token", "most.idle"), "none"),
+    "proxy_silence": f"{PROXY_SILENCE:g}",
+    "routes.NAME": "`comment`",
+    "queue": "none",
+    "gateway.hosts": "none",
+    "gateway.origins": "none",
+    "gateway.body": f"{BODY}",
+    "gateway.headers": f"{HEAD}",
+    "gateway.patience": f"{PATIENCE:g}",
+    **{f"circuit.{field.name}": f"{getattr(CircuitSettings(), field.name):g}" for field in fields(CircuitSettings)},
+    "models.NAME.aliases": "none",
+    "models.NAME.useModelName": "the name itself",
+    "models.NAME.unlisted": "false",
+    "models.NAME.key": "none",
+    "models.NAME.headers.NAME": "none",
+    "models.NAME.concurrencyLimit": "no limit",
+    "models.NAME.queue": "that of the file",
+    "models.NAME.heartbeat_form": "that of the route",
+    "models.NAME.proxy_silence": "that of the file",
+    "models.NAME.timeouts.connect": f"{CONNECT:g}",
 }
 TOLD: Mapping[str, tuple[str, str]] = {
     "step_timeout": ("The `total` of each call inside a step of a budget.", "`300`"),
@@ -54,6 +80,11 @@ TOLD: Mapping[str, tuple[str, str]] = {
     "priorities.NAME": (f"Who is given the time that other steps save: {', '.join(PRIORITIES)}.", "`critical`"),
     "budgets.NAME": ("The total of this mode.", "`30`"),
     "preferred_models.NAME": ("The models of this mode; the order is the fallback.", '`["qwen3:1.7b"]`'),
+    "routes.NAME": (f"How a heartbeat looks on this path, which may end in `*`: {', '.join(FORMS)}.", "`ping`"),
+    "models.NAME.headers.NAME": (
+        "Sent to the server with each request; `${env.NAME}` is filled in.",
+        "`team ${env.TEAM}`",
+    ),
 }
 """Meaning and example where the schema, which editors show beside the key, says too little for a table."""
 VARIABLES: Mapping[str, tuple[str, str]] = {
@@ -108,7 +139,18 @@ def limits() -> str:
 
 def keys() -> str:
     """All other keys of both files."""
-    return rows_of(leaf for leaf in leaves(ConfigFile) if not of_limits(leaf) and not of_intent(leaf))
+    others = (of_limits, of_intent, of_gateway)
+    return rows_of(leaf for leaf in leaves(ConfigFile) if not any(is_one(leaf) for is_one in others))
+
+
+def of_gateway(leaf: Leaf) -> bool:
+    path = leaf.path.split(".")
+    return path[0] in ServedFile.model_fields or (path[0] == "models" and path[2] in ServedModel.model_fields)
+
+
+def gateway() -> str:
+    """The keys that only the gateway reads."""
+    return rows_of(leaf for leaf in leaves(ConfigFile) if of_gateway(leaf))
 
 
 def of_intent(leaf: Leaf) -> bool:
@@ -162,7 +204,7 @@ def modes() -> str:
 
 
 def not_yet() -> str:
-    where = {"": "at the top", "models": "in a model", "modes": "in a mode", "limits": "in `limits`"}
+    where = {"": "at the top", "models": "in a model", "timeouts": "in `timeouts` of a model"}
     lines = (f"- {where[place]}: {', '.join(f'`{key}`' for key in names)}" for place, names in NOT_YET.items())
     return "\n".join(lines) + "\n"
 
@@ -178,6 +220,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "modes": modes,
     "keys": keys,
     "intent": intent,
+    "gateway": gateway,
     "rules": rules,
     "variables": variables,
     "not yet": not_yet,

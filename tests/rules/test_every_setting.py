@@ -17,6 +17,7 @@ from hangtight.core.limits import AUTO, LEARNABLE
 from hangtight.core.resolve import resolve
 from hangtight.rules.keys import KEYS
 from hangtight.rules.schema import LIMITS, ConfigFile, RulesFile
+from hangtight.rules.serving import CircuitSettings, Gateway
 from hangtight.rules.settings import DAY
 from tests.rules.kit import Place, values
 
@@ -164,6 +165,33 @@ def a_floor(name: str) -> Effect:
     return effect
 
 
+def of_gateway(path: str, text: str, name: str, meant: object) -> Effect:
+    """A setting of the gateway as a whole; `.qwencoderules` cannot say it."""
+
+    def effect(place: Place, file: str) -> None:
+        assert getattr(Gateway(), name) != meant
+        place.write(file, written(path, text))
+        assert getattr(place.load().gateway, name) == meant
+
+    return effect
+
+
+def of_serving(key: str, text: str, name: str, meant: object) -> Effect:
+    """How one model is served; the rules of a project say nothing about it."""
+
+    def effect(place: Place, file: str) -> None:
+        usual = getattr(place.load().serving("m"), name)
+        assert usual != meant
+        place.write(file, written(f"models.m.{key}", text))
+        assert getattr(place.load().serving("m"), name) == (meant if file == "hangtight.yaml" else usual)
+
+    return effect
+
+
+def circuit(name: str, text: str) -> Effect:
+    return of_gateway(f"circuit.{name}", text, "circuit", CircuitSettings(**{name: float(text)}))  # type: ignore[arg-type]
+
+
 EFFECTS: dict[str, Effect] = {
     **{f"limits.{name}": a_limit(f"limits.{name}", name, mode=None) for name in LIMITS},
     **{f"modes.*.{name}": a_limit(f"modes.own.{name}", name, mode="own") for name in LIMITS},
@@ -186,6 +214,33 @@ EFFECTS: dict[str, Effect] = {
     "learning.samples": samples,
     "budgets.*": budgets,
     "preferred_models.*": preferred_models,
+    "apiKeys": of_gateway("apiKeys", "[a, b]", "keys", ("a", "b")),
+    "includeAliasesInList": of_gateway("includeAliasesInList", "true", "lists_aliases", True),
+    "headers": of_gateway("headers", "cut", "may_raise", False),
+    "most.total": of_gateway("most.total", "7", "most", {"total": 7}),
+    "most.first_token": of_gateway("most.first_token", "7", "most", {"first_token": 7}),
+    "most.idle": of_gateway("most.idle", "7", "most", {"idle": 7}),
+    "proxy_silence": of_gateway("proxy_silence", "7", "proxy_silence", 7),
+    "routes.*": of_gateway("routes", "{/a/*: ping}", "routes", (("/a/*", "ping"),)),
+    "queue": of_gateway("queue", "7", "places", 7),
+    "gateway.hosts": of_gateway("gateway.hosts", "[A.example]", "hosts", ("a.example",)),
+    "gateway.origins": of_gateway("gateway.origins", "['https://a']", "origins", ("https://a",)),
+    "gateway.body": of_gateway("gateway.body", "7", "body", 7),
+    "gateway.headers": of_gateway("gateway.headers", "7", "head", 7),
+    "gateway.patience": of_gateway("gateway.patience", "7", "patience", 7),
+    **{f"circuit.{name}": circuit(name, "7") for name in ("in_a_row", "least", "window", "first")},
+    "circuit.longest": circuit("longest", "70"),
+    "circuit.share": circuit("share", "0.7"),
+    "models.*.aliases": of_serving("aliases", "[a, b]", "aliases", ("a", "b")),
+    "models.*.useModelName": of_serving("useModelName", "other", "upstream_name", "other"),
+    "models.*.unlisted": of_serving("unlisted", "true", "unlisted", True),
+    "models.*.key": of_serving("key", "a", "key", "a"),
+    "models.*.headers.*": of_serving("headers", "{X-A: b}", "headers", (("X-A", "b"),)),
+    "models.*.concurrencyLimit": of_serving("concurrencyLimit", "7", "slots", 7),
+    "models.*.queue": of_serving("queue", "7", "places", 7),
+    "models.*.heartbeat_form": of_serving("heartbeat_form", "ping", "form", "ping"),
+    "models.*.proxy_silence": of_serving("proxy_silence", "7", "proxy_silence", 7),
+    "models.*.timeouts.connect": of_serving("timeouts.connect", "7", "connect", 7),
 }
 
 

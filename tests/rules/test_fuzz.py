@@ -19,7 +19,7 @@ from tests.rules.test_every_setting import leaves
 
 WORDS = sorted(
     {part for path in (*leaves(ConfigFile), *leaves(RulesFile)) for part in path.split(".")}
-    | {*NOT_YET[""], *NOT_YET["models"], "fast", "deep", "own", "idel", "<<", "null", "qwen3*"}
+    | {*NOT_YET[""], *NOT_YET["models"], "${env.A}", "/v1/*", "fast", "deep", "own", "idel", "<<", "null", "qwen3*"}
 )
 SCALARS = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.sampled_from([*WORDS, "auto", "off"])
@@ -75,6 +75,8 @@ def survives(text: str | bytes, name: str) -> None:
             for layer in read.layers(mode, "m", in_step=True):
                 layer.change.format(name="idle", flag="idle", value="90")
             resolve(read.layers(mode, "m", in_step=True))
+        for model in (*read.models, *read.aliases, "m"):
+            assert read.serving(model).name == read.canonical(model)
 
 
 @pytest.mark.parametrize("name", ["hangtight.yaml", ".qwencoderules"])

@@ -8,11 +8,15 @@ import re
 import pytest
 
 from hangtight.core.limits import AUTO
-from hangtight.rules.schema import LEAST_SAMPLES, NOT_YET, json_schema
+from hangtight.rules.schema import NOT_YET, json_schema
+from hangtight.rules.schema_parts import LEAST_SAMPLES
 from tests.rules.kit import Place, values
 
 BAD_LENGTHS = ("0", "-1", "true", ".nan", ".inf", "60s", "'60'", "[60]", "{a: 1}", "9" * 400, "9" * 5000, "2020-01-01")
 BAD_ADDRESSES = ("3", "localhost", "ftp://a", "http://", "http://a:x", "http://[", "http://a:0")
+BAD_HOSTS = ("a", "['http://a']", "['a:80']", "['a/b']", "['*a']", "['a.*']", "['']", "[3]")
+BAD_ORIGINS = ("a", "[a]", "['https://a/']", "['*']", "['https://']", "['https://a b']")
+COUNTED = ("in_a_row", "least")
 BAD: list[tuple[str, str]] = [
     *((f"limits: {{idle: {value}}}", "limits.idle") for value in BAD_LENGTHS),
     *((f"limits: {{cold: {value}}}", "limits.cold") for value in (*BAD_LENGTHS, "auto")),
@@ -46,6 +50,40 @@ BAD: list[tuple[str, str]] = [
     ("default_mode: quick", "default_mode"),
     ("default_mode: 3", "default_mode"),
     ("models: {a: {proxy: 3}}", "models.a.proxy"),
+    *((f"proxy_silence: {value}", "proxy_silence") for value in ("0", "-1", "true", "auto")),
+    *((f"queue: {value}", "queue") for value in ("-1", "1.5", "auto", "[1]")),
+    *((f"models: {{a: {{queue: {value}}}}}", "models.a.queue") for value in ("-1", "soon")),
+    *(
+        (f"models: {{a: {{concurrencyLimit: {value}}}}}", "models.a.concurrencyLimit")
+        for value in ("-1", "true", "2.5")
+    ),
+    *((f"models: {{a: {{heartbeat_form: {value}}}}}", "models.a.heartbeat_form") for value in ("pong", "3", "false")),
+    *((f"routes: {{/v1/messages: {value}}}", "routes./v1/messages") for value in ("pong", "null", "3")),
+    *((f"routes: {{{path}: ping}}", f"routes.{path}") for path in ("v1", "/*/a", "'/a b'".strip("'"))),
+    ("routes: ping", "routes"),
+    ("includeAliasesInList: 1", "includeAliasesInList"),
+    *((f"headers: {value}", "headers") for value in ("up", "true", "{a: b}")),
+    *((f"most: {{idle: {value}}}", "most.idle") for value in ("0", "auto", "true")),
+    *((f"gateway: {{hosts: {value}}}", "gateway.hosts") for value in BAD_HOSTS),
+    *((f"gateway: {{origins: {value}}}", "gateway.origins") for value in BAD_ORIGINS),
+    *(
+        (f"gateway: {{{key}: {value}}}", f"gateway.{key}")
+        for key in ("body", "headers")
+        for value in ("0", "1.5", "64k")
+    ),
+    *((f"gateway: {{patience: {value}}}", "gateway.patience") for value in ("0", "null", "soon")),
+    ("gateway: 3", "gateway"),
+    *((f"circuit: {value}", "circuit") for value in ("3", "often", "[5]")),
+    *((f"circuit: {{{key}: {value}}}", f"circuit.{key}") for key in COUNTED for value in ("0", "1.5", "null", "true")),
+    *((f"circuit: {{share: {value}}}", "circuit.share") for value in ("0", "1.1", "true", ".nan", "null")),
+    ("models: {a: {aliases: b}}", "models.a.aliases"),
+    ("models: {a: {aliases: ['']}}", "models.a.aliases"),
+    ("models: {a: {aliases: ['b*']}}", "models.a.aliases"),
+    ("models: {a: {useModelName: ''}}", "models.a.useModelName"),
+    ("models: {a: {unlisted: 1}}", "models.a.unlisted"),
+    ("models: {a: {headers: 3}}", "models.a.headers"),
+    ("models: {a: {timeouts: 3}}", "models.a.timeouts"),
+    *((f"models: {{a: {{timeouts: {{connect: {value}}}}}}}", "models.a.timeouts.connect") for value in ("0", "null")),
 ]
 
 
@@ -102,6 +140,16 @@ models:
 journal:
 learning: {floors: }
 priorities:
+apiKeys:
+most:
+most: {idle: }
+routes:
+queue:
+headers:
+gateway:
+gateway: {hosts: , origins: }
+circuit:
+models: {a: {aliases: , key: , headers: , concurrencyLimit: , queue: , heartbeat_form: , timeouts: , useModelName: }}
 """
 
 
@@ -129,20 +177,13 @@ def test_a_mode_that_is_only_named_is_a_mode(place: Place) -> None:
 def test_keys_of_later_versions_are_allowed_and_each_is_told(place: Place, section: str) -> None:
     keys = NOT_YET[section]
     lines = [f"{key}: {{x: [1]}}" for key in keys]
-    around = {"": [], "limits": ["limits:"], "models": ["models:", " a:"], "modes": ["modes:", " fast:"]}[section]
+    around = {"": [], "models": ["models:", " a:"], "timeouts": ["models:", " a:", "  timeouts:"]}[section]
     place.write("hangtight.yaml", "\n".join([*around, *(" " * len(around) + line for line in lines)]))
     remarks = place.load().remarks
     assert len(remarks) == len(keys)
     for number, (key, remark) in enumerate(zip(keys, remarks, strict=True), start=len(around) + 1):
         assert remark.startswith(f"hangtight.yaml:{number}: ")
         assert re.search(rf"\b{key}\b", remark)
-
-
-def test_keys_of_later_versions_are_allowed_in_the_limits_of_a_model_too(place: Place) -> None:
-    place.write("hangtight.yaml", "models: {a: {limits: {queue: 3, idle: 7}}}")
-    settings = place.load()
-    assert "models.a.limits.queue" in settings.remarks[0]
-    assert values(settings, model="a")["idle"].value == 7
 
 
 LLAMA_SWAP = """\
@@ -172,6 +213,7 @@ def test_a_configuration_of_llama_swap_is_read_and_what_it_asks_for_in_vain_is_t
     in_vain = ["healthCheckTimeout", "cmdSleepTimeout", "macros", "cmd", "proxy", "ttl", "cmdWakeTimeout", "groups"]
     for key in in_vain:
         assert re.search(rf"\b{key}\b", told), key
+    assert settings.canonical("gpt") == "gpt-oss-20b"
     assert settings.proxy("gpt-oss-20b") is None
     assert settings.proxy("other") == "http://127.0.0.1:9000"
 
@@ -298,6 +340,34 @@ def test_problems_stand_in_the_order_of_the_lines(place: Place) -> None:
         ({"models": {"m": {"fallback": [" "]}}}, False),
         ({"default_mode": " "}, False),
         ({"learning": {"samples": 20.0}}, True),
+        ({"queue": 20.0}, True),
+        ({"queue": True}, True),
+        ({"circuit": False}, True),
+        ({"circuit": True}, True),
+        ({"circuit": {"share": 1}}, True),
+        ({"routes": {"/v1/*": "white-space", "/": "off"}}, True),
+        ({"routes": {"v1": "off"}}, False),
+        (
+            {
+                "gateway": {
+                    "hosts": ["a.b", "::1", "[::1]", "127.0.0.1", "my_pc", "*.a.b", "*"],
+                    "origins": ["http://a:1"],
+                }
+            },
+            True,
+        ),
+        ({"gateway": {"hosts": ["a b"]}}, False),
+        ({"apiKeys": ["a b"]}, False),
+        ({"apiKeys": "a"}, False),
+        ({"apiKeys": []}, True),
+        ({"models": {"m": {"key": "${env.KEY}", "headers": {"X-A": "b ${env.C}"}}}}, True),
+        ({"models": {"m": {"key": ""}}}, False),
+        ({"models": {"m": {"key": "a\nb"}}}, False),
+        ({"models": {"m": {"headers": {"X-A": "a\r\nHost: b"}}}}, False),
+        ({"models": {"m": {"headers": {"X A": "b"}}}}, False),
+        ({"models": {"m": {"headers": {"X-A": 3}}}}, False),
+        ({"models": {"m": {"concurrencyLimit": 0, "queue": False, "proxy_silence": None}}}, True),
+        ({"models": {"m": {"timeouts": {"connect": 3, "keepalive": 9}}}}, True),
         ({"learning": {"samples": 20.5}}, False),
         ({"learning": {"samples": 10**9}}, False),
     ],
@@ -305,5 +375,6 @@ def test_problems_stand_in_the_order_of_the_lines(place: Place) -> None:
 def test_editors_and_the_reader_are_of_one_opinion(place: Place, data: dict[str, object], fine: bool) -> None:
     jsonschema = pytest.importorskip("jsonschema")
     assert jsonschema.Draft202012Validator(json_schema()).is_valid(data) == fine
+    place.environment |= {"KEY": "k", "C": "c"}
     place.write("hangtight.yaml", json.dumps(data))
     assert (place.problems() == ()) == fine

@@ -121,7 +121,8 @@ LEGAL: dict[Phase, Row] = {
     },
     Phase.UNSTREAMED: _live(Phase.UNSTREAMED)
     | dict.fromkeys(_ABOUT_THE_LOAD, Phase.UNSTREAMED)
-    | {Content: Phase.UNSTREAMED, Calling: Phase.UNSTREAMED, Whole: Phase.UNSTREAMED, Finished: Phase.CLOSING},
+    | {Content: Phase.UNSTREAMED, Calling: Phase.UNSTREAMED, Whole: Phase.UNSTREAMED, Finished: Phase.CLOSING}
+    | {Queued: Phase.QUEUED},
     Phase.THINKING: _flowing(Phase.THINKING),
     Phase.STREAMING: _flowing(Phase.STREAMING),
     # After the finish reason only usage and the end mark are due; but a second choice may still be streaming.

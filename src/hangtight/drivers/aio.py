@@ -45,7 +45,7 @@ def running_loop() -> asyncio.AbstractEventLoop:
 class Alarm:
     """The one timer of a generation. It rings early and often rather than be moved for each token."""
 
-    __slots__ = ("base", "clock", "due", "handle", "loop", "ours", "session", "task", "tellings")
+    __slots__ = ("base", "breaks_off_always", "clock", "due", "handle", "loop", "ours", "session", "task", "tellings")
 
     def __init__(self, session: Session, loop: asyncio.AbstractEventLoop) -> None:
         self.session = session
@@ -55,6 +55,8 @@ class Alarm:
         self.base = 0
         """How many cancellations by others the task had when we first cancelled it."""
         self.ours = 0
+        self.breaks_off_always = False
+        """The task stands in our await also while its reader has the token: it pours, and waits for the end alone."""
         self.tellings: set[asyncio.Task[object]] = set()
         self.handle: asyncio.TimerHandle | None = None
         self.due = Instant(0.0)
@@ -114,7 +116,7 @@ class Alarm:
 
     def break_off(self) -> None:
         """Cancel the task, if it stands in our await; while its reader has the token it is not ours to touch."""
-        if self.session.machine.waiting and self.task is not None:
+        if (self.session.machine.waiting or self.breaks_off_always) and self.task is not None:
             if not self.ours:
                 self.base = self.task.cancelling()
             self.ours += 1

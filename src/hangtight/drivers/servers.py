@@ -154,6 +154,12 @@ async def find_server(url: str | None, environment: Mapping[str, str]) -> Server
     raise BackendError(_nowhere(seen))
 
 
+async def find_servers(ports: Mapping[int, str] = PORTS) -> list[tuple[Place, Server | str]]:
+    """Each usual place on this machine, with the server that is there, or in a few words why there is none."""
+    there = [Place(f"http://127.0.0.1:{port}", owners, named=False) for port, owners in ports.items()]
+    return list(zip(there, await asyncio.gather(*map(_look, there)), strict=True))
+
+
 def _nowhere(seen: list[tuple[Place, str]]) -> str:
     if len(seen) == 1:
         [(place, why)] = seen

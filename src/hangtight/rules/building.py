@@ -18,12 +18,14 @@ from hangtight.core.limits import AUTO, Setting
 from hangtight.core.time import plain
 from hangtight.rules.checking import set_aside, validated
 from hangtight.rules.errors import Problem, SettingsErrors, one_of
+from hangtight.rules.filling import Lookup, filled
 from hangtight.rules.finding import Found
 from hangtight.rules.journals import standing_beside
 from hangtight.rules.lines import NAME, line_to_change
 from hangtight.rules.projects import of_ours
 from hangtight.rules.reading import Tree, read
 from hangtight.rules.schema import LIMITS, Common, ConfigFile, ModelSection, ModeSection, RulesFile
+from hangtight.rules.served import aliases_in, clashes, gateway_of, places_in, said_of
 from hangtight.rules.settings import DAY, KEEP, Learning, Mode, Model, Settings
 from hangtight.rules.winning import losers
 
@@ -49,8 +51,8 @@ class Built:
     problems: list[Problem]
 
 
-def built(found: Sequence[Found]) -> Built:
-    """The settings of these files, the highest first."""
+def built(found: Sequence[Found], look_up: Lookup | None = None) -> Built:
+    """The settings of these files, the highest first. Without `look_up` the macros in them stay as they are."""
     problems: list[Problem] = []
     remarks: list[str] = []
     trees: list[tuple[Found, Tree]] = []
@@ -62,7 +64,7 @@ def built(found: Sequence[Found]) -> Built:
     modes = _modes_of_configs(trees)
     said: list[Said] = []
     for place, tree in trees:
-        file, wrong, told = _checked(tree, place.of_a_project, modes)
+        file, wrong, told = _checked(tree, place.of_a_project, modes, look_up)
         problems += wrong
         remarks += told
         if file is not None:
@@ -89,14 +91,17 @@ def _modes_of_configs(trees: Iterable[tuple[Found, Tree]]) -> set[str]:
     return {*MODES, *(name for section in sections if isinstance(section, dict) for name in section)}
 
 
-def _checked(tree: Tree, of_a_project: bool, modes: set[str]) -> tuple[Common | None, list[Problem], list[str]]:
+def _checked(
+    tree: Tree, of_a_project: bool, modes: set[str], look_up: Lookup | None
+) -> tuple[Common | None, list[Problem], list[str]]:
     if of_a_project:
         data, remarks = of_ours(tree, modes)
-        file: tuple[Common | None, list[Problem]] = validated(data, tree, RulesFile)
-    else:
-        data, remarks = set_aside(tree)
-        file = validated(data, tree, ConfigFile)
-    return *file, remarks
+        file, problems = validated(data, tree, RulesFile)
+        return file, problems, remarks
+    data, remarks = set_aside(tree)
+    data, unset = filled(data, tree, look_up)
+    config, problems = validated(data, tree, ConfigFile)
+    return config, [*problems, *unset, *clashes(tree)], remarks
 
 
 def _settings(said: Sequence[Said], remarks: list[str], files: tuple[str, ...]) -> Settings:
@@ -111,6 +116,8 @@ def _settings(said: Sequence[Said], remarks: list[str], files: tuple[str, ...]) 
     if of_all is not None:
         places["intent"] = of_all[1]
     config = next((each for each in said if isinstance(each.file, ConfigFile)), None)
+    if config is not None:
+        places |= places_in(cast("ConfigFile", config.file), config.tree)
     settings = Settings(
         below=below,
         modes=modes,
@@ -134,6 +141,8 @@ def _of_config(said: Said) -> dict[str, Any]:
         "journal": standing_beside(journal.url, said.path.parent),
         "keep": None if keep is None else keep * DAY,
         "learning": Learning(learning.samples, learning.floors.model_dump()),
+        "gateway": gateway_of(file),
+        "aliases": aliases_in(file),
     }
 
 
@@ -248,7 +257,7 @@ def _model(said: Said, name: str, section: ModelSection) -> Model:
         layers.append(_layer(said, Rank.MODEL, source, {"heartbeat": section.heartbeat}, ("models", name)))
     proxy = None if section.proxy and "${" in section.proxy else section.proxy
     intent = _intent(said, section, "models", name)
-    return Model(name, tuple(layers), section.fallback, proxy, section.reasons, intent)
+    return Model(name, tuple(layers), section.fallback, proxy, section.reasons, intent, said_of(section))
 
 
 def _merged(above: Model, below: Model) -> Model:
@@ -259,6 +268,7 @@ def _merged(above: Model, below: Model) -> Model:
         below.proxy if above.proxy is None else above.proxy,
         below.reasons if above.reasons is None else above.reasons,
         below.intent if above.intent is None else above.intent,
+        {**below.serving, **above.serving},
     )
 
 

@@ -8,7 +8,8 @@ from typing import Annotated, Any, TypeVar, cast, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from hangtight.errors import SettingsError
-from hangtight.rules.errors import KNOWN_HERE, Problem, nearest
+from hangtight.rules.errors import KNOWN_HERE, MASK, Problem, nearest
+from hangtight.rules.filling import is_secret
 from hangtight.rules.reading import Tree
 from hangtight.rules.schema import LIMITS, NOT_YET
 from hangtight.rules.trees import Branch
@@ -31,21 +32,12 @@ def set_aside(tree: Tree) -> tuple[dict[str, Any], list[str]]:
         return {key: value for key, value in section.items() if key not in NOT_YET[place]}
 
     data: dict[str, Any] = sift(tree.data, (), "")
-    for section in ("modes", "models"):
-        if isinstance(data.get(section), dict):
-            data[section] = {name: sift(said, (section, name), section) for name, said in data[section].items()}
-    for path, holder in _holders_of_limits(data):
-        holder["limits"] = sift(holder["limits"], (*path, "limits"), "limits")
+    if isinstance(data.get("models"), dict):
+        data["models"] = {name: sift(said, ("models", name), "models") for name, said in data["models"].items()}
+        for name, model in data["models"].items():
+            if isinstance(model, dict) and "timeouts" in model:
+                model["timeouts"] = sift(model["timeouts"], ("models", name, "timeouts"), "timeouts")
     return data, remarks
-
-
-def _holders_of_limits(data: dict[str, Any]) -> Iterable[tuple[Branch, dict[str, Any]]]:
-    if "limits" in data:
-        yield (), data
-    models = data.get("models")
-    for name, model in models.items() if isinstance(models, dict) else ():
-        if isinstance(model, dict) and "limits" in model:
-            yield ("models", name), model
 
 
 def validated(data: dict[str, Any], tree: Tree, kind: type[File]) -> tuple[File | None, list[Problem]]:
@@ -63,6 +55,8 @@ def _problem(told: Any, data: dict[str, Any], tree: Tree, kind: type[BaseModel])
         path = ("models", *path[1:])
     if told["type"] == "extra_forbidden":
         found = None
+    elif found is not None and is_secret(path):
+        found = MASK
     return Problem(tree.file, tree.line(*path), ".".join(map(str, path)), found, _wanted(told, kind))
 
 

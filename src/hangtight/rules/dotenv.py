@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from hangtight.rules.environment import Told, is_ours
@@ -20,14 +21,22 @@ ESCAPED = re.compile(r"\\(.)")
 
 def read_dotenv(path: Path, file: str) -> list[Told]:
     """Our variables in a `.env`, which belongs to others: what cannot be read there says nothing to us."""
+    return parse_dotenv(_text_in(path), file)
+
+
+def variables_in(path: Path) -> dict[str, str]:
+    """All variables in a `.env`, for what asks for one by its name."""
+    return {told.key: told.text for told in parse_dotenv(_text_in(path), "", lambda key: True)}
+
+
+def _text_in(path: Path) -> str:
     try:
         if not path.is_file():  # a folder of that name is somebody's virtual environment
-            return []
+            return ""
         with path.open("rb") as opened:
-            text = opened.read(LONGEST_DOTENV).decode("utf-8-sig", errors="replace")
+            return opened.read(LONGEST_DOTENV).decode("utf-8-sig", errors="replace")
     except (OSError, ValueError):
-        return []
-    return parse_dotenv(text, file)
+        return ""
 
 
 def read_strictly(path: Path, file: str) -> tuple[list[Told], list[str]]:
@@ -51,11 +60,11 @@ def _meant_for_us(line: str) -> str | None:
     return found[0] if found else None
 
 
-def parse_dotenv(text: str, file: str) -> list[Told]:
+def parse_dotenv(text: str, file: str, wanted: Callable[[str], bool] = is_ours) -> list[Told]:
     """`KEY=value`, with `export`, quotes and comments; the last of two with one name wins."""
     told: dict[str, Told] = {}
     for number, line in enumerate(text.splitlines(), start=1):
-        if (found := ASSIGNMENT.match(line)) and is_ours(found[1]):
+        if (found := ASSIGNMENT.match(line)) and wanted(found[1]):
             told.pop(found[1], None)
             if value := _unquoted(found[2]).strip():
                 told[found[1]] = Told(found[1], value, file, number)

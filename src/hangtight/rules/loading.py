@@ -5,12 +5,12 @@ The environment alone needs nothing installed and touches no file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from hangtight.rules import keys
-from hangtight.rules.dotenv import read_dotenv, read_strictly
+from hangtight.rules.dotenv import read_dotenv, read_strictly, variables_in
 from hangtight.rules.environment import Environment, Told, chosen_mode, told_by, understood
 from hangtight.rules.errors import Problem, SettingsErrors, not_installed, one_of
 from hangtight.rules.finding import RULES, Found, Where, candidates, find
@@ -27,7 +27,7 @@ def load(
     """
     where = Where(folder, home, environment)
     told, named, reads = _told(where, config, search)
-    return _together(find(where, named) if reads else (), understood(told), folder)
+    return _together(find(where, named) if reads else (), understood(told), folder, _variables(where))
 
 
 def watched(
@@ -39,8 +39,25 @@ def watched(
     return candidates(where, named) if reads else ()
 
 
+def _variables(where: Where) -> Callable[[str], str | None]:
+    """A variable by its name: of the process, or below it of the `.env`, which is read when the first is asked for."""
+    below: dict[str, str] = {}
+
+    def look_up(name: str) -> str | None:
+        if name in where.environment:
+            return where.environment[name]
+        if not below:
+            below.update(variables_in(where.dotenv()))
+        return below.get(name)
+
+    return look_up
+
+
 def check(path: Path, *, folder: Path, home: Path) -> Settings:
-    """The settings of one file alone: a `hangtight.yaml`, one of llama-swap, a `.qwencoderules`, a `.env`."""
+    """The settings of one file alone: a `hangtight.yaml`, one of llama-swap, a `.qwencoderules`, a `.env`.
+
+    The variables that are named in it may be set elsewhere only.
+    """
     shown = Where(folder, home, {}).shown(folder / path)
     if path.name == ".env" or path.suffix == ".env":
         told, remarks = read_strictly(folder / path, shown)
@@ -65,11 +82,13 @@ def _text(told: Sequence[Told], key: str) -> str | None:
     return next((each.text.strip() for each in told if each.key == key), None)
 
 
-def _together(found: Sequence[Found], above: Environment, folder: Path) -> Settings:
+def _together(
+    found: Sequence[Found], above: Environment, folder: Path, look_up: Callable[[str], str | None] | None = None
+) -> Settings:
     problems = list(above.problems)
     settings = Settings()
     if found:
-        settings, wrong = _of_files(found)
+        settings, wrong = _of_files(found, look_up)
         problems += wrong
     settings = _on_top(settings, above, folder)
     if above.mode is not None and settings.default_mode is not None and settings.default_mode not in settings.modes:
@@ -80,12 +99,12 @@ def _together(found: Sequence[Found], above: Environment, folder: Path) -> Setti
     return settings
 
 
-def _of_files(found: Sequence[Found]) -> tuple[Settings, list[Problem]]:
+def _of_files(found: Sequence[Found], look_up: Callable[[str], str | None] | None) -> tuple[Settings, list[Problem]]:
     try:
         from hangtight.rules.building import built
     except ModuleNotFoundError as missing:
         raise not_installed(missing) from None
-    result = built(found)
+    result = built(found, look_up)
     return result.settings, result.problems
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 from hangtight.rules.errors import nearest
 from hangtight.rules.reading import Tree
-from hangtight.rules.schema import ConfigFile, ModelSection, RulesFile
+from hangtight.rules.schema import ConfigFile, RulesFile, TimedModel
+from hangtight.rules.schema_serving import ServedModel
 
-OURS_IN_A_MODEL = tuple(name for name in ModelSection.model_fields if name != "proxy")
+OURS_IN_A_MODEL = tuple(name for name in TimedModel.model_fields if name != "proxy")
 
 
 def of_ours(tree: Tree, modes: Collection[str]) -> tuple[dict[str, Any], list[str]]:
@@ -20,7 +21,7 @@ def of_ours(tree: Tree, modes: Collection[str]) -> tuple[dict[str, Any], list[st
     remarks += _near_misses(tree, (), [key for key in tree.data if key not in known], list(known))
     for key in tree.data:
         if key in ConfigFile.model_fields and key not in known:
-            remarks.append(f"{tree.place(key)}: {key} is left alone here: it belongs in hangtight.yaml")
+            remarks.append(_of_config(tree, key))
     for key in ("priorities", "models", "preferred_models"):
         if key in data and not isinstance(data[key], dict | None):
             remarks.append(f"{tree.place(key)}: {key} is left alone: it has no keys and values")
@@ -43,13 +44,19 @@ def _split(
     for name, said in models.items():
         if isinstance(said, dict):
             rules[name] = {key: value for key, value in said.items() if key in OURS_IN_A_MODEL}
-            others = [key for key in said if key not in OURS_IN_A_MODEL]
+            elsewhere = [key for key in said if key in ServedModel.model_fields]
+            remarks += [_of_config(tree, "models", name, key) for key in elsewhere]
+            others = [key for key in said if key not in OURS_IN_A_MODEL and key not in elsewhere]
             remarks += _near_misses(tree, ("models", name), others, OURS_IN_A_MODEL)
         elif name in modes:
             preferred[name] = [said] if isinstance(said, str) else said
         else:
             remarks += _near_misses(tree, ("models",), [name], list(modes))
     return preferred, rules, remarks
+
+
+def _of_config(tree: Tree, *path: str) -> str:
+    return f"{tree.place(*path)}: {'.'.join(path)} is left alone here: it belongs in hangtight.yaml"
 
 
 def _near_misses(tree: Tree, path: tuple[str, ...], keys: list[str], known: Collection[str]) -> Iterator[str]:

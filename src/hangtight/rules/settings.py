@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from hangtight.core.intents import Placed
 from hangtight.core.layers import MODES, Layer, mode_layer
 from hangtight.errors import SettingsError
 from hangtight.rules.errors import one_of
+from hangtight.rules.serving import Gateway, Serving, serving_of
 
 DAY = 86400.0
 KEEP = 30 * DAY
@@ -43,6 +44,8 @@ class Model:
     proxy: str | None = None
     reasons: bool | None = None
     intent: Placed | None = None
+    serving: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """What is written about how the gateway serves it, by key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,9 @@ class Settings:
     keep: float | None = KEEP
     """Seconds for which the journal keeps a generation; None is for ever."""
     learning: Learning = field(default_factory=Learning)
+    gateway: Gateway = field(default_factory=Gateway)
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """The other names of models, and which is meant."""
     files: tuple[str, ...] = ()
     """Those that were read, as people know them."""
     places: Mapping[str, str] = field(default_factory=dict)
@@ -87,6 +93,7 @@ class Settings:
     _matches: dict[str, tuple[Model, ...]] = field(default_factory=dict, init=False, repr=False)
     _fallbacks: dict[tuple[str | None, str], tuple[str, ...]] = field(default_factory=dict, init=False, repr=False)
     _facts: dict[str, tuple[str | None, bool | None]] = field(default_factory=dict, init=False, repr=False)
+    _servings: dict[str, Serving] = field(default_factory=dict, init=False, repr=False)
 
     def layers(self, mode: str | None, model: str, in_step: bool = False) -> tuple[Layer, ...]:
         """What holds for a call below what the call itself gives, the highest first.
@@ -143,6 +150,23 @@ class Settings:
     def reasons(self, model: str) -> bool | None:
         """Whether the model reasons before it answers, where the files say it."""
         return (self._facts.get(model) or self._known_of(model))[1]
+
+    def canonical(self, name: str) -> str:
+        """The model that is meant by a name, which may be an alias."""
+        return self.aliases.get(name, name)
+
+    def serving(self, model: str) -> Serving:
+        """How the gateway serves a model, under its name or an alias."""
+        known = self._servings.get(model)
+        return known if known is not None else _kept(self._servings, model, self._serving(self.canonical(model)))
+
+    def _serving(self, model: str) -> Serving:
+        said = (match.serving for match in self.matching(model))
+        return serving_of(model, self.proxy(model), said, self.gateway)
+
+    def served(self) -> tuple[str, ...]:
+        """The models that the files name, and for which they name a server."""
+        return tuple(name for name in self.models if "*" not in name and self.proxy(name) is not None)
 
     def intent(self, mode: str | None, model: str) -> Placed | None:
         """What the highest place says about intent, and where it stands; None where nobody says anything.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -42,7 +42,8 @@ class Asked:
 
     __slots__ = ("body", "dialect", "headers", "host", "model", "path", "place")
 
-    def __init__(self, request: Any) -> None:
+    def __init__(self, request: Any, read: Callable[[Any], Body | None] | None = None) -> None:
+        """`read` gives the JSON of its body, where somebody has looked into that already."""
         url = request.url
         self.host: str = url.host
         self.path: str = url.path
@@ -53,7 +54,7 @@ class Asked:
         self.dialect: Dialect | None = dialect_for(self.path) if request.method == "POST" else None
         self.body: Body = {}
         if self.dialect is not None:
-            found = _json_of(request)
+            found = (read or json_of)(request)
             if found is None or not any(name in found for name in PROMPTS):
                 self.dialect = None
             else:
@@ -107,7 +108,7 @@ def nearby_host(host: str) -> bool:
     return is_nearby(host)
 
 
-def _json_of(request: Any) -> Body | None:
+def json_of(request: Any) -> Body | None:
     try:
         content = request.content
         try:

@@ -76,7 +76,7 @@ class Call:
         self.request = request
         self.settings = settings
         self.timepiece = timepiece
-        self.asked = asked = Asked(request)
+        self.asked = asked = self._read(request)
         watching = handed() if asked.dialect is not None else None
         self.watching = watching
         self.timeout: dict[str, Any] = request.extensions.get("timeout") or {}
@@ -95,6 +95,9 @@ class Call:
         self._left: Seconds | None = None
         self._earlier = Seconds(0.0)
         self._before: Session | None = None
+
+    def _read(self, request: Any) -> Asked:
+        return Asked(request)
 
     # -- under which terms ------------------------------------------------------------------------------------
 

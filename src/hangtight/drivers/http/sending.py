@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 PIECE = 64 * 1024
 
 
-def _taken(session: Session) -> None:
+def taken(session: Session) -> None:
     """The server has taken what was sent before this piece."""
     session.note(Content() if session.machine.phase is Phase.UNSTREAMED else PrefillProgress())
 
@@ -43,7 +43,7 @@ def sending_kind(lib: Any) -> Callable[[Any, Session], Any]:
                 return
             for start in range(0, len(data), PIECE):
                 yield data[start : start + PIECE]
-                _taken(self.session)
+                taken(self.session)
 
         def close(self) -> None:
             self.inner.close()

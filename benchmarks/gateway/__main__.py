@@ -1,0 +1,66 @@
+"""`python -m benchmarks.gateway [NAME...]`: the figures of the gateway, the short ones or those named. Exits 1 where a goal is missed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import platform
+import sys
+
+from benchmarks.gateway.measure import ROWS, SHORT, told
+from benchmarks.gateway.parts import shown
+from benchmarks.gateway.peers import SERVE, Stage, Wanted, nginx_program
+from benchmarks.row import Row
+
+
+def main() -> int:
+    asked = arguments()
+    names = list(ROWS) if "all" in asked.rows else asked.rows or list(SHORT)
+    wanted = Wanted(asked.gateway)
+    if asked.profile:
+        print(shown(wanted))
+        return 0
+    if nginx_program() is None:
+        told("nginx: not there, not run")
+    if "LITELLM" not in os.environ:
+        told("LiteLLM: not run; $LITELLM may name a python that has litellm[proxy]")
+    with Stage(wanted) as stage:
+        found = [row for name in names for row in named(name, stage)]
+    if asked.json:
+        print(json.dumps([row._asdict() for row in found], indent=2))
+    else:
+        show(found)
+    return 0 if all(row.reached for row in found) else 1
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gateway", description=__doc__)
+    parser.add_argument("rows", nargs="*", choices=[*ROWS, "all", []], help=f"default: {' '.join(SHORT)}")
+    parser.add_argument("--gateway", default=SERVE, help="its command; {config} {port} {upstream} {folder} are filled in")
+    parser.add_argument("--profile", action="store_true", help="where the time of a token goes, instead")
+    parser.add_argument("--json", action="store_true")
+    return parser.parse_args()
+
+
+def named(name: str, stage: Stage) -> list[Row]:
+    """A row that cannot be had is missed, and the others are still measured."""
+    told(f"{name} ...")
+    try:
+        return ROWS[name](stage)
+    except RuntimeError as error:
+        told(f"{name}: {error}")
+        return [Row(f"{name}: not measured", math.nan, "", 0)]
+
+
+def show(rows: list[Row]) -> None:
+    print(f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores")
+    for row in rows:
+        has_goal = row.goal < float("inf")
+        verdict = f"goal {row.goal:>7g}  {'ok' if row.reached else 'MISSED'}" if has_goal else ""
+        print(f"{row.what:<66} {row.figure:>9.2f} {row.unit:<4} {verdict}".rstrip())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""How `hangtight serve` runs: what it tells at the start, and how it ends."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from hangtight.cli.journals import leave_journal
+from hangtight.cli.process import FAILED, say
+from hangtight.cli.settings import USAGE, fail, use
+from hangtight.drivers.servers import PORTS, Server, find_servers
+from hangtight.drivers.standing import settings
+from hangtight.errors import HangtightError
+
+OWN_NAME = "hangtight"
+SHOWN = 8
+
+
+class Where(NamedTuple):
+    """The address to listen on."""
+
+    host: str
+    port: int
+    uds: str | None
+
+
+def serve_command(where: Where, config: str | None, *, drain: float, insecure: bool) -> int:
+    """Serve until a signal, and return the exit code."""
+    use(config)
+    try:
+        from hangtight.gateway.app import Gateway
+        from hangtight.gateway.gate import may_listen
+        from hangtight.gateway.listening import CannotListen
+        from hangtight.gateway.serving import run, serve
+        from hangtight.gateway.state import State
+    except ModuleNotFoundError as missing:
+        fail(f"serve needs {missing.name}, which is not installed\nto get it:  pip install 'hangtight[gateway]'", USAGE)
+    said = settings().gateway
+    try:
+        if where.uds is None:
+            may_listen(where.host, said.keys, insecure=insecure)
+        state = State()
+        app = Gateway(state, where.host)
+
+        async def work() -> int:
+            if not state.targets.are_written:
+                state.discovered(await _found(where.port))
+            _tell_models(state.targets.names)
+            served = await serve(
+                app, host=where.host, port=where.port, uds=where.uds, patience=said.patience, head=said.head,
+                drain=drain, on_ready=_tell_address,
+            )  # fmt: skip
+            if served.cut:
+                say(f"ended {served.cut} that were still running\n")
+            return served.code
+
+        code = run(work())
+    except CannotListen as error:
+        fail(str(error), FAILED)
+    except HangtightError as error:
+        fail(str(error), USAGE)
+    leave_journal()
+    return code
+
+
+async def _found(own_port: int) -> tuple[Server, ...]:
+    """What stands on the usual ports, told line by line."""
+    ports = {port: owners for port, owners in PORTS.items() if port != own_port and owners != OWN_NAME}
+    found: list[Server] = []
+    for place, server in await find_servers(ports):
+        if isinstance(server, Server):
+            found.append(server)
+            say(f"found {place.url} ({place.source.partition(',')[0]}): {_listed(server.models)}\n")
+    if not found:
+        say(f"no model server found on the usual ports of this machine ({', '.join(map(str, ports))})\n")
+        say("to name one:  models: {NAME: {proxy: http://HOST:PORT}} in hangtight.yaml\n")
+    return tuple(found)
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    more = len(names) - SHOWN
+    return (", ".join(names[:SHOWN]) or "no model") + (f" and {more} more" if more > 0 else "")
+
+
+def _tell_models(names: tuple[str, ...]) -> None:
+    if names:
+        say(f"models: {_listed(names)}\n")
+
+
+def _tell_address(url: str) -> None:
+    say(f"hangtight serves at {url}  (OpenAI: {url}/v1)\n")

@@ -1,0 +1,1 @@
+"""One address in front of every model: the ASGI app, its upstream, and what surrounds both."""

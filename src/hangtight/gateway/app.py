@@ -1,0 +1,151 @@
+"""The gateway as an ASGI app: who gets in, and who answers. Needs no lifespan, so that it mounts anywhere.
+
+>>> from hangtight.gateway.app import Gateway                                   # doctest: +SKIP
+>>> app.mount("/llm", Gateway())                                                # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from hangtight.dialects.dialect import Dialect, dialect_for
+from hangtight.dialects.speaking import Told, refused, told_of
+from hangtight.drivers.standing import settings
+from hangtight.errors import HangtightError
+from hangtight.gateway.asking import Asking
+from hangtight.gateway.gate import Bounds, Gate, Intake
+from hangtight.gateway.outlet import Headers, Outlet
+from hangtight.gateway.state import State
+from hangtight.gateway.views import answer_to
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+DIRECT = "hangtight"
+"""Under this extension our own server says that `send` may be driven by hand."""
+DRAINING = Told.of(503, "draining", "this gateway is about to stop; ask again in a moment")
+COME_BACK = 5  # seconds
+
+
+class Gateway:
+    """One address in front of every model."""
+
+    def __init__(self, state: State | None = None, bound: str | None = None) -> None:
+        self.state = state or State()
+        self._bound = bound
+        self._gate = Gate.of(bound)
+        self._gate_for: object = None
+
+    # -- what a server may call -------------------------------------------------------------------------------
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        match scope["type"]:
+            case "http":
+                await self._http(scope, receive, send)
+            case "lifespan":
+                await self._lifespan(receive, send)
+            case "websocket":
+                await receive()
+                await send({"type": "websocket.close", "code": 1000})
+            case other:
+                raise RuntimeError(f"the gateway speaks HTTP, and not {other}")
+
+    async def startup(self) -> None:
+        """Nothing has to be ready before the first request."""
+
+    def draining(self, seconds: float) -> None:
+        """What runs may end; nothing new begins."""
+        self.state.is_draining = True
+
+    def ending(self) -> None:
+        """The time for that is over: each stream says so to its client."""
+        for exchange in list(self.state.exchanges.values()):
+            exchange.cancel(Told.of(503, "stopped", "this gateway is being stopped; what came until here is not whole"))
+
+    async def shutdown(self) -> None:
+        await self.state.close()
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await send({"type": "lifespan.startup.complete"})
+            elif message["type"] == "lifespan.shutdown":
+                await self.shutdown()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    # -- one request ------------------------------------------------------------------------------------------
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        outlet = Outlet(send, asyncio.get_running_loop(), direct=DIRECT in scope.get("extensions", ()))
+        path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
+        method = scope["method"]
+        dialect = dialect_for(path) if method == "POST" else None
+        gate = self.gate
+        if method == "OPTIONS" and (allowed := gate.preflight(scope)) is not None:
+            outlet.start(204, allowed)
+            await outlet.finish()
+            return
+        outlet.own = gate.cross_origin(scope)
+        denied = gate.denies(scope)
+        if denied is not None:
+            await self._refuse(outlet, dialect, Told(*denied))
+            return
+        if self.state.is_draining and path not in ("/health", "/ready"):
+            await self._refuse(
+                outlet, dialect, DRAINING, [(b"retry-after", b"%d" % COME_BACK), (b"connection", b"close")]
+            )
+            return
+        if (view := answer_to(method, path)) is not None:
+            await view(self.state, scope, receive, outlet)
+            return
+        body = await self._body(receive, gate.bounds.body)
+        if isinstance(body, Told):
+            await self._refuse(outlet, dialect, body)
+        elif body is not None:
+            await self._ask(Asking(self.state, gate, scope, path, body), outlet, receive, dialect)
+
+    async def _ask(self, asking: Asking, outlet: Outlet, receive: Receive, dialect: Dialect | None) -> None:
+        try:
+            exchange = asking.exchange(outlet)
+        except HangtightError as error:
+            await self._refuse(outlet, dialect, told_of(error))
+            return
+        if isinstance(exchange, Told):
+            await self._refuse(outlet, dialect, exchange)
+            return
+        with self.state.under_way(exchange):
+            await exchange.run(receive)
+
+    async def _body(self, receive: Receive, most: int) -> bytes | Told | None:
+        """The whole body; None where the client left inside of it."""
+        intake = Intake(most)
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return None
+            if (denied := intake.take(message.get("body", b""))) is not None:
+                return Told(*denied)
+            if not message.get("more_body", False):
+                return intake.whole()
+
+    async def _refuse(self, outlet: Outlet, dialect: Dialect | None, told: Told, more: Headers | None = None) -> None:
+        self.state.metrics.refused(told.code)
+        body = refused(dialect, told)
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        outlet.start(told.status, [*headers, (b"x-should-retry", b"false"), *(more or [])])
+        await outlet.finish(body)
+
+    @property
+    def gate(self) -> Gate:
+        """Made anew where the settings have changed."""
+        said = settings().gateway
+        if said is not self._gate_for:
+            bounds = Bounds(body=said.body, head=said.head)
+            self._gate_for = said
+            self._gate = Gate.of(self._bound, keys=said.keys, hosts=said.hosts, origins=said.origins, bounds=bounds)
+        return self._gate

@@ -1,0 +1,118 @@
+"""From a request that was let in to an exchange: for which model, under which terms, with which signs of life."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from typing import TYPE_CHECKING, Any
+
+from hangtight.core.budget import Priority
+from hangtight.core.limits import length
+from hangtight.core.signs import Signs, span_of
+from hangtight.dialects.dialect import dialect_for
+from hangtight.dialects.speaking import Form, Told, form_for
+from hangtight.drivers import clock
+from hangtight.drivers.given import Given
+from hangtight.drivers.http.call import Settings as CallSettings
+from hangtight.drivers.standing import settings
+from hangtight.errors import SettingsError
+from hangtight.gateway.bodies import model_of, parsed
+from hangtight.gateway.calls import DOOR, READ_TIMEOUT, GatewayCall, Incoming, Policy, read_timeout
+from hangtight.gateway.exchange import Exchange
+from hangtight.gateway.gate import Gate, is_direct, is_loopback
+from hangtight.gateway.readings import GatewayReading
+
+if TYPE_CHECKING:
+    from hangtight.gateway.outlet import Outlet
+    from hangtight.gateway.state import State
+    from hangtight.gateway.targets import Target, Targets
+
+PRIORITY = b"x-hangtight-priority"
+STEP = b"x-hangtight-step"
+MANY = 12  # names of models that an error lists
+
+
+class Asking:
+    """One request, read."""
+
+    def __init__(self, state: State, gate: Gate, scope: dict[str, Any], path: str, body: bytes) -> None:
+        self.state = state
+        self.scope = scope
+        self.path = path
+        self.headers = gate.without_credentials([(name.lower(), value) for name, value in scope["headers"]])
+        self.body = body
+        self.kind = self._header(b"content-type")
+        self.found = parsed(body, self.kind)
+
+    def _header(self, wanted: bytes) -> str:
+        return next((value.decode("latin-1") for name, value in self.headers if name == wanted), "")
+
+    def exchange(self, outlet: Outlet) -> Exchange | Told:
+        """What answers it, or why nobody does. Raises SettingsError for a header that cannot be meant."""
+        targets = self.state.targets
+        name = model_of(self.found, self.body, self.kind, self.scope["query_string"])
+        target = targets.find(name) if name else targets.only
+        if target is None:
+            return unknown(name, targets)
+        loop = asyncio.get_running_loop()
+        call = GatewayCall(self._came(target, targets), CallSettings(Given(), DOOR), clock.timepiece_of(loop))
+        exchange = Exchange(call, outlet, secrets.token_hex(16), self._form(target.name), self._reading)
+        exchange.signs = self._signs(call, exchange)
+        exchange.path = self.path
+        return exchange
+
+    def _came(self, target: Target, targets: Targets) -> Incoming:
+        said, scope = settings().gateway, self.scope
+        bound = (scope.get("server") or ("",))[0] or ""
+        may_raise = is_loopback(bound) if said.may_raise is None else said.may_raise
+        return Incoming(
+            method=scope["method"],
+            path=self.path,
+            query=scope["query_string"],
+            headers=self.headers,
+            body=self.body,
+            parsed=self.found,
+            target=target,
+            targets=targets,
+            policy=Policy(may_raise, said.most),
+            retries=self.state.retries,
+            client=(scope.get("client") or ("",))[0],
+            priority=self._priority(),
+        )
+
+    def _priority(self) -> Priority:
+        word = self._header(PRIORITY).strip().lower() or settings().priorities.get(self._header(STEP), "normal")
+        try:
+            return Priority[word.upper()]
+        except KeyError:
+            names = ", ".join(priority.name.lower() for priority in Priority)
+            raise SettingsError("X-Hangtight-Priority", word, f"one of {names}") from None
+
+    def _reading(self, call: GatewayCall) -> GatewayReading:
+        state = self.state
+        return GatewayReading(call, asyncio.get_running_loop(), state.upstream, state.lane(call.target), state.lanes)
+
+    def _form(self, name: str) -> Form:
+        dialect = dialect_for(self.path) if self.scope["method"] == "POST" else None
+        streamed = bool(dialect is not None and self.found and dialect.streams(self.found))
+        wanted = settings().serving(name).form or settings().gateway.form(self.path)
+        return form_for(dialect, streamed=streamed, wanted=None if wanted is None else Form(wanted))
+
+    def _signs(self, call: GatewayCall, exchange: Exchange) -> Signs | None:
+        if exchange.form is Form.OFF:
+            return None
+        serving, headers = settings().serving(call.asked.model), call.asked.headers
+        no_proxy = is_direct(self.scope) and not serving.proxy_is_said
+        silence = None if no_proxy else serving.proxy_silence
+        span = span_of(read_timeout(headers), silence, says_nothing=READ_TIMEOUT not in headers)
+        beat = call.terms.resolved(None, True, call.asked.model).limits.heartbeat
+        return Signs(span, length(beat), clock.now())
+
+
+def unknown(name: str, targets: Targets) -> Told:
+    known = ", ".join(targets.names[:MANY]) or "none"
+    if not name:
+        words = f'the request names no model\nknown here: {known}\nto choose one:  "model": "NAME" in the body'
+        return Told.of(400, "no_model", words)
+    line = f"models: {{{name}: {{proxy: http://HOST:PORT}}}} in hangtight.yaml"
+    return Told.of(404, "model_not_found", f"there is no model {name!r} here\nknown here: {known}\nto add it:  {line}")

@@ -1,0 +1,40 @@
+"""Which model a request is for, wherever it says so."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import parse_qs
+
+from hangtight.dialects.quick import loader, patient_load
+
+MULTIPART = re.compile(rb'name="?model"?\r\n(?:[^\r\n]+\r\n)*\r\n([^\r\n]{1,512})\r\n')
+FORM_SEARCHED = (
+    1024 * 1024
+)  # bytes of a form in which the name of the model is looked for: it stands before the files, or behind
+
+
+def parsed(body: bytes, kind: str) -> dict[str, Any] | None:
+    """The JSON object that this body is; None for anything else."""
+    if not body or kind.startswith("multipart/") or body.lstrip()[:1] != b"{":
+        return None
+    try:
+        try:
+            found = loader()(body)
+        except ValueError:  # the quick reader is strict
+            found = patient_load(body)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def model_of(found: dict[str, Any] | None, body: bytes, kind: str, query: bytes) -> str:
+    """The name of the model; nothing where none is named."""
+    if found is not None:
+        name = found.get("model", found.get("name"))
+        return name if isinstance(name, str) else ""
+    if kind.startswith("multipart/"):
+        named = MULTIPART.search(body[:FORM_SEARCHED]) or MULTIPART.search(body[-FORM_SEARCHED:])
+        return named[1].decode("utf-8", "replace") if named else ""
+    asked = parse_qs(query.decode("latin-1")).get("model", [""])
+    return asked[0]

@@ -1,0 +1,205 @@
+"""One request of a client as a call of ours: under which terms, to which server, in which words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from hangtight.core.budget import Priority
+from hangtight.core.limits import checked
+from hangtight.core.telling import Door
+from hangtight.core.time import Instant
+from hangtight.drivers.clock import Timepiece
+from hangtight.drivers.given import Given
+from hangtight.drivers.http.asked import Asked
+from hangtight.drivers.http.call import READABLE, RETRIES, Call, Plan, Settings
+from hangtight.drivers.http.sending import PIECE, taken
+from hangtight.drivers.terms import Terms, terms_of
+from hangtight.errors import SettingsError
+from hangtight.gateway import library
+from hangtight.gateway.targets import Target, Targets
+from hangtight.gateway.upstream import Outgoing, head_of
+
+if TYPE_CHECKING:
+    from hangtight.drivers.session import Session
+
+DOOR = Door("limits: {{{name}: {value}}} in hangtight.yaml", kept="")
+LITELLM, READ_TIMEOUT = b"x-litellm-timeout", b"x-stainless-read-timeout"
+SDK_DEFAULT = 600.0
+"""What the SDKs say where nobody said anything."""
+ANSWER_FIRST = 0.05  # of a client's own patience: our answer reaches it before it leaves
+AT_MOST_FIRST = 1.0  # seconds
+RETRIES_KEPT = 4096
+OF_A_HOP = frozenset(
+    (
+        *(b"host", b"content-length", b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding"),
+        *(b"te", b"trailer", b"upgrade", b"expect", b"proxy-authorization"),
+    )
+)
+CREDENTIALS = frozenset((b"authorization", b"x-api-key"))
+OURS = b"x-hangtight-"
+
+
+@dataclass(slots=True)
+class Policy:
+    """What requests may say about their time."""
+
+    may_raise: bool
+    """Their headers may raise a limit; else they only shorten."""
+    most: Mapping[str, float] = field(default_factory=dict)
+    """No request raises a limit above these."""
+
+    def applied(self, given: Given) -> Given:
+        if not given.values:
+            return given
+        if not self.may_raise:
+            return replace(given, cuts=True)
+        values = tuple((name, self._bounded(name, value)) for name, value in given.values)
+        return given if values == given.values else replace(given, values=values)
+
+    def _bounded(self, name: str, value: Any) -> Any:
+        most = self.most.get(name)
+        return most if most is not None and (value is None or value > most) else value
+
+
+class Retries:
+    """When the first attempt of a call began that an SDK sends again: its own retries share that deadline."""
+
+    def __init__(self) -> None:
+        self._born: dict[int, Instant] = {}
+
+    def born(self, key: int, count: bytes | None, now: Instant) -> Instant:
+        if count is None:
+            return now
+        first = self._born.pop(key, now) if count not in (b"", b"0") else now
+        self._born[key] = first
+        while len(self._born) > RETRIES_KEPT:
+            del self._born[next(iter(self._born))]
+        return min(first, now)
+
+
+@dataclass(slots=True)
+class Incoming:
+    """One request as it came: what is asked, by whom, and where that goes."""
+
+    method: str
+    path: str
+    query: bytes
+    headers: library.Raw
+    body: bytes
+    parsed: dict[str, Any] | None
+    """The body, where it is a JSON object."""
+    target: Target
+    targets: Targets
+    policy: Policy
+    retries: Retries
+    client: str = ""
+    priority: Priority = Priority.NORMAL
+    our_keys: bool = False
+    """The client's credentials are for us: no server shall see them."""
+
+
+class GatewayCall(Call):
+    """The attempts of one request: each may go to another server, under another name."""
+
+    def __init__(self, came: Incoming, settings: Settings, timepiece: Timepiece) -> None:
+        self.came = came
+        url = library.URL(came.target.address(came.path, came.query))
+        super().__init__(library, library.Request(came.method, url, came.headers, came.body), settings, timepiece)
+
+    def _read(self, request: Any) -> Asked:
+        asked = Asked(request, lambda _: self.came.parsed)
+        asked.model = self.came.target.name
+        return asked
+
+    @property
+    def target(self) -> Target:
+        """Where the model is asked whose turn it is."""
+        name = self.attempts.model
+        return self.came.target if name == self.came.target.name else self.came.targets.find(name) or self.came.target
+
+    # -- under which terms ------------------------------------------------------------------------------------
+
+    def _terms(self) -> Terms:
+        places = [self.came.policy.applied(given) for given in self._given()]
+        return terms_of(*filter(None, places), door=self.settings.door, situation=self.asked.situation()).here()
+
+    def _given(self) -> Iterator[Given]:
+        yield from self.asked.in_headers()
+        headers = self.asked.headers
+        if (raw := headers.get(LITELLM)) is not None:
+            yield Given("x-litellm-timeout", (("total", _seconds("x-litellm-timeout", raw)),))
+        asked = self.asked
+        if (raw := headers.get(READ_TIMEOUT)) is not None and asked.dialect and not asked.dialect.streams(asked.body):
+            patience = read_timeout(headers)
+            if patience is not None:
+                lasts = max(patience * (1 - ANSWER_FIRST), patience - AT_MOST_FIRST)
+                source = f"the client's own timeout ({patience:g})"
+                yield Given(source, (("total", lasts),), change="timeout={value}", cuts=True)
+
+    def _born(self) -> Instant:
+        key = hash((self.came.client, self.asked.path, self.came.body))
+        return self.came.retries.born(key, self.asked.headers.get(RETRIES), self.timepiece.now())
+
+    # -- what is sent -----------------------------------------------------------------------------------------
+
+    def to_send(self, session: Session, pool: float | None) -> Outgoing:
+        came, target = self.came, self.target
+        content = self._content()
+        body = came.body if content is None else content
+        headers = self._headers(target, identity=content is not None)
+        address = target.address(came.path, came.query)
+        length = len(body) if body or came.method not in ("GET", "HEAD", "DELETE", "OPTIONS") else None
+        head = head_of(came.method, address, headers, length)
+        note = partial(taken, session) if len(body) > PIECE else None
+        return Outgoing(address, head, body, target.connect, came.method == "HEAD", note)
+
+    def _content(self) -> bytes | None:
+        body, name = self.asked.body, self.target.upstream_name
+        if self.asked.dialect is None:
+            return self._renamed(name) if name != self.came.target.name else None
+        if self.plan is not Plan.UPGRADED and body.get("model") == name:
+            return None
+        sent = body if self.plan is not Plan.UPGRADED else self.asked.dialect.upgraded(body) or body
+        return json.dumps({**sent, "model": name}, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
+
+    def _renamed(self, name: str) -> bytes | None:
+        """Something else in JSON for a server that knows the model by another name; other bodies stay as they are."""
+        body = self.came.parsed
+        return json.dumps({**body, "model": name}).encode() if body is not None and "model" in body else None
+
+    def _headers(self, target: Target, *, identity: bool) -> library.Raw:
+        own = target.key or self.came.our_keys
+        kept = [
+            (name, value)
+            for name, value in self.came.headers
+            if name not in OF_A_HOP and not name.startswith(OURS) and not (own and name in CREDENTIALS)
+        ]
+        if self.asked.dialect is not None and (identity or self.asked.headers.get(b"accept-encoding") not in READABLE):
+            kept = [(name, value) for name, value in kept if name != b"accept-encoding"]
+            kept.append((b"accept-encoding", b"identity"))
+        if target.key:
+            kept.append((b"authorization", b"Bearer " + target.key.encode("latin-1", "replace")))
+            if self.asked.dialect is not None and self.asked.dialect.name == "anthropic":
+                kept.append((b"x-api-key", target.key.encode("latin-1", "replace")))
+        return kept + [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in target.headers]
+
+
+def read_timeout(headers: Mapping[bytes, bytes]) -> float | None:
+    """How long the client waits for bytes, where it says so and somebody chose that."""
+    raw = headers.get(READ_TIMEOUT)
+    try:
+        seconds = float(raw) if raw is not None else SDK_DEFAULT
+    except ValueError:
+        return None
+    return seconds if 0 < seconds < SDK_DEFAULT else None
+
+
+def _seconds(header: str, raw: bytes) -> float | None:
+    try:
+        return checked(header, float(raw))
+    except ValueError:
+        raise SettingsError(header, raw.decode("latin-1"), "a number of seconds") from None

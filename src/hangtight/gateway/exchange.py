@@ -1,0 +1,230 @@
+"""One request of a client to its end: the answer, the signs of life before it, or the error in its place."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from hangtight.core.facts import Cancelled, Left
+from hangtight.core.signs import Signs
+from hangtight.core.time import Instant
+from hangtight.dialects.dialect import Dialect
+from hangtight.dialects.speaking import Form, Heading, Told, broken, refused, sign, told_of
+from hangtight.drivers import clock
+from hangtight.drivers.http.asyncs import body_kind, followed
+from hangtight.drivers.http.attempt import course
+from hangtight.errors import BackendError, HangtightError
+from hangtight.gateway import library
+from hangtight.gateway.borders import Borders
+from hangtight.gateway.outlet import Headers, Outlet
+from hangtight.gateway.readings import GatewayReading
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from hangtight.gateway.calls import GatewayCall
+
+    Begin = Callable[[GatewayCall], GatewayReading]
+
+OK = 200
+HELD: int = 64 * 1024
+"""Bytes without content that are kept back, so that a timeout can still be a 504."""
+NOT_PASSED_ON = frozenset(
+    (b"connection", b"keep-alive", b"transfer-encoding", b"proxy-authenticate", b"upgrade", b"trailer")
+)
+BODY: Any = body_kind(library)
+CANCELLED = Told(499, "cancelled", "cancelled", "this generation was cancelled")
+
+
+class Exchange:
+    """From the request to the last byte of its answer."""
+
+    def __init__(self, call: GatewayCall, outlet: Outlet, name: str, form: Form, begin: Begin) -> None:
+        self.call = call
+        self.outlet = outlet
+        self.id = name
+        self.form = form
+        self.loop = asyncio.get_running_loop()
+        self.dialect: Dialect | None = call.asked.dialect
+        self.streams = self.dialect is not None and self.dialect.streams(call.asked.body)
+        self.reading: GatewayReading | None = None
+        self._read = begin
+        self._task = asyncio.current_task()
+        self._head: tuple[int, Headers] | None = None
+        """Of an answer that has not begun yet."""
+        self._held: list[bytes] = []
+        self._held_size = 0
+        self._borders = Borders(lines=self.dialect is not None and self.dialect.lines)
+        self.signs: Signs | None = None
+        """When the client needs a sign of life; None where it gets none."""
+        self.path = ""
+        self._alarm: asyncio.TimerHandle | None = None
+        self._wrote_at: Instant | None = None
+        self.left = False
+        """The client is gone."""
+        self.cancelled: Told | None = None
+        """Somebody ended it from outside, for this reason."""
+
+    async def run(self, receive: Callable[[], Awaitable[Any]]) -> None:
+        watching = self.loop.create_task(self._watch(receive))
+        self._arm()
+        try:
+            await self._deliver(await followed(course(self.call, self._begin, BODY)))
+        except asyncio.CancelledError:
+            if self._task is None or not (self.left or self.cancelled is not None):
+                raise
+            self._task.uncancel()
+            if self.cancelled is not None:
+                await self._say(self.cancelled)
+        except HangtightError as error:
+            await self._say(told_of(self.call.for_the_caller(error)))
+        except OSError as error:
+            await self._say(told_of(BackendError(str(error))))
+        finally:
+            if self._alarm is not None:
+                self._alarm.cancel()
+            watching.cancel()
+
+    def _begin(self) -> GatewayReading:
+        self.reading = self._read(self.call)
+        return self.reading
+
+    # -- the answer -------------------------------------------------------------------------------------------
+
+    async def _deliver(self, response: library.Response) -> None:
+        headers = [(name, value) for name, value in response.headers.raw if name not in NOT_PASSED_ON]
+        headers += self.own_headers()
+        stream, status = response.stream, response.status_code
+        if not isinstance(stream, BODY):
+            await self._whole(status, headers, stream.content)
+            return
+        reading: GatewayReading = stream.reading
+        if reading.answer is not None and reading.answer.is_stream:
+            self._head = status, [(name, value) for name, value in headers if name != b"content-length"]
+            self.outlet.on_slow, self.outlet.on_free = reading.pause, reading.resume
+            await reading.pour(stream.early, partial(self._pass, reading.session))
+            self._open()
+            await self.outlet.finish(self._borders.rest())
+            return
+        self.outlet.start(status, headers)
+        try:
+            async for data in stream:
+                self.outlet.push(data)
+                self._wrote_at = reading.session.machine.since
+                if self.outlet.is_slow:
+                    await self.outlet.settled()
+        finally:
+            await stream.aclose()
+        await self.outlet.finish()
+
+    async def _whole(self, status: int, headers: Headers, content: bytes) -> None:
+        if self.outlet.started and status != OK:  # a sign of life has said 200 before
+            words = content.decode("utf-8", "replace")
+            await self._say(Told.of(status, "upstream", words))
+            return
+        kept = [(name, value) for name, value in headers if name != b"content-length"]
+        self.outlet.start(status, [*kept, (b"content-length", b"%d" % len(content))])
+        await self.outlet.finish(content)
+
+    def _pass(self, session: Any, data: bytes) -> None:
+        """A piece of the stream. Nothing goes out before the first content, as long as nobody loses patience."""
+        if self._head is not None:
+            self._held.append(data)
+            self._held_size += len(data)
+            if session.machine.tokens or self._held_size > HELD or session.machine.outcome is not None:
+                self._open()
+            return
+        whole = self._borders.whole(data)
+        if whole:
+            self.outlet.push(whole)
+            self._wrote_at = session.machine.since
+
+    def _open(self) -> None:
+        """Begin the answer with what was kept back."""
+        head, self._head = self._head, None
+        if head is None:
+            return
+        self.outlet.start(*head)
+        held, self._held = self._held, []
+        if held and (whole := self._borders.whole(b"".join(held))):
+            self.outlet.push(whole)
+        self._wrote_at = clock.now()
+
+    def own_headers(self) -> Headers:
+        return [(b"x-hangtight-id", self.id.encode()), (b"x-hangtight-model", self.call.attempts.model.encode("utf-8"))]
+
+    # -- signs of life ----------------------------------------------------------------------------------------
+
+    def _arm(self) -> None:
+        if self.signs is not None:
+            now = clock.now()
+            self._alarm = self.loop.call_later(max(0.0, self.signs.alarm_at(now) - now), self._ring)
+
+    def _ring(self) -> None:
+        assert self.signs is not None, "only signs have an alarm"
+        now = clock.now()
+        if not self.outlet.finished:
+            if self.signs.wake(now, self._wrote_at):
+                self._sign(now)
+            self._arm()
+
+    def _sign(self, now: Instant) -> None:
+        if self.dialect is None or self.outlet.is_slow:
+            return
+        began = self.outlet.started
+        if self._head is not None:
+            self._open()
+        elif not began:
+            kind = (
+                b"application/json"
+                if not self.streams
+                else b"application/x-ndjson"
+                if self.dialect.lines
+                else b"text/event-stream"
+            )
+            self.outlet.start(OK, [(b"content-type", kind), (b"cache-control", b"no-cache"), *self.own_headers()])
+        heading = Heading(self.call.asked.model, f"hangtight-{self.id}", int(clock.wall()))
+        reading = self.reading
+        begun = reading is not None and reading.session.machine.tokens > 0
+        self.outlet.push(sign(self.dialect, self.form, heading, streamed=self.streams, begun=begun))
+        self._wrote_at = now
+
+    # -- ends that are not the answer -------------------------------------------------------------------------
+
+    async def _say(self, told: Told) -> None:
+        """An error of ours, in the words of the client's API. After the first byte it is the last of the stream."""
+        told = told.adding(id=self.id)
+        if not self.outlet.started:
+            body = refused(self.dialect, told)
+            headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+            self.outlet.start(told.status, [*headers, (b"x-should-retry", b"false"), *self.own_headers()])
+            await self.outlet.finish(body)
+        elif self.dialect is not None and self.streams:
+            await self.outlet.finish(broken(self.dialect, told))
+        else:
+            self.outlet.close()  # half a body cannot say anything: that it is cut is the error
+
+    async def _watch(self, receive: Callable[[], Awaitable[Any]]) -> None:
+        """Until the client leaves."""
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        if not self.outlet.finished:
+            self.left = True
+            self.outlet.close()
+            self._end(Left())
+
+    def cancel(self, why: Told = CANCELLED) -> None:
+        """Somebody else wants this to end."""
+        if not self.left and self.cancelled is None and not self.outlet.finished:
+            self.cancelled = why
+            self._end(Cancelled())
+
+    def _end(self, fact: Left | Cancelled) -> None:
+        reading = self.reading
+        if reading is not None and not reading.over:
+            with suppress(Exception):
+                reading.session.note(fact)
+        if self._task is not None:
+            self._task.cancel()

@@ -1,0 +1,266 @@
+"""What the gateway knows of the models while it runs: who has a slot, who fails, and what goes on at their servers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from hangtight.core.admission import Admission, Admitted, Queued
+from hangtight.core.budget import Priority
+from hangtight.core.circuit import Change, Circuit, Fuse, Pass, State
+from hangtight.core.phases import Outcome
+from hangtight.core.time import Instant, Seconds
+from hangtight.drivers import clock
+from hangtight.errors import BackendError
+from hangtight.gateway.looking import NOBODY, Escalation, Found, Looker, Seen
+
+if TYPE_CHECKING:
+    from hangtight.gateway.metrics import Metrics, OfModel
+    from hangtight.gateway.readings import GatewayReading
+    from hangtight.rules.serving import CircuitSettings, Serving
+
+GHOST_PATIENCE = 600.0
+"""Seconds for which we look whether a server at last stopped what nobody waits for."""
+ASK_AGAIN = 5.0
+"""Seconds after which it is worth asking again, where nobody knows better."""
+
+
+class Unavailable(BackendError):
+    """Not even asked: no slot, no place in the queue, a circuit that is open, a server that does not stop."""
+
+    code: str = ""
+    retry_after: float = ASK_AGAIN
+
+
+def unavailable(status: int, code: str, message: str, retry_after: float = ASK_AGAIN) -> Unavailable:
+    error = Unavailable(message)
+    error.status, error.code, error.retry_after = status, code, retry_after
+    return error
+
+
+@dataclass(slots=True)
+class House:
+    """One server: what of ours is under way there, and whether it goes on with what was cancelled."""
+
+    base: str
+    looker: Looker
+    active: int = 0
+    ghosts: int = 0
+    """Cancelled generations with which it was seen to go on."""
+
+
+@dataclass(slots=True)
+class Ticket:
+    """One who wants a slot."""
+
+    priority: Priority
+    given: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    since: Instant = field(default_factory=clock.now)
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+class Lane:
+    """One model."""
+
+    def __init__(
+        self, name: str, serving: Serving, fuse: CircuitSettings | None, house: House, metrics: OfModel
+    ) -> None:
+        self.name = name
+        self.house = house
+        self.metrics = metrics
+        self.admission: Admission[Ticket] = Admission(serving.slots, serving.places)
+        self.circuit = Circuit(fuse_of(fuse)) if fuse is not None else None
+        self.readings: set[GatewayReading] = set()
+        """What is under way."""
+        self._last_progress: Instant | None = None
+        self.wall_of_progress: float | None = None
+
+    def renew(self, serving: Serving, fuse: CircuitSettings | None, house: House) -> None:
+        """The settings have changed. Who runs goes on, who waits keeps the place."""
+        self.house = house
+        if fuse is None:
+            self.circuit = None
+        elif self.circuit is None:
+            self.circuit = Circuit(fuse_of(fuse))
+        else:
+            self.circuit.fuse = fuse_of(fuse)
+        self._give(self.admission.resize(serving.slots, serving.places, clock.now()))
+
+    # -- slots ------------------------------------------------------------------------------------------------
+
+    def arrive(self, ticket: Ticket) -> bool:
+        """True where the slot is there at once, False where it has to be waited for. Raises where neither can be."""
+        match self.admission.arrive(ticket, ticket.priority, clock.now()):
+            case Admitted():
+                return True
+            case Queued():
+                self.metrics.queued(self.admission.waiting)
+                return False
+            case _:
+                slots = self.admission.slots
+                more = 2 * self.admission.places or 100
+                full = f"and {self.admission.places} wait" if self.admission.places else "and nobody may wait"
+                raise unavailable(
+                    429,
+                    "too_many_requests" if not self.admission.places else "queue_full",
+                    f"{self.name}: all {slots} slots are taken, {full}\n"
+                    f"to have more wait:  models: {{{self.name}: {{queue: {more}}}}} in hangtight.yaml",
+                )
+
+    def leave(self, ticket: Ticket) -> None:
+        self._give(self.admission.leave(ticket, clock.now()))
+
+    def _give(self, admitted: tuple[Ticket, ...]) -> None:
+        for ticket in admitted:
+            if not ticket.given.done():
+                ticket.given.set_result(None)
+        self.metrics.queued(self.admission.waiting)
+
+    # -- the circuit ------------------------------------------------------------------------------------------
+
+    def admit(self) -> Pass | None:
+        """Raises where nobody shall be sent there now."""
+        if self.house.ghosts:
+            raise unavailable(
+                503,
+                "still_running",
+                f"{self.name}: its server goes on with a generation that was cancelled; asked again when that stops",
+            )
+        if self.circuit is None:
+            return None
+        now = clock.now()
+        found = self.circuit.admit(now)
+        if found is None:
+            left = max(1.0, self.circuit.retry_after(now))
+            raise unavailable(
+                503,
+                "circuit_open",
+                f"{self.name}: not asked, because it failed again and again; it is tried again in {left:.0f} s",
+                left,
+            )
+        self.metrics.circuit(self.circuit.state)
+        return found
+
+    def judged(self, passed: Pass | None, good: bool | None) -> Change | None:
+        """How it ended for the circuit: well, badly, or in a way that tells nothing."""
+        if self.circuit is None or passed is None:
+            return None
+        change = None
+        if good is None:
+            self.circuit.gave_up(passed)
+        else:
+            change = self.circuit.ended(passed, good=good, now=clock.now())
+        self.metrics.circuit(self.circuit.state)
+        return change
+
+    # -- health -----------------------------------------------------------------------------------------------
+
+    def progressed(self, at: Instant) -> None:
+        if self._last_progress is None or at > self._last_progress:
+            self._last_progress = at
+            self.wall_of_progress = clock.wall() - (clock.now() - at)
+
+    @property
+    def last_progress(self) -> Instant | None:
+        """When any generation last got on."""
+        for reading in self.readings:
+            machine = reading.session.machine
+            if machine.tokens:
+                self.progressed(machine.since)
+        return self._last_progress
+
+    def without_progress_since(self, now: Instant) -> Seconds | None:
+        """For so long something runs and nothing of it got on; None where nothing runs."""
+        running = [reading.session.machine for reading in self.readings if reading.session.machine.outcome is None]
+        if not running:
+            return None
+        began = min(machine.born for machine in running)
+        last = max((machine.since for machine in running if machine.tokens), default=began)
+        return Seconds(max(0.0, now - max(began, last)))
+
+
+class Lanes:
+    """All of them, made when they are first asked for."""
+
+    def __init__(self, metrics: Metrics, escalation: Escalation = NOBODY) -> None:
+        self.metrics = metrics
+        self.escalation = escalation
+        self._lanes: dict[str, Lane] = {}
+        self._houses: dict[str, House] = {}
+        self._looks: set[asyncio.Task[None]] = set()
+
+    def of(self, name: str, base: str, key: str, serving: Serving, fuse: CircuitSettings | None) -> Lane:
+        lane = self._lanes.get(name)
+        if lane is None:
+            self.metrics.knows([name])
+            lane = self._lanes[name] = Lane(name, serving, fuse, self.house(base, key), self.metrics.of(name))
+        return lane
+
+    def house(self, base: str, key: str) -> House:
+        found = self._houses.get(base)
+        if found is None:
+            headers = {"authorization": f"Bearer {key}"} if key else None
+            found = self._houses[base] = House(base, Looker(base, headers))
+        return found
+
+    def all(self) -> tuple[Lane, ...]:
+        return tuple(self._lanes.values())
+
+    # -- cancellation that is verified -------------------------------------------------------------------------
+
+    def look_after(self, lane: Lane, within: float | None, told: Callable[[Seen], None]) -> asyncio.Task[None]:
+        """Somebody's generation was cancelled: see whether its server stops. Nobody waits for that."""
+        task = asyncio.get_running_loop().create_task(self._look(lane, within, told))
+        self._looks.add(task)
+        task.add_done_callback(self._looks.discard)
+        return task
+
+    async def _look(self, lane: Lane, within: float | None, told: Callable[[Seen], None]) -> None:
+        house = lane.house
+
+        def ours() -> int:
+            return house.active
+
+        seen = await house.looker.freed(ours, within, clock.now)
+        told(seen)
+        if seen.found is not Found.RUNNING:
+            return
+        house.ghosts += 1
+        lane.metrics.left_running()
+        try:
+            with suppress(Exception):  # whoever helps may fail, too
+                await self.escalation.still_running(lane.name, house.base, seen)
+            told(await house.looker.freed(ours, GHOST_PATIENCE, clock.now))
+        finally:
+            house.ghosts -= 1
+
+    async def close(self) -> None:
+        looks = list(self._looks)
+        for look in looks:
+            look.cancel()
+        if looks:
+            await asyncio.wait(looks)
+
+
+def fuse_of(said: CircuitSettings) -> Fuse:
+    return Fuse(
+        in_a_row=said.in_a_row,
+        share=said.share,
+        least=said.least,
+        window=Seconds(said.window),
+        first=Seconds(said.first),
+        longest=Seconds(said.longest),
+    )
+
+
+CUT_SHORT = (Outcome.TIMEOUT, Outcome.LOOPING, Outcome.LEFT, Outcome.CANCELLED)
+"""Ends after which a server may go on with what nobody waits for."""
+OPEN = State.OPEN

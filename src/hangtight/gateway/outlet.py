@@ -1,0 +1,160 @@
+"""The answer on its way to a client, over ASGI: pieces go out in the turn of the loop in which they came.
+
+Served by ourselves, `send` is driven by hand: uvicorn's takes a piece without waiting unless the client is slow. Under
+any other server, or behind a middleware, a task of our own writes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final
+
+Message = dict[str, Any]
+Send = Callable[[Message], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+ENOUGH: Final = 64 * 1024
+"""Bytes that wait for a slow client before its server is made to wait."""
+
+
+def _nothing() -> None:
+    """Nobody has to slow down."""
+
+
+class Outlet:
+    """One response."""
+
+    __slots__ = (
+        "_direct",
+        "_loop",
+        "_send",
+        "_size",
+        "_task",
+        "_waiting",
+        "finished",
+        "is_slow",
+        "on_free",
+        "on_slow",
+        "own",
+        "started",
+    )
+
+    def __init__(self, send: Send, loop: asyncio.AbstractEventLoop, *, direct: bool) -> None:
+        self._send = send
+        self._loop = loop
+        self._direct = direct
+        self._waiting: deque[Message] = deque()
+        self._size = 0
+        self._task: asyncio.Task[None] | None = None
+        self.own: Headers = []
+        """Headers of each answer to this request, whatever it is."""
+        self.started = False
+        """The status has gone out: nothing can become a 504 any more."""
+        self.finished = False
+        self.is_slow = False
+        self.on_slow: Callable[[], None] = _nothing
+        self.on_free: Callable[[], None] = _nothing
+
+    def start(self, status: int, headers: Headers) -> None:
+        if not self.started:
+            self.started = True
+            self._put({"type": "http.response.start", "status": status, "headers": headers + self.own})
+
+    def push(self, data: bytes) -> None:
+        """A piece of the body."""
+        self._put({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def finish(self, data: bytes = b"") -> None:
+        """The last piece. Returns when the server of this app has taken all of it."""
+        if not self.finished:
+            self.finished = True
+            self._put({"type": "http.response.body", "body": data})
+        await self.settled()
+
+    async def settled(self) -> None:
+        while self._task is not None:
+            await asyncio.wait({self._task})
+
+    def close(self) -> None:
+        """The client is gone."""
+        self.finished = True
+        self._waiting.clear()
+        if self._task is not None:
+            self._task.cancel()
+
+    # -- writing ----------------------------------------------------------------------------------------------
+
+    def _put(self, message: Message) -> None:
+        if self._task is None and self._direct:
+            step: Any = self._send(message)
+            try:
+                waits_for = step.send(None)
+            except StopIteration:
+                return
+            self._write(self._go_on(step, waits_for))
+            self._slow()
+            return
+        self._waiting.append(message)
+        self._size += len(message.get("body", b""))
+        if self._task is None:
+            self._write(self._write_on())
+        elif self._size > ENOUGH:
+            self._slow()
+
+    def _slow(self) -> None:
+        if not self.is_slow:
+            self.is_slow = True
+            self.on_slow()
+
+    def _write(self, work: Coroutine[Any, Any, None]) -> None:
+        self._task = self._loop.create_task(work)
+        self._task.add_done_callback(self._written)
+
+    def _written(self, task: asyncio.Task[None]) -> None:
+        self._task = None
+        with suppress(asyncio.CancelledError):
+            task.exception()  # a server that cannot write says by `http.disconnect` that the client is gone
+        if self.is_slow:
+            self.is_slow = False
+            self.on_free()
+
+    async def _go_on(self, step: Any, waits_for: Any) -> None:
+        await _Begun(step, waits_for)
+        await self._write_on()
+
+    async def _write_on(self) -> None:
+        while self._waiting:
+            message = self._waiting.popleft()
+            if message.get("more_body"):
+                pieces = [message["body"]]
+                while self._waiting and self._waiting[0].get("more_body"):
+                    pieces.append(self._waiting.popleft()["body"])
+                message = {**message, "body": b"".join(pieces)}
+            self._size = sum(len(waiting.get("body", b"")) for waiting in self._waiting)
+            await self._send(message)
+
+
+class _Begun:
+    """What is left of a coroutine that was driven by hand to its first wait."""
+
+    def __init__(self, step: Any, waits_for: Any) -> None:
+        self._step = step
+        self._waits_for = waits_for
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        waits_for = self._waits_for
+        while True:
+            try:
+                told = yield waits_for
+            except BaseException as error:  # noqa: BLE001 - it is for the coroutine within
+                move = partial(self._step.throw, error)
+            else:
+                move = partial(self._step.send, told)
+            try:
+                waits_for = move()
+            except StopIteration:
+                return

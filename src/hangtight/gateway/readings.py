@@ -1,0 +1,235 @@
+"""One attempt of a request through the gateway: a slot first, then the server, whose bytes are poured on at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from hangtight.core.attempts import Fault
+from hangtight.core.circuit import Pass, is_mark
+from hangtight.core.facts import Admitted, Handed, Queued, Whole
+from hangtight.core.phases import Outcome, Phase
+from hangtight.drivers import clock
+from hangtight.drivers.http.answers import LAST_WORDS
+from hangtight.drivers.http.asyncs import AsyncReading
+from hangtight.drivers.http11 import BrokenHead, ConnectFailed
+from hangtight.gateway import library
+from hangtight.gateway.lanes import CUT_SHORT, Lane, Lanes, Ticket
+from hangtight.gateway.looking import Seen
+from hangtight.journal.entries import Kind
+
+if TYPE_CHECKING:
+    from hangtight.gateway.calls import GatewayCall
+    from hangtight.gateway.upstream import Outgoing, Upstream
+
+PassOn = Callable[[bytes], None]
+
+
+class GatewayReading(AsyncReading):
+    """Reads like the transport of a client; a stream that nobody has to wait for is poured instead."""
+
+    call: GatewayCall
+
+    def __init__(
+        self, call: GatewayCall, loop: asyncio.AbstractEventLoop, upstream: Upstream, lane: Lane, lanes: Lanes
+    ) -> None:
+        super().__init__(call, loop, self._asked)
+        self.loop = loop
+        self.lane = lane
+        self._lanes = lanes
+        self._upstream = upstream
+        self._ticket: Ticket | None = None
+        self._passed: Pass | None = None
+        self._sent = False
+        self._generates = call.asked.dialect is not None
+        self._pass_on: PassOn = _nothing
+        self._poured: asyncio.Future[None] | None = None
+        lane.readings.add(self)
+        lane.metrics.began()
+
+    # -- before it is sent ------------------------------------------------------------------------------------
+
+    async def send(self, pool: float | None) -> library.Response:
+        if self._ticket is None:
+            await self._guarded(self._enter())
+        response: library.Response = await super().send(pool)
+        return response
+
+    async def _enter(self) -> None:
+        """Through the circuit and the queue. A place in it is not the server's silence."""
+        lane = self.lane
+        try:
+            if lane.house.ghosts or lane.circuit is not None:
+                self._passed = lane.admit()
+            self._ticket = ticket = Ticket(self.call.came.priority)
+            if not lane.arrive(ticket):
+                await self._wait(ticket)
+        except Exception as error:
+            self.session.failure = str(getattr(error, "code", "")) or type(error).__name__
+            raise
+
+    async def _wait(self, ticket: Ticket) -> None:
+        session, unstreamed = self.session, self.session.machine.phase is Phase.UNSTREAMED
+        session.note(Queued())
+        self.life.alarm.rearm()
+        try:
+            await ticket.given
+        finally:
+            self.lane.metrics.queue_time(clock.now() - ticket.since)
+        session.note(Admitted())
+        if unstreamed:
+            session.note(Whole())
+        session.ask()
+
+    @property
+    def position(self) -> int | None:
+        """In the queue; 1 is the next to go."""
+        return None if self._ticket is None else self.lane.admission.position(self._ticket, clock.now())
+
+    async def _asked(self, asked: Outgoing) -> library.Response:
+        if not self._sent:
+            self._sent = True
+            self.lane.house.active += self._generates
+        incoming = await self._upstream.send(asked)
+        head = incoming.head.result()
+        return library.Response(head.status, headers=head.headers, stream=incoming)
+
+    # -- after it has ended -----------------------------------------------------------------------------------
+
+    async def _ended(self, error: BaseException | None) -> bool:
+        first = not self.over
+        ours = await super()._ended(error)
+        if first:
+            self._left_behind(error)
+        return ours
+
+    def _left_behind(self, error: BaseException | None) -> None:
+        lane, session, machine = self.lane, self.session, self.session.machine
+        lane.readings.discard(self)
+        if machine.tokens:
+            lane.progressed(machine.since)
+        lane.metrics.ended(session, self.call.asked.dialect.name if self.call.asked.dialect else "other")
+        if machine.deadline.moved:
+            lane.metrics.extended()
+        if machine.deadline.is_short:
+            lane.metrics.shortened()
+        change = lane.judged(self._passed, self._was_good(error))
+        if change is not None:
+            self._remark(f"the circuit of {lane.name} {change}")
+        ticket = self._ticket
+        if not self._sent:
+            if ticket is not None:
+                lane.leave(ticket)
+            return
+        lane.house.active -= self._generates
+        if (
+            not self._generates
+            or machine.outcome not in CUT_SHORT
+            or (self.answer is not None and self.answer.is_complete)
+        ):
+            if ticket is not None:
+                lane.leave(ticket)
+            return
+        looking = self._lanes.look_after(lane, session.resolved.limits.cancel, self._seen)
+        if ticket is not None:  # a slot is free when its server has stopped, and not before
+            looking.add_done_callback(lambda _: lane.leave(ticket))
+
+    def _was_good(self, error: BaseException | None) -> bool | None:
+        """What this end says about the server; None where it says nothing."""
+        machine, response = self.session.machine, self.answer.response if self.answer is not None else None
+        if machine.broken is not None:
+            marked = is_mark(Fault.TIMEOUT, broken=machine.broken, values=self.session.resolved.values)
+            return False if marked else None
+        if isinstance(error, ConnectFailed | BrokenHead):
+            return False
+        if response is not None and is_mark(Fault.SERVER, status=response.status_code):
+            return False
+        return True if machine.outcome in (Outcome.FINISHED, Outcome.UNFINISHED) else None
+
+    def _seen(self, seen: Seen) -> None:
+        words = {"stopped": "has stopped", "running": "still runs it", "unknown": "cannot be asked whether it stopped"}
+        way = f" ({seen.kind}, {seen.took:.2f} s)" if seen.kind else ""
+        self._remark(f"the server {words.get(seen.found, seen.found)}{way}")
+
+    def _remark(self, words: str) -> None:
+        if self.session.record is not None:
+            self.session.record.noted(self.session, Kind.REMARK, words)
+
+    # -- while it flows ---------------------------------------------------------------------------------------
+
+    async def pour(self, early: list[bytes], pass_on: PassOn) -> None:
+        """Give each piece to `pass_on` in the turn of the loop in which it came. Raises what the end is."""
+        session, answer = self.session, self.answer
+        assert answer is not None, "what is poured has a head"
+        self._pass_on, self._poured = pass_on, self.loop.create_future()
+        alarm = self.life.alarm
+        alarm.task, alarm.breaks_off_always = asyncio.current_task(), True
+        try:
+            for data in early:
+                pass_on(data)
+            self._go_on()
+            self.stream.hand_to(self._take, self._stream_ended)
+            await self._poured
+            if not self.stream.over:
+                session.note(self.last_fact())
+            ended: BaseException | None = StopAsyncIteration() if self.stream.over else None
+        except BaseException as error:
+            if not await self._ended(error):
+                raise
+        else:
+            await self._ended(ended)
+        session.settle()
+
+    def _take(self, data: bytes) -> None:
+        """Once per piece: kept as short as it can be."""
+        try:
+            self.in_lane = self.answer.take(self.session, data)  # type: ignore[union-attr]
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the end of this stream
+            self._fail(error)
+            return
+        self._pass_on(data)
+        if self.in_lane and self.session.machine.lane is not None:
+            self.session.machine.waiting = True  # `since` is the instant at which it came, a moment ago
+        else:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Somebody waits for more; unless the end is there, or was brought about."""
+        if self.session.rang is not None:
+            self._done()
+        elif self.answer is not None and self.answer.is_complete:
+            self.loop.call_later(LAST_WORDS, self._done)
+        else:
+            self.session.ask()
+
+    def _stream_ended(self) -> None:
+        if self.stream.error is not None:
+            self._fail(self.stream.error)
+        else:
+            self._done()
+
+    def _done(self) -> None:
+        if self._poured is not None and not self._poured.done():
+            self._poured.set_result(None)
+
+    def _fail(self, error: Exception) -> None:
+        if self._poured is not None and not self._poured.done():
+            self._poured.set_exception(error)
+
+    # -- a client that is slow --------------------------------------------------------------------------------
+
+    def pause(self) -> None:
+        """The client does not keep up: its server has to wait, and that is no silence of the model."""
+        self.stream.pause()
+        self.session.note(Handed())
+        self.in_lane = False
+
+    def resume(self) -> None:
+        self.stream.resume()
+        if not self.over:
+            self.session.ask()
+
+
+def _nothing(data: bytes) -> None:
+    """Before it is poured."""

@@ -1,0 +1,82 @@
+"""What a gateway knows while it runs, and what all of its rooms share."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from hangtight.drivers import clock
+from hangtight.drivers.servers import Server
+from hangtight.drivers.standing import settings
+from hangtight.gateway.calls import Retries
+from hangtight.gateway.lanes import Lane, Lanes
+from hangtight.gateway.looking import NOBODY, Escalation
+from hangtight.gateway.metrics import Metrics
+from hangtight.gateway.targets import Target, Targets
+from hangtight.gateway.tracing import Tracing
+from hangtight.gateway.upstream import Upstream
+
+if TYPE_CHECKING:
+    from hangtight.gateway.exchange import Exchange
+    from hangtight.rules.settings import Settings
+
+REMEMBERED = 100
+"""Exchanges that have ended, for whoever looks."""
+
+
+class State:
+    """Of one gateway."""
+
+    def __init__(self, found: tuple[Server, ...] = (), escalation: Escalation = NOBODY) -> None:
+        self.found = found
+        """The servers of this machine, for the case that the settings name none."""
+        self.upstream = Upstream()
+        self.retries = Retries()
+        self.metrics = Metrics()
+        self.tracing = Tracing()
+        self.lanes = Lanes(self.metrics, escalation)
+        self.exchanges: dict[str, Exchange] = {}
+        self.finished: deque[dict[str, object]] = deque(maxlen=REMEMBERED)
+        self.is_draining = False
+        self.began_at = clock.wall()
+        self._settings: Settings | None = None
+        self._targets: Targets | None = None
+
+    @property
+    def targets(self) -> Targets:
+        """The models as the settings name them now."""
+        current = settings()
+        if self._targets is None or current is not self._settings:
+            self._settings, self._targets = current, Targets(current, self.found)
+            self._renew(self._targets)
+        return self._targets
+
+    def _renew(self, targets: Targets) -> None:
+        said = settings()
+        for lane in self.lanes.all():
+            target = targets.find(lane.name)
+            if target is not None:
+                lane.renew(said.serving(lane.name), said.gateway.circuit, self.lanes.house(target.base, target.key))
+        self.metrics.knows(targets.names)
+
+    def discovered(self, found: tuple[Server, ...]) -> None:
+        """What stands on this machine now."""
+        self.found, self._targets = found, None
+
+    def lane(self, target: Target) -> Lane:
+        said = settings()
+        return self.lanes.of(target.name, target.base, target.key, said.serving(target.name), said.gateway.circuit)
+
+    @contextmanager
+    def under_way(self, exchange: Exchange) -> Iterator[None]:
+        self.exchanges[exchange.id] = exchange
+        try:
+            yield
+        finally:
+            del self.exchanges[exchange.id]
+
+    async def close(self) -> None:
+        await self.lanes.close()
+        self.upstream.close()

@@ -1,0 +1,88 @@
+"""Which models there are, and where each of them is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from hangtight.drivers.http11 import Address
+
+if TYPE_CHECKING:
+    from hangtight.drivers.servers import Server
+    from hangtight.rules.settings import Settings
+
+VERSION = "/v1"
+CONNECT = 10.0  # seconds, where nothing is said
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where one model is asked."""
+
+    name: str
+    """How clients know it."""
+    upstream_name: str
+    """How its server knows it."""
+    base: str
+    """The address of the server, without a slash at the end."""
+    key: str = field(default="", repr=False)
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    connect: float = CONNECT
+    shape: str = ""
+    """The API that was found there; nothing where somebody wrote it into the settings."""
+
+    def address(self, path: str, query: bytes) -> Address:
+        """Where a request for this path of ours goes."""
+        parsed = Address.parse(self.base)
+        base = parsed.target.rstrip("/")
+        if base.endswith(VERSION) and path.startswith(f"{VERSION}/"):
+            path = path[len(VERSION) :]
+        tail = f"?{query.decode('latin-1')}" if query else ""
+        return parsed._replace(target=f"{base}{path}{tail}")
+
+    @property
+    def place(self) -> str:
+        """The server alone, as it is shown to people."""
+        return Address.parse(self.base).authority
+
+
+class Targets:
+    """The models of the settings; where those name no server, the models of the servers that were found."""
+
+    def __init__(self, settings: Settings, found: Iterable[Server] = ()) -> None:
+        self._settings = settings
+        self._named = {name: self._of_settings(name) for name in settings.served()}
+        self._found: dict[str, Target] = {}
+        for server in found:
+            base = server.url.removesuffix(VERSION)
+            for name in server.models:
+                self._found.setdefault(name, Target(name, name, base, server.key, shape=server.shape.value))
+
+    def _of_settings(self, name: str) -> Target | None:
+        serving = self._settings.serving(name)
+        if serving.proxy is None:
+            return None
+        base = serving.proxy.rstrip("/")
+        return Target(name, serving.upstream_name, base, serving.key, serving.headers, serving.connect)
+
+    def find(self, name: str) -> Target | None:
+        """The model of this name, or of which it is an alias."""
+        canonical = self._settings.canonical(name)
+        known = self._named.get(canonical) or self._of_settings(canonical)
+        return known or self._found.get(canonical) or self._found.get(f"{canonical}:latest")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All that can be asked for by name, those of the settings first."""
+        return tuple({**dict.fromkeys(self._named), **dict.fromkeys(self._found)})
+
+    @property
+    def are_written(self) -> bool:
+        """The settings say where the models are: nobody else is asked."""
+        return any(model.proxy is not None for model in self._settings.models.values())
+
+    @property
+    def only(self) -> Target | None:
+        """The one model that there is, for a request that names none."""
+        return self.find(self.names[0]) if len(self.names) == 1 else None

@@ -1,0 +1,127 @@
+"""What the files say to the gateway: how it serves each model, whom it lets in, and what a request may ask for.
+
+Keys and headers may be secrets: they are in no `repr`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+FORMS = ("comment", "ping", "empty-delta", "white-space", "off")
+"""How a heartbeat may look to a waiting client."""
+MANY = 100
+"""How many may wait where a queue is only wanted, and no number said."""
+CONNECT, PROXY_SILENCE, PATIENCE = 30.0, 50.0, 30.0  # seconds
+BODY, HEAD = 64 * 1024 * 1024, 64 * 1024  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitSettings:
+    """When an upstream that fails is left alone, and for how long."""
+
+    in_a_row: int = 5
+    """Failures one after the other that open it."""
+    share: float = 0.5
+    """The share of failures that opens it."""
+    least: int = 10
+    """Requests of which the share is counted, at least."""
+    window: float = 60.0
+    """Seconds over which the share is counted."""
+    first: float = 15.0
+    """Seconds for which it is open the first time, and twice as long each time after that."""
+    longest: float = 300.0
+    """Seconds for which it is open at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """How the gateway serves one model."""
+
+    name: str
+    proxy: str | None = None
+    """The server that has the model; None where the files name none."""
+    upstream_name: str = ""
+    """What that server calls it."""
+    key: str = field(default="", repr=False)
+    """What is shown to that server; empty is none."""
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """Sent to that server with each request."""
+    slots: int | None = None
+    """How many requests it works on at once; None is no limit."""
+    places: int = 0
+    """How many more may wait for a slot."""
+    form: str | None = None
+    """How a heartbeat looks, one of `FORMS`; None where the files leave it to the route."""
+    proxy_silence: float | None = PROXY_SILENCE
+    """Seconds of silence that a proxy between us and the client endures; None is for ever."""
+    proxy_is_said: bool = False
+    """Somebody wrote `proxy_silence` down: so a client of this very machine may be a proxy, too."""
+    unlisted: bool = False
+    """Served, but in no list of models."""
+    aliases: tuple[str, ...] = ()
+    connect: float = CONNECT
+    """Seconds within which the connection must stand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """How the gateway treats its clients."""
+
+    keys: tuple[str, ...] = field(default=(), repr=False)
+    """One of these must be shown; empty is none."""
+    lists_aliases: bool = False
+    may_raise: bool | None = None
+    """Whether the headers of a request may raise a limit, too. None: on a loopback address."""
+    proxy_silence: float | None = PROXY_SILENCE
+    proxy_is_said: bool = False
+    places: int = 0
+    """How many may wait for a slot of a model that says nothing about it itself."""
+    routes: tuple[tuple[str, str], ...] = ()
+    """The form of a heartbeat by path, in the order of the file. A path may end in `*`."""
+    most: Mapping[str, float] = field(default_factory=dict)
+    """What the headers of a request may give at most, by the name of the limit."""
+    hosts: tuple[str, ...] = ()
+    """The names by which it may be called, besides its own address."""
+    origins: tuple[str, ...] = ()
+    """The web pages that may call it."""
+    body: int = BODY
+    head: int = HEAD
+    patience: float = PATIENCE
+    """Seconds within which the head and the body of a request must be there."""
+    circuit: CircuitSettings | None = field(default_factory=CircuitSettings)
+    """None: an upstream that fails is asked all the same."""
+
+    def form(self, path: str) -> str | None:
+        """The form of a heartbeat on this path: the very path first, then the patterns in the order of the file."""
+        said = dict(self.routes)
+        if path in said:
+            return said[path]
+        return next((form for key, form in self.routes if key.endswith("*") and path.startswith(key[:-1])), None)
+
+
+def serving_of(name: str, proxy: str | None, said: Iterable[Mapping[str, Any]], gateway: Gateway) -> Serving:
+    """How a model is served by what is said about it in several places, the highest first.
+
+    What stands there has been checked: see `schema_serving.ServedModel`, whose keys these are.
+    """
+    known: dict[str, Any] = {}
+    for each in said:
+        known = {**each, **known}
+    queue = known.get("queue")
+    return Serving(
+        name,
+        proxy,
+        upstream_name=known.get("useModelName") or name,
+        key=known.get("key") or "",
+        headers=tuple((known.get("headers") or {}).items()),
+        slots=known.get("concurrencyLimit") or None,
+        places=gateway.places if queue is None else queue,
+        form=known.get("heartbeat_form"),
+        proxy_silence=known.get("proxy_silence", gateway.proxy_silence),
+        proxy_is_said="proxy_silence" in known or gateway.proxy_is_said,
+        unlisted=known.get("unlisted") or False,
+        aliases=known.get("aliases") or (),
+        connect=known.get("connect") or CONNECT,
+    )
