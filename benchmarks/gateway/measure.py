@@ -87,10 +87,16 @@ def _beside_litellm(stage: Stage, ours: float) -> list[Row]:
 
 
 def code(stage: Stage) -> list[Row]:
-    """The same where the model writes code, in tokens of 4 characters, and begins when it likes."""
+    """The same where the model writes code, in tokens of 4 characters, and nobody begins with anybody else."""
     asked = PACED._replace(script=PACED.script._replace(said="code"))
-    seen = costs([stage.gateway], Load((asked,), STREAMS, EACH, spread=2.0), 1)[0]
-    return [Row("gateway, CPU per token of code, begun at different times", seen.cpu_per_token, "µs", NO_GOAL)]
+    peers = [stage.gateway, *([stage.nginx] if stage.nginx else [])]
+    seen = costs(peers, Load((asked,), STREAMS, EACH, spread=2.0))
+    rows = [Row("gateway, CPU per token of code, begun at different times", seen[0].cpu_per_token, "µs", NO_GOAL)]
+    if len(seen) > 1:
+        rows.append(Row("nginx, the same", seen[1].cpu_per_token, "µs", NO_GOAL))
+        ratio = seen[0].cpu_per_token / seen[1].cpu_per_token
+        rows.append(Row("gateway over nginx, per token of code", ratio, "x", NO_GOAL))
+    return rows
 
 
 def plain(stage: Stage, times: int = 150) -> list[Row]:

@@ -116,11 +116,13 @@ class Server(asyncio.Protocol):
     def _stream(self, script: Script) -> None:
         chunks = tokens(script.said, script.tokens)
         if script.gap:
-            self._step(script, chunks, 0)
+            self._step(script, chunks, 0, self.loop.time())
         else:
             self.transport.write(b"".join(chunks) + LAST)
 
-    def _step(self, script: Script, chunks: tuple[bytes, ...], at: int) -> None:
+    def _step(self, script: Script, chunks: tuple[bytes, ...], at: int, begun: float) -> None:
+        """One token, each at the instant that the beginning fixed. A gap after the last one would be late with all
+        others of the same turn of the loop, and have the same end: the streams would march in step before long."""
         if at == script.silent_after - 1:  # the last one, which says when
             text = texts(script.said, script.tokens)[at]
             self.transport.write(chunked(event({"content": text}, None, x_silent_since=time.monotonic())))
@@ -128,7 +130,8 @@ class Server(asyncio.Protocol):
             self.transport.write(LAST)
         else:
             self.transport.write(chunks[at])
-            self.timer = self.loop.call_later(script.gap, partial(self._step, script, chunks, at + 1))
+            then = begun + (at + 1) * script.gap
+            self.timer = self.loop.call_at(then, partial(self._step, script, chunks, at + 1, begun))
 
 
 def joined(raw: bytes) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -105,5 +106,5 @@ async def read_all(reader: asyncio.StreamReader) -> bytes:
 
 def status(answered: bytes) -> int:
     """Of the last answer that came; 0 where none did."""
-    heads = [part for part in answered.split(b"HTTP/1.1 ")[1:]]
-    return int(heads[-1][:3]) if heads else 0
+    heads = re.findall(rb"HTTP/1\.1 ([0-9]{3}) ", answered)
+    return int(heads[-1]) if heads else 0

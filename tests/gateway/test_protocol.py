@@ -252,7 +252,6 @@ def test_after_an_early_answer_a_connection_does_not_stay_for_ever() -> None:
     ]
     + [
         b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n",
-        b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET /\xff HTTP/1.1\r\n\r\n",
     ]
     + [
@@ -334,20 +333,32 @@ def test_some_requests_may_wait_behind_another_and_not_any_number() -> None:
     assert status(many) == 400
 
 
-def test_who_asks_for_another_protocol_is_answered_in_this_one() -> None:
-    upgrade = b"\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 3\r\n\r\nabc"
+def test_who_asks_for_another_protocol_is_answered_in_this_one_and_loses_no_body() -> None:
+    wish = b"POST /p HTTP/1.1\r\nHost: a\r\nConnection: %s, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n"
+    stays = wish % b"Upgrade" + b"Content-Length: 3\r\n\r\nabc"
+    goes = wish % b"close, Upgrade" + b"Transfer-Encoding: chunked\r\n\r\n"
 
+    async def play() -> tuple[bytes, list[dict[bytes, bytes]]]:
+        app = App()
+        async with opened(app) as (_, port):
+            answered = await exchanged(port, stays, goes, b"2\r\nab\r\n0\r\n\r\n")
+            return answered, [dict(scope["headers"]) for scope in app.seen]
+
+    answered, seen = played(play())
+    assert answered.count(b"HTTP/1.1 200") == 2
+    assert b"\r\n\r\n3HTTP/1.1" in answered
+    assert answered.endswith(b"\r\n\r\n2")
+    assert not any(b"upgrade" in headers for headers in seen)
+
+
+def test_many_wishes_on_one_connection_are_too_many_requests() -> None:
     async def play() -> bytes:
-        async with opened(App(), SOON) as (_, port):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(HELLO.replace(b"GET", b"POST").replace(b"\r\n\r\n", upgrade))
-            first = await reader.readuntil(b"\r\n\r\n3")
-            writer.write(BYE)
-            rest = await read_all(reader)
-            writer.close()
-            return first + rest
+        async with opened(App()) as (_, port):
+            return await exchanged(port, HELLO.replace(b"Host", b"Connection: upgrade\r\nUpgrade: h2c\r\nHost") * 3000)
 
-    assert played(play()).count(b"HTTP/1.1 200") == 2
+    answered = played(play())
+    assert status(answered) == 400
+    assert answered.count(b"HTTP/1.1 200") <= 2 * MOST_WAITING
 
 
 @settings(max_examples=150)

@@ -41,7 +41,7 @@ class Record:
         self._clock, self._machine = session.clock, session.machine
         now = session.clock()
         self._began = now if began is None else began
-        self.id = keeping.new_id()
+        self.id = session.wanted_id or keeping.new_id()
         self.call: str = session.call or self.id
         self._step = _begun(
             (self.id, self.call), session.terms, session.model or "", host=session.host, resolved=session.resolved

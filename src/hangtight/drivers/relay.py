@@ -49,6 +49,7 @@ class Relay:
         "merged",
         "replaces",
         "stands_aside",
+        "wanted_id",
         "wrapped",
     )
 
@@ -89,6 +90,8 @@ class Relay:
         """What failed before, so that this one is asked."""
         self.call = ""
         """Under which id the journal has the attempts of this call."""
+        self.wanted_id = ""
+        """Under which id the journal shall have this one; nothing where any is right."""
         self.dropped = False
         """The journal has the generation beneath in its place."""
         self.given_above = Seconds(0.0)

@@ -111,15 +111,15 @@ class Gateway:
 
     async def _ask(self, asking: Asking, outlet: Outlet, receive: Receive, dialect: Dialect | None) -> None:
         try:
-            exchange = asking.exchange(outlet)
+            with asking.parent():
+                exchange = asking.exchange(outlet)
+                if not isinstance(exchange, Told):
+                    with self.state.under_way(exchange):
+                        await exchange.run(receive)
+                    return
         except HangtightError as error:
-            await self._refuse(outlet, dialect, told_of(error))
-            return
-        if isinstance(exchange, Told):
-            await self._refuse(outlet, dialect, exchange)
-            return
-        with self.state.under_way(exchange):
-            await exchange.run(receive)
+            exchange = told_of(error)
+        await self._refuse(outlet, dialect, exchange)
 
     async def _body(self, receive: Receive, most: int) -> bytes | Told | None:
         """The whole body; None where the client left inside of it."""

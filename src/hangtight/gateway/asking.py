@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
+import os
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from hangtight.core.budget import Priority
@@ -12,6 +13,7 @@ from hangtight.core.signs import Signs, span_of
 from hangtight.dialects.dialect import dialect_for
 from hangtight.dialects.speaking import Form, Told, form_for
 from hangtight.drivers import clock
+from hangtight.drivers.budget.task import HEADER, Budget
 from hangtight.drivers.given import Given
 from hangtight.drivers.http.call import Settings as CallSettings
 from hangtight.drivers.standing import settings
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from hangtight.gateway.state import State
     from hangtight.gateway.targets import Target, Targets
 
+BUDGET = HEADER.lower().encode()
 PRIORITY = b"x-hangtight-priority"
 STEP = b"x-hangtight-step"
 MANY = 12  # names of models that an error lists
@@ -47,6 +50,11 @@ class Asking:
     def _header(self, wanted: bytes) -> str:
         return next((value.decode("latin-1") for name, value in self.headers if name == wanted), "")
 
+    def parent(self) -> AbstractContextManager[object]:
+        """The budget of which this request is a part, somewhere else. Raises SettingsError for one that is none."""
+        told = self._header(BUDGET)
+        return Budget.from_header(told) if told else nullcontext()
+
     def exchange(self, outlet: Outlet) -> Exchange | Told:
         """What answers it, or why nobody does. Raises SettingsError for a header that cannot be meant."""
         targets = self.state.targets
@@ -56,7 +64,8 @@ class Asking:
             return unknown(name, targets)
         loop = asyncio.get_running_loop()
         call = GatewayCall(self._came(target, targets), CallSettings(Given(), DOOR), clock.timepiece_of(loop))
-        exchange = Exchange(call, outlet, secrets.token_hex(16), self._form(target.name), self._reading)
+        call.id = os.urandom(6).hex()
+        exchange = Exchange(call, outlet, call.id, self._form(target.name), self._reading)
         exchange.signs = self._signs(call, exchange)
         exchange.path = self.path
         return exchange

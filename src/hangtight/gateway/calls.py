@@ -21,6 +21,7 @@ from hangtight.drivers.terms import Terms, terms_of
 from hangtight.errors import SettingsError
 from hangtight.gateway import library
 from hangtight.gateway.targets import Target, Targets
+from hangtight.gateway.tracing import UNTRACED
 from hangtight.gateway.upstream import Outgoing, head_of
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ OF_A_HOP = frozenset(
         *(b"te", b"trailer", b"upgrade", b"expect", b"proxy-authorization"),
     )
 )
+OF_A_TRACE = frozenset((b"traceparent", b"tracestate"))
 CREDENTIALS = frozenset((b"authorization", b"x-api-key"))
 OURS = b"x-hangtight-"
 
@@ -98,8 +100,6 @@ class Incoming:
     retries: Retries
     client: str = ""
     priority: Priority = Priority.NORMAL
-    our_keys: bool = False
-    """The client's credentials are for us: no server shall see them."""
 
 
 class GatewayCall(Call):
@@ -107,6 +107,8 @@ class GatewayCall(Call):
 
     def __init__(self, came: Incoming, settings: Settings, timepiece: Timepiece) -> None:
         self.came = came
+        self.traced = UNTRACED
+        """Of the attempt under way."""
         url = library.URL(came.target.address(came.path, came.query))
         super().__init__(library, library.Request(came.method, url, came.headers, came.body), settings, timepiece)
 
@@ -120,6 +122,10 @@ class GatewayCall(Call):
         """Where the model is asked whose turn it is."""
         name = self.attempts.model
         return self.came.target if name == self.came.target.name else self.came.targets.find(name) or self.came.target
+
+    def _stand_ins(self) -> tuple[str, ...]:
+        """Those that this gateway has. The settings may name more, for other places."""
+        return tuple(name for name in super()._stand_ins() if self.came.targets.find(name) is not None)
 
     # -- under which terms ------------------------------------------------------------------------------------
 
@@ -172,12 +178,10 @@ class GatewayCall(Call):
         return json.dumps({**body, "model": name}).encode() if body is not None and "model" in body else None
 
     def _headers(self, target: Target, *, identity: bool) -> library.Raw:
-        own = target.key or self.came.our_keys
-        kept = [
-            (name, value)
-            for name, value in self.came.headers
-            if name not in OF_A_HOP and not name.startswith(OURS) and not (own and name in CREDENTIALS)
-        ]
+        dropped = OF_A_HOP | CREDENTIALS if target.key else OF_A_HOP
+        dropped = dropped | OF_A_TRACE if self.traced.headers else dropped
+        kept = [pair for pair in self.came.headers if pair[0] not in dropped and not pair[0].startswith(OURS)]
+        kept += self.traced.headers
         if self.asked.dialect is not None and (identity or self.asked.headers.get(b"accept-encoding") not in READABLE):
             kept = [(name, value) for name, value in kept if name != b"accept-encoding"]
             kept.append((b"accept-encoding", b"identity"))

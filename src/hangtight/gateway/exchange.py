@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from functools import partial
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from hangtight.core.facts import Cancelled, Left
@@ -18,6 +19,7 @@ from hangtight.drivers.http.attempt import course
 from hangtight.errors import BackendError, HangtightError
 from hangtight.gateway import library
 from hangtight.gateway.borders import Borders
+from hangtight.gateway.lanes import Unavailable
 from hangtight.gateway.outlet import Headers, Outlet
 from hangtight.gateway.readings import GatewayReading
 
@@ -28,7 +30,10 @@ if TYPE_CHECKING:
 
     Begin = Callable[[GatewayCall], GatewayReading]
 
-OK = 200
+OK, BAD_GATEWAY = 200, 502
+LONGEST_WORDS = 16 * 1024  # bytes of a refusal that are told in an event
+NO_RETRY = (b"x-should-retry", b"false")
+"""What we end is ended: an SDK that tries again would pay twice. Of an answer that began this is about its end."""
 HELD: int = 64 * 1024
 """Bytes without content that are kept back, so that a timeout can still be a 504."""
 NOT_PASSED_ON = frozenset(
@@ -62,6 +67,8 @@ class Exchange:
         self.path = ""
         self._alarm: asyncio.TimerHandle | None = None
         self._wrote_at: Instant | None = None
+        self._begun = False
+        """An event of the server went out."""
         self.left = False
         """The client is gone."""
         self.cancelled: Told | None = None
@@ -78,6 +85,9 @@ class Exchange:
             self._task.uncancel()
             if self.cancelled is not None:
                 await self._say(self.cancelled)
+        except Unavailable as error:
+            told = told_of(error)._replace(code=error.code)
+            await self._say(told, [(b"retry-after", b"%d" % ceil(error.retry_after))])
         except HangtightError as error:
             await self._say(told_of(self.call.for_the_caller(error)))
         except OSError as error:
@@ -96,6 +106,8 @@ class Exchange:
     async def _deliver(self, response: library.Response) -> None:
         headers = [(name, value) for name, value in response.headers.raw if name not in NOT_PASSED_ON]
         headers += self.own_headers()
+        if response.status_code == OK:
+            headers.append(NO_RETRY)
         stream, status = response.stream, response.status_code
         if not isinstance(stream, BODY):
             await self._whole(status, headers, stream.content)
@@ -108,6 +120,9 @@ class Exchange:
             self._open()
             await self.outlet.finish(self._borders.rest())
             return
+        if self.outlet.started:
+            await self._too_late(status, stream)
+            return
         self.outlet.start(status, headers)
         try:
             async for data in stream:
@@ -119,10 +134,19 @@ class Exchange:
             await stream.aclose()
         await self.outlet.finish()
 
+    async def _too_late(self, status: int, stream: Any) -> None:
+        """A sign of life has said that a stream comes, and what comes is none."""
+        words = bytearray()
+        async for data in stream:
+            words += data[: LONGEST_WORDS - len(words)]
+        await stream.aclose()
+        said = words.decode("utf-8", "replace")
+        why = said if status != OK else "the server answered a request for a stream with something else"
+        await self._say(Told.of(status if status != OK else BAD_GATEWAY, "upstream", why))
+
     async def _whole(self, status: int, headers: Headers, content: bytes) -> None:
-        if self.outlet.started and status != OK:  # a sign of life has said 200 before
-            words = content.decode("utf-8", "replace")
-            await self._say(Told.of(status, "upstream", words))
+        if self.outlet.started and (status != OK or self.streams):  # a sign of life has said 200 before
+            await self._too_late(status, library.ByteStream(content))
             return
         kept = [(name, value) for name, value in headers if name != b"content-length"]
         self.outlet.start(status, [*kept, (b"content-length", b"%d" % len(content))])
@@ -150,10 +174,13 @@ class Exchange:
         held, self._held = self._held, []
         if held and (whole := self._borders.whole(b"".join(held))):
             self.outlet.push(whole)
+            self._begun = True
         self._wrote_at = clock.now()
 
     def own_headers(self) -> Headers:
-        return [(b"x-hangtight-id", self.id.encode()), (b"x-hangtight-model", self.call.attempts.model.encode("utf-8"))]
+        """Of each answer."""
+        model = self.call.attempts.model.encode("utf-8")
+        return [(b"x-hangtight-id", self.id.encode()), (b"x-hangtight-model", model)]
 
     # -- signs of life ----------------------------------------------------------------------------------------
 
@@ -171,8 +198,10 @@ class Exchange:
             self._arm()
 
     def _sign(self, now: Instant) -> None:
-        if self.dialect is None or self.outlet.is_slow:
-            return
+        reading = self.reading
+        wire = reading.answer.wire if reading is not None and reading.answer is not None else None
+        if self.dialect is None or self.outlet.is_slow or (wire is not None and wire.finished):
+            return  # what is in the way of a slow client is a sign itself; and behind the last word there is none
         began = self.outlet.started
         if self._head is not None:
             self._open()
@@ -186,20 +215,23 @@ class Exchange:
             )
             self.outlet.start(OK, [(b"content-type", kind), (b"cache-control", b"no-cache"), *self.own_headers()])
         heading = Heading(self.call.asked.model, f"hangtight-{self.id}", int(clock.wall()))
-        reading = self.reading
-        begun = reading is not None and reading.session.machine.tokens > 0
-        self.outlet.push(sign(self.dialect, self.form, heading, streamed=self.streams, begun=begun))
+        words = "hangtight: still waiting"
+        if reading is not None:
+            reading.lane.metrics.heartbeat(self.form.value)
+            if (position := reading.position) is not None:
+                words = f"hangtight: number {position} in the queue"
+        self.outlet.push(sign(self.dialect, self.form, heading, streamed=self.streams, begun=self._begun, words=words))
         self._wrote_at = now
 
     # -- ends that are not the answer -------------------------------------------------------------------------
 
-    async def _say(self, told: Told) -> None:
+    async def _say(self, told: Told, more: Headers | None = None) -> None:
         """An error of ours, in the words of the client's API. After the first byte it is the last of the stream."""
         told = told.adding(id=self.id)
         if not self.outlet.started:
             body = refused(self.dialect, told)
             headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-            self.outlet.start(told.status, [*headers, (b"x-should-retry", b"false"), *self.own_headers()])
+            self.outlet.start(told.status, [*headers, *(more or [NO_RETRY]), *self.own_headers()])
             await self.outlet.finish(body)
         elif self.dialect is not None and self.streams:
             await self.outlet.finish(broken(self.dialect, told))

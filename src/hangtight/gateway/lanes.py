@@ -20,6 +20,7 @@ from hangtight.gateway.looking import NOBODY, Escalation, Found, Looker, Seen
 if TYPE_CHECKING:
     from hangtight.gateway.metrics import Metrics, OfModel
     from hangtight.gateway.readings import GatewayReading
+    from hangtight.gateway.tracing import Tracing
     from hangtight.rules.serving import CircuitSettings, Serving
 
 GHOST_PATIENCE = 600.0
@@ -190,8 +191,9 @@ class Lane:
 class Lanes:
     """All of them, made when they are first asked for."""
 
-    def __init__(self, metrics: Metrics, escalation: Escalation = NOBODY) -> None:
+    def __init__(self, metrics: Metrics, tracing: Tracing, escalation: Escalation = NOBODY) -> None:
         self.metrics = metrics
+        self.tracing = tracing
         self.escalation = escalation
         self._lanes: dict[str, Lane] = {}
         self._houses: dict[str, House] = {}

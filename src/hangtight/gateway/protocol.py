@@ -35,6 +35,7 @@ from hangtight.drivers import clock
 BODY_PATIENCES = 10  # of these for a whole body: 64 MiB within 5 minutes is a megabit or two
 MOST_WAITING = 32  # pipelined requests behind the one that is answered; browsers and SDKs send none
 FIELD_EXTRA = 4  # bytes around a field: the colon, the space and the end of the line
+WISHES = (b"upgrade", b"http2-settings")
 LINGER = 2.0  # seconds in which a refused client may read why, and what it still sends is thrown away
 EXTENSION = "hangtight"
 """The key in `scope["extensions"]` of a request that comes straight from here, to a dictionary with
@@ -165,13 +166,33 @@ class Guarded(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            pass  # nobody is upgraded: it is answered as if it had not asked
+        except httptools.HttpParserUpgrade as wish:
+            self._ask_again(data[wish.args[0] :])
+            return
         except httptools.HttpParserError:
             self._refuse(self._why)
             return
         if self._stage is Stage.HEAD and self._size > self._most:
             self._refuse(TOO_LARGE)
+
+    def _ask_again(self, rest: bytes) -> None:
+        """Parse a request that wants another protocol once more, without that wish: else its body would be lost.
+
+        The client of Java asks for HTTP/2 with each request, unless told not to, and sends the body along.
+        """
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            self._refuse(NOT_HTTP)
+            return
+        lines = [b"%s %s HTTP/%s" % (method, self.url, self.parser.get_http_version().encode())]
+        for name, value in self.headers:
+            if name == b"connection":
+                lines += [b"connection: " + part for part in value.split(b",") if part.strip().lower() not in WISHES]
+            elif name not in WISHES:
+                lines.append(name + b": " + value)
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self.data_received(b"\r\n".join([*lines, b"", rest]))
 
     def shutdown(self) -> None:
         """The server drains: close, unless a request is under way or on its way."""
@@ -201,6 +222,8 @@ class Guarded(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return
         size = len(self.url) + sum([len(name) + len(value) + FIELD_EXTRA for name, value in self.headers])
         if size > self._most:
             self._fail(TOO_LARGE)
@@ -216,6 +239,8 @@ class Guarded(HttpToolsProtocol):
         self._whole_by = Instant(now + BODY_PATIENCES * self._patience)
 
     def on_message_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return
         self._stage, self._size, self._whole_by = Stage.RESTING, 0, NEVER
         super().on_message_complete()
         if not self._is_answering():  # it was answered long ago, and nobody else ends a connection that idles now

@@ -17,6 +17,7 @@ from hangtight.drivers.http11 import BrokenHead, ConnectFailed
 from hangtight.gateway import library
 from hangtight.gateway.lanes import CUT_SHORT, Lane, Lanes, Ticket
 from hangtight.gateway.looking import Seen
+from hangtight.gateway.tracing import UNTRACED, About
 from hangtight.journal.entries import Kind
 
 if TYPE_CHECKING:
@@ -45,8 +46,21 @@ class GatewayReading(AsyncReading):
         self._generates = call.asked.dialect is not None
         self._pass_on: PassOn = _nothing
         self._poured: asyncio.Future[None] | None = None
+        self._metrics = lane.metrics
+        """Kept: a model that becomes known meanwhile has other numbers."""
+        dialect = call.asked.dialect
+        self.traced = call.traced = (
+            UNTRACED
+            if dialect is None
+            else lanes.tracing.begin(
+                call.came.headers,
+                About(dialect.name, call.attempts.model, call.target.place, dialect.streams(call.asked.body)),
+            )
+        )
         lane.readings.add(self)
-        lane.metrics.began()
+        self._metrics.began()
+        if call.attempts.told:
+            self._metrics.fell_back()
 
     # -- before it is sent ------------------------------------------------------------------------------------
 
@@ -109,11 +123,12 @@ class GatewayReading(AsyncReading):
         lane.readings.discard(self)
         if machine.tokens:
             lane.progressed(machine.since)
-        lane.metrics.ended(session, self.call.asked.dialect.name if self.call.asked.dialect else "other")
+        self._metrics.ended(session, self.call.asked.dialect.name if self.call.asked.dialect else "other")
+        self.traced.ended(session)
         if machine.deadline.moved:
-            lane.metrics.extended()
+            self._metrics.extended()
         if machine.deadline.is_short:
-            lane.metrics.shortened()
+            self._metrics.shortened()
         change = lane.judged(self._passed, self._was_good(error))
         if change is not None:
             self._remark(f"the circuit of {lane.name} {change}")

@@ -36,7 +36,7 @@ class State:
         self.retries = Retries()
         self.metrics = Metrics()
         self.tracing = Tracing()
-        self.lanes = Lanes(self.metrics, escalation)
+        self.lanes = Lanes(self.metrics, self.tracing, escalation)
         self.exchanges: dict[str, Exchange] = {}
         self.finished: deque[dict[str, object]] = deque(maxlen=REMEMBERED)
         self.is_draining = False

@@ -85,8 +85,7 @@ class Call:
         chained = watching is not None and watching.chained
         fallback: tuple[str, ...] = ()
         if asked.model and asked.dialect is not None and not chained:
-            named = settings.fallback
-            fallback = self.terms.fallback(asked.model) if named is None else named
+            fallback = self._stand_ins()
         self.attempts = Attempts([asked.model, *fallback], self.born, self.terms.predict)
         if fallback:
             self.attempts.skip_unfit(self.terms.resolved(None, False, asked.model).clocks.total)
@@ -95,9 +94,16 @@ class Call:
         self._left: Seconds | None = None
         self._earlier = Seconds(0.0)
         self._before: Session | None = None
+        self.id = ""
+        """Under which id the journal shall have the first attempt; nothing where any is right."""
 
     def _read(self, request: Any) -> Asked:
         return Asked(request)
+
+    def _stand_ins(self) -> tuple[str, ...]:
+        """The models that are asked where the first one fails."""
+        named = self.settings.fallback
+        return self.terms.fallback(self.asked.model) if named is None else named
 
     # -- under which terms ------------------------------------------------------------------------------------
 
@@ -139,6 +145,8 @@ class Call:
         )
         session.attempts, session.hidden = self.attempts.told, self.plan is not Plan.STREAMED
         session.machine.earlier = self._earlier
+        if self._before is None:
+            session.wanted_id = self.id
         if watching is not None and not watching.stands_aside and watching.machine.outcome is None:
             session.take_over(watching, whole=self._left is None)
         body = self.asked.body
