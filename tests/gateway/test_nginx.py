@@ -50,8 +50,8 @@ http {{
 SETTINGS = """\
 proxy_silence: {patience}
 models:
-  "*": {{proxy: "{lab}", heartbeat_form: white-space}}     # only where a whole body is asked for: streams have their own
   "quiet*": {{proxy: "{lab}", heartbeat_form: "off"}}
+  "*": {{proxy: "{lab}", heartbeat_form: white-space}}     # only where a whole body is asked for: streams have their own
 """
 ASKED = [{"role": "user", "content": "hi"}]
 

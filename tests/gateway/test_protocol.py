@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hangtight.gateway.protocol import LOG, MOST_WAITING
+from hangtight.gateway.serving import run
 from tests.gateway.doors import BYE, HEAD, HELLO, App, answer, exchanged, opened, read_all, status
 
 T = TypeVar("T")
@@ -41,7 +42,7 @@ def played(play: Coroutine[Any, Any, T]) -> T:
         asyncio.get_running_loop().set_exception_handler(heard)
         return await play
 
-    return asyncio.run(with_a_listening_loop())
+    return run(with_a_listening_loop())
 
 
 async def between(early: float, late: float, awaited: Awaitable[T]) -> T:

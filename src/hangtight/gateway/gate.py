@@ -77,6 +77,7 @@ def may_listen(host: str, keys: Iterable[str], *, insecure: bool = False) -> Non
         raise Exposed(host)
 
 
+@lru_cache(maxsize=1024)
 def is_loopback(host: str) -> bool:
     """Whether only this machine gets there: `localhost` and names under it, 127.0.0.0/8, ::1."""
     name = host.lower().removeprefix("[").removesuffix("]").rstrip(".")

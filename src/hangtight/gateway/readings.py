@@ -13,6 +13,7 @@ from hangtight.core.phases import Outcome, Phase
 from hangtight.drivers import clock
 from hangtight.drivers.http.answers import LAST_WORDS
 from hangtight.drivers.http.asyncs import AsyncReading
+from hangtight.drivers.http.call import Plan
 from hangtight.drivers.http11 import BrokenHead, ConnectFailed
 from hangtight.gateway import library
 from hangtight.gateway.lanes import CUT_SHORT, Lane, Lanes, Ticket
@@ -172,6 +173,13 @@ class GatewayReading(AsyncReading):
             self.session.record.noted(self.session, Kind.REMARK, words)
 
     # -- while it flows ---------------------------------------------------------------------------------------
+
+    async def read(self) -> bytes | None:
+        """What is put together is poured, too: whoever waits for the whole need not be woken for each piece."""
+        if self.over or self.call.plan is not Plan.UPGRADED or self.answer is None or not self.answer.is_stream:
+            return await super().read()
+        await self.pour([], _nothing)
+        return None
 
     async def pour(self, early: list[bytes], pass_on: PassOn) -> None:
         """Give each piece to `pass_on` in the turn of the loop in which it came. Raises what the end is."""

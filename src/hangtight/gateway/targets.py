@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from hangtight.drivers.http11 import Address
@@ -34,7 +35,7 @@ class Target:
 
     def address(self, path: str, query: bytes) -> Address:
         """Where a request for this path of ours goes."""
-        parsed = Address.parse(self.base)
+        parsed = _parsed(self.base)
         base = parsed.target.rstrip("/")
         if base.endswith(VERSION) and path.startswith(f"{VERSION}/"):
             path = path[len(VERSION) :]
@@ -44,7 +45,12 @@ class Target:
     @property
     def place(self) -> str:
         """The server alone, as it is shown to people."""
-        return Address.parse(self.base).authority
+        return _parsed(self.base).authority
+
+
+@lru_cache(maxsize=1024)
+def _parsed(base: str) -> Address:
+    return Address.parse(base)
 
 
 class Targets:
