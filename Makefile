@@ -4,13 +4,14 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-dev test-all coverage lint types docs bench proof wheel-test clean help
+.PHONY: demo test test-dev test-all test-ollama coverage lint types docs bench proof wheel-test clean help
 
 help:
 	@echo "make demo       a slow load that survives and a hang that is caught (needs no model)"
 	@echo "make test       the tests, all that this machine can run in a few minutes"
 	@echo "make test-dev   the fast part: no process, no socket"
 	@echo "make test-all   everything, with the tests that take real minutes"
+	@echo "make test-ollama  the gateway before a real Ollama, whose address is in OLLAMA_HOST"
 	@echo "make coverage   every branch of the core is taken by its own tests"
 	@echo "make lint       ruff     make types   mypy     make docs   the pages made from the code     make bench   the benchmarks"
 	@echo "make proof      the proof of intent: 20 MB of healthy text, loops of every period (minutes)"
@@ -19,13 +20,16 @@ demo: $(VENV)/.cli
 	@$(BIN)/python examples/demo.py
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not ollama"
 
 test-dev: $(VENV)/.test
-	$(BIN)/python -m pytest -m "not slow and not real"
+	$(BIN)/python -m pytest -m "not slow and not real and not ollama"
 
 test-all: $(VENV)/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not ollama"
+
+test-ollama: $(VENV)/.test
+	$(BIN)/python -m pytest -m ollama tests/gateway/test_ollama.py
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .

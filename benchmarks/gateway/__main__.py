@@ -1,15 +1,18 @@
-"""`python -m benchmarks.gateway [NAME...]`: the figures of the gateway, the short ones or those named. Exits 1 where a goal is missed."""
+"""`python -m benchmarks.gateway [NAME...]`: the figures of the gateway, the short ones or those named; `all` is all.
+
+Exits 1 where a goal is missed.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import platform
 import sys
 
-from benchmarks.gateway.measure import ROWS, SHORT, told
+from benchmarks.gateway.load import told
+from benchmarks.gateway.measure import ROWS, SHORT, measured
 from benchmarks.gateway.parts import shown
 from benchmarks.gateway.peers import SERVE, Stage, Wanted, nginx_program
 from benchmarks.row import Row
@@ -27,7 +30,7 @@ def main() -> int:
     if "LITELLM" not in os.environ:
         told("LiteLLM: not run; $LITELLM may name a python that has litellm[proxy]")
     with Stage(wanted) as stage:
-        found = [row for name in names for row in named(name, stage)]
+        found = [row for name in names for row in measured(name, stage)]
     if asked.json:
         print(json.dumps([row._asdict() for row in found], indent=2))
     else:
@@ -38,20 +41,16 @@ def main() -> int:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gateway", description=__doc__)
     parser.add_argument("rows", nargs="*", choices=[*ROWS, "all", []], help=f"default: {' '.join(SHORT)}")
-    parser.add_argument("--gateway", default=SERVE, help="its command; {config} {port} {upstream} {folder} are filled in")
-    parser.add_argument("--profile", action="store_true", help="where the time of a token goes, instead")
+    parser.add_argument(
+        "--gateway", default=SERVE, help="its command; {config} {port} {upstream} {folder} are filled in"
+    )
+    parser.add_argument(
+        "--profile",
+        action="store_true",
+        help="instead: where the time of a token goes; the command begins with a python then",
+    )
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
-
-
-def named(name: str, stage: Stage) -> list[Row]:
-    """A row that cannot be had is missed, and the others are still measured."""
-    told(f"{name} ...")
-    try:
-        return ROWS[name](stage)
-    except RuntimeError as error:
-        told(f"{name}: {error}")
-        return [Row(f"{name}: not measured", math.nan, "", 0)]
 
 
 def show(rows: list[Row]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import math
+import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, NamedTuple, TypeVar, cast
@@ -39,7 +40,7 @@ class Connection(asyncio.Protocol):
         if self.transport.is_closing():
             raise ConnectionError("closed before it was asked")
         self.buffer, self.begin, self.length, self.status = bytearray(), 0, 0, 0
-        self.first, self.waiting = 0.0, asyncio.get_running_loop().create_future()
+        self.first, self.failed, self.waiting = 0.0, 0.0, asyncio.get_running_loop().create_future()
         self.sent = time.monotonic()
         self.transport.write(request)
         return await self.waiting
@@ -50,10 +51,12 @@ class Connection(asyncio.Protocol):
             return
         if not self.first and (CONTENT.search(data) or self.length >= 0):
             self.first = time.monotonic()
+        if b'"error"' in data:
+            self.failed = time.monotonic()
         if self._whole() and self.waiting is not None and not self.waiting.done():
             body, streamed = bytes(self.buffer[self.begin :]), self.length < 0
             told = unchunked(body) if streamed else body
-            self.waiting.set_result(Answer(self.status, told, streamed, self.sent, self.first, time.monotonic()))
+            self.waiting.set_result(Answer(self.status, told, streamed, self.sent, self.first, self.failed))
 
     def _head(self) -> bool:
         """Whether the head is there: then it is read."""
@@ -221,3 +224,8 @@ def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
 def share(ordered: list[float], part: float) -> float:
     """The value below which this part of them is; not a number where there is none."""
     return ordered[min(int(len(ordered) * part), len(ordered) - 1)] if ordered else math.nan
+
+
+def told(what: str) -> None:
+    """What goes on, for whoever waits; figures go where they are asked for."""
+    print(what, file=sys.stderr, flush=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from benchmarks.gateway.load import Load, Seen, drive, share
+from benchmarks.gateway.load import Load, Seen, drive, share, told
 from benchmarks.gateway.peers import Stage
 from benchmarks.gateway.said import SILENT_SINCE, Answer, Ask, Script
 from benchmarks.row import Row
@@ -36,9 +36,8 @@ def rows(stage: Stage) -> list[Row]:
     seen = drive(stage.gateway, Load(asks(), STREAMS, 1, spread=BEGUN_WITHIN))
     late = sorted(lateness(ask, answer) for ask, answer in seen.answers if ask.script.silent_after)
     owed = STREAMS // SILENT_EACH
-    for bad in (seen.lost[:2], seen.wrong[:2]):
-        for line in bad:
-            print(f"such as: {line}")
+    for line in (*seen.lost[:2], *seen.wrong[:2]):
+        told(f"such as: {line}")
     healthy = len(seen.answers) - len(late)
     return [
         Row("2,000 paced streams at once: lost", len(seen.lost), "", 0),
@@ -57,6 +56,6 @@ def busy(seen: Seen) -> float:
 
 
 def lateness(ask: Ask, answer: Answer) -> float:
-    """Milliseconds from the end of the limit to the end of the answer that said so; below 0 it was too early."""
+    """Milliseconds from the end of the limit to the error that says so; below 0 it was too early."""
     since = SILENT_SINCE.search(answer.body)
-    return (answer.ended - float(since.group(1)) - IDLE) * 1e3 if since else math.nan
+    return (answer.failed - float(since.group(1)) - IDLE) * 1e3 if since else math.nan

@@ -22,9 +22,9 @@ SAMPLED = Load((CODE,), 250, 6, spread=2.0)
 """Enough CPU for a thousand samples: the kernel looks some hundred times in a second of it, and not more often."""
 PARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("intent: the text, read along", ("hangtight/intent/", "drivers/heeding", "drivers/attention", "core/intents")),
-    ("wire: bytes to what they mean", ("hangtight/dialects/", "gateway/readings", "msgspec/")),
+    ("wire: bytes to what they mean", ("hangtight/dialects/", "gateway/readings", "gateway/borders", "msgspec/")),
     ("upstream: read and parse HTTP", ("gateway/upstream", "gateway/connection", "httptools/")),
-    ("send: to the client", ("uvicorn/", "gateway/protocol")),
+    ("send: to the client", ("uvicorn/", "gateway/protocol", "gateway/outlet")),
     ("lane: session, machine, alarms", ("hangtight/core/", "hangtight/drivers/")),
     ("journal", ("hangtight/journal/", "sqlalchemy/", "sqlite3/")),
     ("metrics and traces", ("gateway/metrics", "gateway/tracing", "prometheus_client/", "opentelemetry/")),
@@ -46,7 +46,7 @@ class Sample(NamedTuple):
     """Functions, the innermost first, and how often we were there."""
 
     place: list[str]
-    count: int
+    times: int
 
 
 def part_of(place: list[str]) -> str:
@@ -94,13 +94,16 @@ def left_out(wanted: Wanted) -> dict[str, float]:
 def shown(wanted: Wanted) -> str:
     """All of it as text."""
     samples, seen, kernel = sampled(wanted)
-    whole = max(sum(sample.count for sample in samples), 1)
+    whole = max(sum(sample.times for sample in samples), 1)
     parts: Counter[str] = Counter()
     functions: Counter[str] = Counter()
-    for place, count in samples:
-        parts[part_of(place)] += count
-        functions[place[0] if place else LOOP] += count
-    lines = [f"{seen.cpu_per_token:.1f} µs per token while sampled, {kernel:.0%} of it in the kernel; {whole} samples", ""]
+    for place, times in samples:
+        parts[part_of(place)] += times
+        functions[place[0] if place else LOOP] += times
+    lines = [
+        f"{seen.cpu_per_token:.1f} µs per token while sampled, {kernel:.0%} of it in the kernel; {whole} samples",
+        "",
+    ]
     lines += [line(name, count / whole, seen.cpu_per_token) for name, count in parts.most_common()]
     lines += ["", "by function, with what it calls in C and in the kernel:"]
     lines += [line(short(name), count / whole, seen.cpu_per_token) for name, count in functions.most_common(SHOWN)]

@@ -47,6 +47,7 @@ model_list:
   - model_name: m
     litellm_params: {{model: openai/m, api_base: "http://127.0.0.1:{upstream}/v1", api_key: none}}
 """
+LIVE = "/health/liveliness"
 KEY = "sk-bench"
 """LiteLLM wants one."""
 
@@ -107,7 +108,7 @@ def nginx_program() -> str | None:
 def upstream(folder: Path) -> Iterator[Peer]:
     port = free_port()
     command = [sys.executable, "-m", "benchmarks.gateway.upstream", str(port)]
-    with started("upstream", command, port, folder, SOON) as peer:
+    with started("upstream", command, port=port, folder=folder, within=SOON) as peer:
         yield peer
 
 
@@ -115,8 +116,9 @@ def upstream(folder: Path) -> Iterator[Peer]:
 def nginx(program: str, folder: Path, behind: int) -> Iterator[Peer]:
     port, file = free_port(), folder / "nginx.conf"
     file.write_text(NGINX.format(folder=folder, port=port, upstream=behind))
-    # A bare "errors" file is opened before the settings are read: `-e` keeps it out of /var.
-    with started("nginx", [program, "-e", str(folder / "errors"), "-c", str(file)], port, folder, SOON) as peer:
+    # Its first errors are written before the settings are read: `-e` keeps them out of /var.
+    command = [program, "-e", str(folder / "errors"), "-c", str(file)]
+    with started("nginx", command, port=port, folder=folder, within=SOON) as peer:
         yield peer
 
 
@@ -128,8 +130,8 @@ def gateway(wanted: Wanted, behind: int) -> Iterator[Peer]:
         config.write_text(wanted.settings.format(folder=folder, upstream=behind))
         places = {"config": config, "port": port, "upstream": behind, "folder": folder}
         command = [part.format(**places) for part in shlex.split(wanted.command)]
-        # A home of its own: nobody's settings, and nobody's journal.
-        with started("gateway", command, port, folder, SOON, {"HOME": name, "XDG_CONFIG_HOME": name}) as peer:
+        home = {"HOME": name, "XDG_CONFIG_HOME": name}  # nobody's settings, and nobody's journal
+        with started("gateway", command, port=port, folder=folder, within=SOON, more=home) as peer:
             yield peer
 
 
@@ -140,5 +142,5 @@ def litellm(python: str, folder: Path, behind: int) -> Iterator[Peer]:
     run = "from litellm.proxy.proxy_cli import run_server; run_server()"
     command = [python, "-c", run, "--config", str(file), "--port", str(port), "--host", "127.0.0.1"]
     more = {"LITELLM_MASTER_KEY": KEY}
-    with started("litellm", command, port, folder, LATER, more, "/health/liveliness") as peer:
+    with started("litellm", command, port=port, folder=folder, within=LATER, more=more, health=LIVE) as peer:
         yield peer

@@ -36,8 +36,10 @@ class Line:
         self.seen = Seen([], [], [])
 
     async def probe(self) -> None:
-        connection = self.free.pop() if self.free else await connect(self.port)
+        while self.free and self.free[-1].transport.is_closing():
+            self.free.pop()
         try:
+            connection = self.free.pop() if self.free else await connect(self.port)
             note(PROBE, await connection.ask(self.request), self.seen)
         except (OSError, ValueError) as error:
             self.seen.lost.append(str(error))

@@ -107,6 +107,7 @@ def environment(**more: str) -> dict[str, str]:
 def started(
     name: str,
     command: Sequence[str],
+    *,
     port: int,
     folder: Path,
     within: float,

@@ -98,7 +98,8 @@ class Answer(NamedTuple):
     sent: float
     first: float
     """When the first content was there."""
-    ended: float
+    failed: float
+    """When an error was told of; 0 where none was."""
 
 
 def right(ask: Ask, answer: Answer) -> bool:

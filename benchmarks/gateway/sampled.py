@@ -34,7 +34,7 @@ class Sampler:
         signal.setitimer(signal.ITIMER_PROF, EACH, EACH)
 
     def sample(self, number: int, frame: FrameType | None) -> None:
-        place = []
+        place: list[str] = []
         while frame is not None and len(place) < DEEP:
             place.append(f"{frame.f_code.co_filename}:{frame.f_code.co_qualname}")
             frame = frame.f_back

@@ -1,5 +1,6 @@
-"""A bare model server, so cheap that what is measured is what stands in front of it. `python -m benchmarks.gateway.upstream PORT`.
+"""A bare model server, so cheap that what is measured is what stands in front of it.
 
+`python -m benchmarks.gateway.upstream PORT` prints "ready" when it listens.
 It speaks HTTP/1.1 with keep-alive and answers as the script in the request's `user` says (see `said.py`). It trusts
 whoever calls: it is for loopback, and for as long as a measurement takes.
 """
@@ -53,7 +54,9 @@ PLAIN = whole({
     "choices": [{"index": 0, "message": MESSAGE, "finish_reason": "stop"}],
 })  # fmt: skip
 VECTOR = {"object": "embedding", "index": 0, "embedding": [0.0123456789] * EMBEDDED}
-EMBEDDING = whole({"object": "list", "data": [VECTOR], "model": MODEL, "usage": {"prompt_tokens": 9, "total_tokens": 9}})
+EMBEDDING = whole(
+    {"object": "list", "data": [VECTOR], "model": MODEL, "usage": {"prompt_tokens": 9, "total_tokens": 9}}
+)
 MODELS = whole({"object": "list", "data": [{"id": MODEL, "object": "model", "created": 1, "owned_by": "bench"}]})
 FINE = whole({"status": "ok"})
 

@@ -183,8 +183,12 @@ def test_only_listed_pages_may_read_an_answer() -> None:
 
 @pytest.mark.parametrize(
     "shown",
-    [{"authorization": f"Bearer {KEY}"}, {"authorization": f"bearer   {OTHER} "}, {"x_api_key": KEY}]
-    + [{"authorization": "Bearer of-the-upstream", "x_api_key": OTHER}],
+    [
+        {"authorization": f"Bearer {KEY}"},
+        {"authorization": f"bearer   {OTHER} "},
+        {"x_api_key": KEY},
+        {"authorization": "Bearer of-the-upstream", "x_api_key": OTHER},
+    ],
 )
 def test_each_of_the_keys_opens_in_each_of_the_headers(shown: dict[str, str]) -> None:
     assert verdict(Gate.of("127.0.0.1", keys=[KEY, OTHER]), request(**shown)) == "let in"

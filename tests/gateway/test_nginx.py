@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import anthropic
 import ollama
@@ -51,7 +52,7 @@ SETTINGS = """\
 proxy_silence: {patience}
 models:
   "quiet*": {{proxy: "{lab}", heartbeat_form: "off"}}
-  "*": {{proxy: "{lab}", heartbeat_form: white-space}}     # only where a whole body is asked for: streams have their own
+  "*": {{proxy: "{lab}", heartbeat_form: white-space}}     # for whole bodies: streams have their own form
 """
 ASKED = [{"role": "user", "content": "hi"}]
 
@@ -71,9 +72,9 @@ def spans(request: pytest.FixtureRequest) -> tuple[int, int]:
 
 @pytest.fixture
 def front(lab: Lab, spans: tuple[int, int], tmp_path: Path) -> Iterator[str]:
-    with Served(tmp_path, SETTINGS.format(patience=spans[0], lab=lab.url)) as served:
-        with nginx(tmp_path, served.url, spans[0]) as url:
-            yield url
+    settings = SETTINGS.format(patience=spans[0], lab=lab.url)
+    with Served(tmp_path, settings) as served, nginx(tmp_path, served.url, spans[0]) as url:
+        yield url
 
 
 @contextmanager
@@ -105,7 +106,7 @@ def _listens(port: int) -> bool:
 
 def streamed_by_openai(url: str, model: str) -> str:
     with openai.OpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0, timeout=60) as client:
-        chunks = client.chat.completions.create(model=model, messages=ASKED, stream=True)  # type: ignore[arg-type]
+        chunks: Any = client.chat.completions.create(model=model, messages=ASKED, stream=True)  # type: ignore[arg-type]
         return "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
 
 
@@ -116,9 +117,12 @@ def whole_by_openai(url: str, model: str) -> str:
 
 
 def streamed_by_anthropic(url: str, model: str) -> str:
-    with anthropic.Anthropic(base_url=url, api_key="any", max_retries=0, timeout=60) as client:
-        with client.messages.stream(model=model, messages=ASKED, max_tokens=100) as stream:  # type: ignore[arg-type]
-            return "".join(stream.text_stream)
+    asked: Any = {"model": model, "messages": ASKED, "max_tokens": 100}
+    with (
+        anthropic.Anthropic(base_url=url, api_key="any", max_retries=0, timeout=60) as client,
+        client.messages.stream(**asked) as stream,
+    ):
+        return "".join(stream.text_stream)
 
 
 def streamed_by_ollama(url: str, model: str) -> str:

@@ -124,11 +124,11 @@ def test_a_body_that_stops_is_answered_with_408_and_the_app_learns_that_nobody_w
 
 def test_a_body_that_goes_on_may_take_longer_than_one_piece_may() -> None:
     async def play() -> bytes:
-        async with opened(App(), SOON) as (_, port):
+        async with opened(App(), 4 * SOON) as (_, port):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(BYE.replace(b"GET", b"POST").replace(b"\r\n\r\n", b"\r\nContent-Length: 12\r\n\r\n"))
             for _ in range(12):
-                await asyncio.sleep(SOON / 4)
+                await asyncio.sleep(SOON / 2)
                 writer.write(b"a")
             answered = await read_all(reader)
             writer.close()
@@ -190,8 +190,12 @@ def test_a_client_that_does_not_read_the_end_of_an_answer_is_cut_off() -> None:
 
 @pytest.mark.parametrize(
     "head",
-    [b"GET /" + b"a" * HEAD + b" HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nx: " + b"a" * 100_000 + b"\r\n\r\n"]
-    + [b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * 10_000 + b"\r\n", b"GET / HTTP/1.1\r\nx: " + b"a" * 8192],
+    [
+        b"GET /" + b"a" * HEAD + b" HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nx: " + b"a" * 100_000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * 10_000 + b"\r\n",
+        b"GET / HTTP/1.1\r\nx: " + b"a" * 8192,
+    ],
     ids=["path", "one of 100 KB", "many", "without end"],
 )
 def test_a_head_that_is_too_large_is_answered_with_431_and_reaches_no_app(head: bytes) -> None:
@@ -250,22 +254,17 @@ def test_after_an_early_answer_a_connection_does_not_stay_for_ever() -> None:
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"\x00" * 500,
         b"hello\r\n\r\n",
-    ]
-    + [
         b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET /\xff HTTP/1.1\r\n\r\n",
-    ]
-    + [
         b"GET http://a HTTP/1.1\r\n\r\n",
         b"GET / HTTP/1.1\r\na\x00b: c\r\n\r\n",
         b"GET / HTTP/1.1\r\na: b\r\n c\r\n\r\n",
-    ]
-    + [
         b"POST / HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
         CHUNKED + b"zz\r\n",
         CHUNKED + b"1\r\nabc",
-    ]
-    + [CHUNKED + b"ffffffffffffffffff\r\n", CHUNKED.replace(b"\r\n\r\n", b"\r\nContent-Length: 3\r\n\r\n") + b"abc"],
+        CHUNKED + b"ffffffffffffffffff\r\n",
+        CHUNKED.replace(b"\r\n\r\n", b"\r\nContent-Length: 3\r\n\r\n") + b"abc",
+    ],
 )
 def test_what_is_not_http_is_answered_with_400_and_the_connection_is_closed(rubbish: bytes) -> None:
     async def play() -> int:
@@ -424,17 +423,19 @@ def test_an_error_of_the_app_is_logged_and_a_request_that_we_cancelled_is_none(
     monkeypatch.setattr(LOG, "handlers", [handler])
     monkeypatch.setattr(LOG, "propagate", False)
 
+    begun = asyncio.Event()
+
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["path"] == "/bye":
             raise ZeroDivisionError
+        begun.set()
         await asyncio.sleep(3600)
 
     async def play() -> int:
         async with opened(app) as (door, port):
             broken = status(await exchanged(port, BYE))
             waiting = asyncio.ensure_future(exchanged(port, HELLO))
-            while not door.doorway.tasks:
-                await asyncio.sleep(0)
+            await begun.wait()
             door.shut()
             await waiting
             return broken

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 import hangtight
-from hangtight.cli import ask, check, explain, lab, log, run, serve, stats
+from hangtight.cli import ask, check, explain, lab, log, run, serve, stats, top
 
 app = typer.Typer(
     name="hangtight",
@@ -36,6 +36,7 @@ def _root(
 app.command(name="run", context_settings={"allow_interspersed_args": False})(run.run)
 app.command(name="ask")(ask.ask)
 app.command(name="serve")(serve.serve)
+app.command(name="top")(top.top)
 app.command(name="explain")(explain.explain)
 app.command(name="check")(check.check)
 app.command(name="log")(log.log)

@@ -9,6 +9,7 @@ from typing import Final
 
 from hangtight.core.facts import End
 from hangtight.dialects.dialect import MESSAGE, Assembly, Chunk, Dialect, Refusal
+from hangtight.dialects.mould import Mould
 from hangtight.dialects.quick import loader, patient_load, steady_for
 from hangtight.dialects.reading import CONTACT, Piece, Usage, usage_in
 from hangtight.dialects.sse import EVENT_LIMIT, Event, Item, NDJSONDecoder, SSEDecoder
@@ -39,6 +40,8 @@ class Wire:
         self._border = b"\n" if dialect.lines else b"\n\n"
         self._clean = False
         """The decoder stands between two events and holds nothing: a whole event may go past it."""
+        self.mould: Mould | None = None
+        """For who gets whole events: what fits it may go past us."""
         self._held = 0
         self._done = False
         self.finished = False
@@ -67,7 +70,11 @@ class Wire:
                 return []
             pieces = self._line(data) if self._dialect.lines else self._event(data)
             if pieces is not None:
+                if self.mould is not None:
+                    self.mould.learn(data, pieces)
                 return pieces
+        if self.mould is not None:
+            self.mould.kind = None
         self._clean = False
         items = self._decoder.feed(data)
         # Below the limit the decoder cannot be holding back an error.

@@ -59,6 +59,7 @@ class Gateway:
     def draining(self, seconds: float) -> None:
         """What runs may end; nothing new begins."""
         self.state.is_draining = True
+        self.state.events.close()
 
     def ending(self) -> None:
         """The time for that is over: each stream says so to its client."""
@@ -81,7 +82,8 @@ class Gateway:
     # -- one request ------------------------------------------------------------------------------------------
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        outlet = Outlet(send, asyncio.get_running_loop(), direct=DIRECT in scope.get("extensions", ()))
+        ours = scope.get("extensions", {}).get(DIRECT, {})
+        outlet = Outlet(send, asyncio.get_running_loop(), direct=bool(ours), framed=ours.get("framed"))
         path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
         method = scope["method"]
         dialect = dialect_for(path) if method == "POST" else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -65,9 +66,13 @@ class Asking:
         if target is None:
             return unknown(name, targets)
         loop = asyncio.get_running_loop()
-        call = GatewayCall(self._came(target, targets), CallSettings(Given(), DOOR), clock.timepiece_of(loop))
-        call.id = f"{IDS.getrandbits(48):012x}"
+        own = f"{IDS.getrandbits(48):012x}"
+        # By its id: a listener that held the exchange would be held by it, and such rings wait for the collector.
+        listened = CallSettings(Given(), DOOR, on_heartbeat=partial(self.state.beat, own))
+        call = GatewayCall(self._came(target, targets), listened, clock.timepiece_of(loop))
+        call.id = own
         exchange = Exchange(call, outlet, call.id, self._form(target.name), self._reading)
+        exchange.events = self.state.events
         exchange.signs = self._signs(call, exchange)
         exchange.path = self.path
         return exchange

@@ -36,6 +36,11 @@ class Borders:
             return self._tail.rfind(b"\n", since) + 1
         return max(at + len(border) if (at := self._tail.rfind(border, since)) >= 0 else 0 for border in BORDERS)
 
+    @property
+    def holds(self) -> bool:
+        """The beginning of an event is here."""
+        return bool(self._tail)
+
     def rest(self) -> bytes:
         """What is left at the end of a stream."""
         rest = bytes(self._tail)

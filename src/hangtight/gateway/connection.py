@@ -21,6 +21,7 @@ NO_BODY: Final = (204, 304)
 
 Headers = list[tuple[bytes, bytes]]
 Taker = Callable[[bytes], None]
+Quick = Callable[[bytes], bool]
 
 
 class Head(NamedTuple):
@@ -33,7 +34,19 @@ class Head(NamedTuple):
 class Incoming:
     """One answer that arrives. `async for` waits for the next bytes; `hand_to` has each given to a function instead."""
 
-    __slots__ = ("_bodiless", "_connection", "_pieces", "_size", "_waiter", "error", "head", "on_end", "over", "taker")
+    __slots__ = (
+        "_bodiless",
+        "_connection",
+        "_pieces",
+        "_size",
+        "_waiter",
+        "error",
+        "head",
+        "on_end",
+        "over",
+        "quick",
+        "taker",
+    )
 
     def __init__(self, connection: Connection, bodiless: bool) -> None:
         self._connection: Connection | None = connection
@@ -43,6 +56,8 @@ class Incoming:
         self._size = 0
         self._waiter: asyncio.Future[None] | None = None
         self.taker: Taker | None = None
+        self.quick: Quick | None = None
+        """Offered whole chunks with their frames, before they are parsed; true where that was enough."""
         self.on_end: Callable[[], None] | None = None
         self.over = False
         """Nothing more comes: the body was whole, or `error` says why not."""
@@ -145,6 +160,8 @@ class Connection(asyncio.Protocol):
         self._body: list[bytes] = []
         self._is_whole = False
         self._needs_eof = False
+        self._between = False
+        """The parser stands between two chunks, and has seen nothing of the next."""
         self._sent = True
         self._keeps = False
         self._may_write: asyncio.Future[None] | None = None
@@ -155,7 +172,7 @@ class Connection(asyncio.Protocol):
         """What comes from now on is the answer to what is written now."""
         self._parser = httptools.HttpResponseParser(self)
         self._headers, self._head_size, self._in_head = [], 0, True
-        self._is_whole, self._needs_eof, self._sent = False, False, False
+        self._is_whole, self._needs_eof, self._between, self._sent = False, False, False, False
         self.incoming = Incoming(self, bodiless)
         return self.incoming
 
@@ -195,6 +212,8 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         incoming = self.incoming
+        if self._between and incoming is not None and incoming.quick is not None and incoming.quick(data):
+            return
         if incoming is None:  # it speaks without being asked: whatever that is, it is not for the next one
             self.abort()
             return
@@ -205,6 +224,7 @@ class Connection(asyncio.Protocol):
                     BrokenHead(f"{self.address.authority}: the head of the answer is larger than {HEAD_LIMIT} bytes")
                 )
                 return
+        self._between = False
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
@@ -212,6 +232,7 @@ class Connection(asyncio.Protocol):
             kind = BrokenHead if self._in_head else BrokenBody
             self._fail(kind(f"{self.address.authority}: not an HTTP/1.1 answer that we understand ({error})"))
             return
+        self._between = self._between and data.endswith(b"\r\n")
         self._hand_on(incoming)
         if self._is_whole:
             self._whole(incoming)
@@ -287,6 +308,12 @@ class Connection(asyncio.Protocol):
             incoming.head.set_result(Head(status, self._headers))
         if incoming.has_no_body:  # the parser does not know what was asked, and would wait for a body
             self._is_whole, self._sent = True, False
+
+    def on_chunk_header(self) -> None:
+        self._between = False
+
+    def on_chunk_complete(self) -> None:
+        self._between = True
 
     def on_body(self, data: bytes) -> None:
         self._body.append(data)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from hangtight.gateway.calls import GatewayCall
+    from hangtight.gateway.events import Events
 
     Begin = Callable[[GatewayCall], GatewayReading]
 
@@ -73,6 +74,9 @@ class Exchange:
         """The client is gone."""
         self.cancelled: Told | None = None
         """Somebody ended it from outside, for this reason."""
+        self.over = asyncio.Event()
+        """The client has all that it gets, and the server is left."""
+        self.events: Events | None = None
 
     async def run(self, receive: Callable[[], Awaitable[Any]]) -> None:
         watching = self.loop.create_task(self._watch(receive))
@@ -99,6 +103,8 @@ class Exchange:
 
     def _begin(self) -> GatewayReading:
         self.reading = self._read(self.call)
+        if self.events is not None:
+            self.reading.on_news = self.events.news
         return self.reading
 
     # -- the answer -------------------------------------------------------------------------------------------
@@ -116,7 +122,8 @@ class Exchange:
         if reading.answer is not None and reading.answer.is_stream:
             self._head = status, [(name, value) for name, value in headers if name != b"content-length"]
             self.outlet.on_slow, self.outlet.on_free = reading.pause, reading.resume
-            await reading.pour(stream.early, partial(self._pass, reading.session))
+            framed = self._framed if self.outlet.framed is not None else None
+            await reading.pour(stream.early, partial(self._pass, reading.session), framed)
             self._open()
             await self.outlet.finish(self._borders.rest())
             return
@@ -165,6 +172,10 @@ class Exchange:
             self.outlet.push(whole)
             self._wrote_at = session.machine.since
 
+    def _framed(self, chunk: bytes) -> bool:
+        """A whole event in a frame. It may go out as it is where nothing else is in its way."""
+        return self._head is None and not self._borders.holds and self.outlet.push_framed(chunk)
+
     def _open(self) -> None:
         """Begin the answer with what was kept back."""
         head, self._head = self._head, None
@@ -193,9 +204,16 @@ class Exchange:
         assert self.signs is not None, "only signs have an alarm"
         now = clock.now()
         if not self.outlet.finished:
-            if self.signs.wake(now, self._wrote_at):
+            if self.signs.wake(now, self._last_write()):
                 self._sign(now)
             self._arm()
+
+    def _last_write(self) -> Instant | None:
+        """When bytes last went to the client. What goes out in frames is not noted; the machine knows when it came."""
+        reading = self.reading
+        if reading is None or self._wrote_at is None or not reading.session.machine.tokens:
+            return self._wrote_at
+        return max(self._wrote_at, reading.session.machine.since)
 
     def _sign(self, now: Instant) -> None:
         reading = self.reading

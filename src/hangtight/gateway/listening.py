@@ -16,6 +16,7 @@ HIGHEST_PORT = 65535
 ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT)
 """An address that this machine has not, such as ::1 in a container without IPv6."""
 GROUP_TOO = 0o660  # who may connect to a socket of the file system: the proxy in front is mostly another user
+HERE_ONLY = "to listen on this machine only:  hangtight serve --host 127.0.0.1"
 WANTED_DESCRIPTORS = 65536  # two for each stream; many systems give 1,024 unless asked
 
 
@@ -62,11 +63,12 @@ def enough_descriptors() -> None:
 
 
 def _on_the_network(host: str, port: int) -> list[socket.socket]:
+    if not 0 <= port <= HIGHEST_PORT:
+        raise CannotListen(f"{host}:{port}", "there is no such port", "to take any free one:  hangtight serve --port 0")
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (OSError, OverflowError) as unknown:
-        why = "the host is not known" if isinstance(unknown, OSError) else "there is no such port"
-        raise CannotListen(f"{host}:{port}", why, "to listen on this machine only:  --host 127.0.0.1") from unknown
+    except (OSError, UnicodeError) as unknown:
+        raise CannotListen(f"{host}:{port}", "this host is not known", HERE_ONLY) from unknown
     sockets: list[socket.socket] = []
     try:
         for family, _, _, _, place in dict.fromkeys(found):
@@ -94,9 +96,8 @@ def _listener(family: int, place: tuple[object, ...]) -> socket.socket:
     made = socket.socket(family, socket.SOCK_STREAM)
     try:
         if sys.platform == "win32":
-            made.setsockopt(
-                socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1
-            )  # there REUSEADDR lets others take it over
+            # There SO_REUSEADDR lets others take the port over.
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
         else:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
@@ -121,12 +122,13 @@ def _told(host: str, port: int, refused: OSError) -> CannotListen:
         line = f"to take another one:  hangtight serve --port {port + 8000}"
         return CannotListen(where, "this port is for the administrator", line)
     if refused.errno in ABSENT:
-        line = "to listen on this machine only:  hangtight serve --host 127.0.0.1"
-        return CannotListen(where, "this machine has no such address", line)
+        return CannotListen(where, "this machine has no such address", HERE_ONLY)
     return CannotListen(where, refused.strerror or str(refused), "to take another one:  hangtight serve --port 0")
 
 
 def _in_the_file_system(path: str) -> socket.socket:
+    if sys.platform == "win32":
+        raise CannotListen(path, "Python has no sockets of the file system on Windows", "give a --host and a --port")
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         _remove_what_is_left(path)
@@ -143,7 +145,7 @@ def _in_the_file_system(path: str) -> socket.socket:
 
 def _remove_what_is_left(path: str) -> None:
     """A socket that nobody listens on any more; never a file, nor a socket of somebody who lives."""
-    if not (os.path.exists(path) and stat.S_ISSOCK(os.stat(path).st_mode)):
+    if sys.platform == "win32" or not (os.path.exists(path) and stat.S_ISSOCK(os.stat(path).st_mode)):
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
         try:

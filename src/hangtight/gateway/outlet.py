@@ -16,6 +16,7 @@ from typing import Any, Final
 Message = dict[str, Any]
 Send = Callable[[Message], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
+Framed = Callable[[bytes], bool]
 
 ENOUGH: Final = 64 * 1024
 """Bytes that wait for a slow client before its server is made to wait."""
@@ -36,6 +37,7 @@ class Outlet:
         "_task",
         "_waiting",
         "finished",
+        "framed",
         "is_slow",
         "on_free",
         "on_slow",
@@ -43,10 +45,14 @@ class Outlet:
         "started",
     )
 
-    def __init__(self, send: Send, loop: asyncio.AbstractEventLoop, *, direct: bool) -> None:
+    def __init__(
+        self, send: Send, loop: asyncio.AbstractEventLoop, *, direct: bool, framed: Framed | None = None
+    ) -> None:
         self._send = send
         self._loop = loop
         self._direct = direct
+        self.framed = framed
+        """Our own server's way past `send`."""
         self._waiting: deque[Message] = deque()
         self._size = 0
         self._task: asyncio.Task[None] | None = None
@@ -67,6 +73,10 @@ class Outlet:
     def push(self, data: bytes) -> None:
         """A piece of the body."""
         self._put({"type": "http.response.body", "body": data, "more_body": True})
+
+    def push_framed(self, chunk: bytes) -> bool:
+        """A piece that has its frame already. False where it has to be taken out of that, and pushed."""
+        return self._task is None and self.started and self.framed is not None and self.framed(chunk)
 
     async def finish(self, data: bytes = b"") -> None:
         """The last piece. Returns when the server of this app has taken all of it."""

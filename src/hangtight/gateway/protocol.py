@@ -43,6 +43,8 @@ EXTENSION = "hangtight"
     direct   True: `send` never waits unless writing is paused, so it may be driven without a task: `coro.send(None)`
     flow     uvicorn's FlowControl of the connection: `flow.write_paused` is True while the client reads too slowly,
              and `await flow.drain()` waits until it has read. `send` waits then, and at no other time
+    framed   writes a chunk of the answer that has its frame already (`1f\\r\\n...\\r\\n`), past `send`; False where
+             that cannot be: the client is slow or gone, or the answer is not in chunks
 """
 
 
@@ -88,6 +90,9 @@ class Stage(Enum):
     BODY = auto()
 
 
+RESTING, HEAD, BODY = Stage  # looked up once: it is asked for each header
+
+
 class Doorway(ServerState):
     """What all connections share: the bounds, the line with the date, and who is still here."""
 
@@ -128,7 +133,7 @@ class Guarded(HttpToolsProtocol):
         self.logger = LOG
         self._now = clock.clock_of(self.loop)
         self._patience, self._most = server_state.patience, server_state.head
-        self._stage = Stage.RESTING
+        self._stage = RESTING
         self._size = 0  # bytes of the head, or of the lines behind a body, so far
         self._whole_by = NEVER  # by then the head or the body must be complete
         self._last = NEVER  # when something of the body came
@@ -144,7 +149,7 @@ class Guarded(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._told = {EXTENSION: {"direct": True, "flow": self.flow}}
+        self._told = {EXTENSION: {"direct": True, "flow": self.flow, "framed": self.write_framed}}
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -157,9 +162,9 @@ class Guarded(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._refused is not None:
             return
-        if self._stage is Stage.RESTING:
+        if self._stage is RESTING:
             self._expect_head()
-        if self._stage is Stage.HEAD:
+        if self._stage is HEAD:
             self._size += len(data)
         else:
             self._last = self._now()
@@ -172,7 +177,7 @@ class Guarded(HttpToolsProtocol):
         except httptools.HttpParserError:
             self._refuse(self._why)
             return
-        if self._stage is Stage.HEAD and self._size > self._most:
+        if self._stage is HEAD and self._size > self._most:
             self._refuse(TOO_LARGE)
 
     def _ask_again(self, rest: bytes) -> None:
@@ -194,9 +199,19 @@ class Guarded(HttpToolsProtocol):
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
         self.data_received(b"\r\n".join([*lines, b"", rest]))
 
+    def write_framed(self, chunk: bytes) -> bool:
+        """A chunk of the answer under way, framed already. False where it has to go through `send`."""
+        cycle = self._running
+        if cycle is None or not cycle.chunked_encoding or cycle.response_complete or cycle.disconnected:
+            return False
+        if self.flow.write_paused:
+            return False
+        self.transport.write(chunk)
+        return True
+
     def shutdown(self) -> None:
         """The server drains: close, unless a request is under way or on its way."""
-        if not (self._stage is Stage.HEAD and self._size):
+        if not (self._stage is HEAD and self._size):
             super().shutdown()
 
     def give_up(self) -> None:
@@ -207,26 +222,31 @@ class Guarded(HttpToolsProtocol):
     # What the parser finds ---------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        if self._stage is Stage.RESTING:  # pipelined: no new data, but a new head
+        if self._stage is RESTING:  # pipelined: no new data, but a new head
             self._expect_head()
         super().on_message_begin()
         cast(dict[str, Any], self.scope)["extensions"] = self._told
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._stage is Stage.BODY:
+        if self._stage is BODY:
             # A trailer. uvicorn would put it among the headers, which have been looked at already.
             self._size += len(name) + len(value) + FIELD_EXTRA
             if self._size > self._most:
                 self._fail(TOO_LARGE)
             return
-        super().on_header(name, value)
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         if self.parser.should_upgrade():
             return
-        size = len(self.url) + sum([len(name) + len(value) + FIELD_EXTRA for name, value in self.headers])
-        if size > self._most:
-            self._fail(TOO_LARGE)
+        # Counted one by one only where it may be too large: much came, or it is pipelined and nobody knows how much.
+        if not 0 < self._size <= self._most:
+            fields = sum([len(name) + len(value) + FIELD_EXTRA for name, value in self.headers])
+            if len(self.url) + fields > self._most:
+                self._fail(TOO_LARGE)
         if len(self.pipeline) >= MOST_WAITING:
             self._fail(TOO_MANY)
         now = self._now()
@@ -234,14 +254,14 @@ class Guarded(HttpToolsProtocol):
         super().on_headers_complete()
         if self.server_state.draining:
             self.cycle.keep_alive = False
-        self._stage, self._size = Stage.BODY, 0
+        self._stage, self._size = BODY, 0
         self._last = now
         self._whole_by = Instant(now + BODY_PATIENCES * self._patience)
 
     def on_message_complete(self) -> None:
         if self.parser.should_upgrade():
             return
-        self._stage, self._size, self._whole_by = Stage.RESTING, 0, NEVER
+        self._stage, self._size, self._whole_by = RESTING, 0, NEVER
         super().on_message_complete()
         if not self._is_answering():  # it was answered long ago, and nobody else ends a connection that idles now
             self._expect(self._patience)
@@ -258,9 +278,9 @@ class Guarded(HttpToolsProtocol):
             pass
         elif self._refused is not None:
             self._answer(self._refused)
-        elif self._stage is Stage.HEAD:
+        elif self._stage is HEAD:
             self._expect(self._patience)
-        elif self._stage is Stage.BODY:  # answered before it was all here: the rest is thrown away, for so long
+        elif self._stage is BODY:  # answered before it was all here: the rest is thrown away, for so long
             self._whole_by = min(self._whole_by, Instant(self._now() + self._patience))
 
     def timeout_keep_alive_handler(self) -> None:
@@ -271,7 +291,7 @@ class Guarded(HttpToolsProtocol):
     # Time --------------------------------------------------------------------------------------------------------
 
     def _expect_head(self) -> None:
-        self._stage, self._size = Stage.HEAD, 0
+        self._stage, self._size = HEAD, 0
         # While an answer is under way a client may take its time with the next request: it cannot be answered yet.
         self._expect(NEVER if self._is_answering() else self._patience)
 
@@ -290,13 +310,13 @@ class Guarded(HttpToolsProtocol):
     def _ring(self) -> None:
         self._alarm = None
         now, due = self._now(), self._whole_by
-        if self._stage is Stage.BODY:
+        if self._stage is BODY:
             if self.flow.read_paused:  # it is the app that does not read
                 self._last, self._whole_by = now, Instant(now + BODY_PATIENCES * self._patience)
             due = min(self._whole_by, Instant(self._last + self._patience))
         if now < due:
             self._set_alarm(due)
-        elif self._stage is Stage.BODY:
+        elif self._stage is BODY:
             self._refuse(LATE_BODY)
         elif self._size:
             self._refuse(LATE_HEAD)
@@ -313,11 +333,11 @@ class Guarded(HttpToolsProtocol):
     def _refuse(self, why: Answer) -> None:
         """Nothing that comes from now on is looked at. Whoever is owed an answer gets it first."""
         self._refused, self._whole_by = why, NEVER
-        if self._stage is Stage.BODY and self.pipeline:
+        if self._stage is BODY and self.pipeline:
             self.pipeline.popleft()  # the newest, which is the broken one
-        elif self._stage is Stage.BODY and self.cycle.response_started:
+        elif self._stage is BODY and self.cycle.response_started:
             self.give_up()
-        elif self._stage is Stage.BODY:
+        elif self._stage is BODY:
             self._disown()
             self._answer(why)
         elif not self._is_answering():

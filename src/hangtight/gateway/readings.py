@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from hangtight.core.attempts import Fault
-from hangtight.core.circuit import Pass, is_mark
+from hangtight.core.circuit import Change, Pass, is_mark
 from hangtight.core.facts import Admitted, Handed, Queued, Whole
 from hangtight.core.phases import Outcome, Phase
+from hangtight.dialects.mould import Mould
 from hangtight.drivers import clock
 from hangtight.drivers.http.answers import LAST_WORDS
 from hangtight.drivers.http.asyncs import AsyncReading
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from hangtight.gateway.upstream import Outgoing, Upstream
 
 PassOn = Callable[[bytes], None]
+Framed = Callable[[bytes], bool]
+LONGEST_SIZE = 10
+"""Characters of a chunk's size and the line break behind it; a longer one is no token."""
 
 
 class GatewayReading(AsyncReading):
@@ -47,6 +51,12 @@ class GatewayReading(AsyncReading):
         self._generates = call.asked.dialect is not None
         self._pass_on: PassOn = _nothing
         self._poured: asyncio.Future[None] | None = None
+        self._framed: Framed | None = None
+        self._mould = Mould()
+        self._keep: Callable[[str], None] = _keep_nothing
+        self.seen: asyncio.Future[Seen] | None = None
+        """What its server did after it was cancelled; None where nobody looks."""
+        self.on_news: Callable[[GatewayReading, Change | Seen], object] = _unheard
         self._metrics = lane.metrics
         """Kept: a model that becomes known meanwhile has other numbers."""
         dialect = call.asked.dialect
@@ -133,6 +143,7 @@ class GatewayReading(AsyncReading):
         change = lane.judged(self._passed, self._was_good(error))
         if change is not None:
             self._remark(f"the circuit of {lane.name} {change}")
+            self.on_news(self, change)
         ticket = self._ticket
         if not self._sent:
             if ticket is not None:
@@ -147,6 +158,7 @@ class GatewayReading(AsyncReading):
             if ticket is not None:
                 lane.leave(ticket)
             return
+        self.seen = self.loop.create_future()
         looking = self._lanes.look_after(lane, session.resolved.limits.cancel, self._seen)
         if ticket is not None:  # a slot is free when its server has stopped, and not before
             looking.add_done_callback(lambda _: lane.leave(ticket))
@@ -167,6 +179,9 @@ class GatewayReading(AsyncReading):
         words = {"stopped": "has stopped", "running": "still runs it", "unknown": "cannot be asked whether it stopped"}
         way = f" ({seen.kind}, {seen.took:.2f} s)" if seen.kind else ""
         self._remark(f"the server {words.get(seen.found, seen.found)}{way}")
+        if self.seen is not None and not self.seen.done():
+            self.seen.set_result(seen)
+        self.on_news(self, seen)
 
     def _remark(self, words: str) -> None:
         if self.session.record is not None:
@@ -181,11 +196,17 @@ class GatewayReading(AsyncReading):
         await self.pour([], _nothing)
         return None
 
-    async def pour(self, early: list[bytes], pass_on: PassOn) -> None:
-        """Give each piece to `pass_on` in the turn of the loop in which it came. Raises what the end is."""
+    async def pour(self, early: list[bytes], pass_on: PassOn, framed: Framed | None = None) -> None:
+        """Give each piece to `pass_on` in the turn of the loop in which it came. Raises what the end is.
+
+        `framed` takes whole chunks of the wire as they are, where they need not be looked at any more.
+        """
         session, answer = self.session, self.answer
         assert answer is not None, "what is poured has a head"
-        self._pass_on, self._poured = pass_on, self.loop.create_future()
+        self._pass_on, self._poured, self._framed = pass_on, self.loop.create_future(), framed
+        if framed is not None and answer.pours_as_it_came:
+            self._mould = answer.wire.mould = Mould()  # type: ignore[union-attr]
+            self.stream.quick = self._chunk
         alarm = self.life.alarm
         alarm.task, alarm.breaks_off_always = asyncio.current_task(), True
         try:
@@ -212,10 +233,38 @@ class GatewayReading(AsyncReading):
             self._fail(error)
             return
         self._pass_on(data)
-        if self.in_lane and self.session.machine.lane is not None:
-            self.session.machine.waiting = True  # `since` is the instant at which it came, a moment ago
+        machine = self.session.machine
+        if self.in_lane and machine.lane is not None:
+            machine.waiting = True  # `since` is the instant at which it came, a moment ago
+            self._keep = self.session.texts(machine.lane).append
         else:
             self._go_on()
+
+    def _chunk(self, raw: bytes) -> bool:
+        """The steady case past all of that: one whole chunk, of the same mould as the last one, goes on as it is.
+
+        What `_take` would do with it, without a frame taken off and put on again, and without JSON.
+        """
+        machine, mould, session = self.session.machine, self._mould, self.session
+        if mould.kind is None or mould.kind is not machine.lane or not machine.waiting:
+            return False
+        head = raw.find(b"\r\n", 0, LONGEST_SIZE)
+        size = len(raw) - head - 4
+        if head < 1 or (raw[:head] != b"%x" % size and raw[:head] != b"%X" % size):
+            return False
+        text = mould.text(raw, head + 2, len(raw) - 2)
+        if text is None or not raw.endswith(b"\r\n") or not self._framed(raw):  # type: ignore[misc]
+            return False
+        now = session.clock()
+        if now - machine.since > machine.longest:  # noqa: PLR1730 - the call of max() costs as much as the rest
+            machine.longest = now - machine.since
+        machine.since, machine.tokens = now, machine.tokens + 1
+        self._keep(text)
+        if machine.tokens >= session.look_at:
+            session.look()
+            if session.rang is not None:
+                self._done()
+        return True
 
     def _go_on(self) -> None:
         """Somebody waits for more; unless the end is there, or was brought about."""
@@ -256,3 +305,11 @@ class GatewayReading(AsyncReading):
 
 def _nothing(data: bytes) -> None:
     """Before it is poured."""
+
+
+def _keep_nothing(text: str) -> None:
+    """Before there is a lane."""
+
+
+def _unheard(reading: GatewayReading, news: Change | Seen) -> None:
+    """Nobody wants to know."""

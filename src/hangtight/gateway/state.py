@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 from hangtight.drivers import clock
 from hangtight.drivers.servers import Server
 from hangtight.drivers.standing import settings
+from hangtight.gateway import telling
 from hangtight.gateway.calls import Retries
+from hangtight.gateway.events import Events
 from hangtight.gateway.lanes import Lane, Lanes
 from hangtight.gateway.looking import NOBODY, Escalation
 from hangtight.gateway.metrics import Metrics
@@ -19,6 +21,7 @@ from hangtight.gateway.tracing import Tracing
 from hangtight.gateway.upstream import Upstream
 
 if TYPE_CHECKING:
+    from hangtight.core.heartbeat import Heartbeat
     from hangtight.gateway.exchange import Exchange
     from hangtight.rules.settings import Settings
 
@@ -39,6 +42,7 @@ class State:
         self.lanes = Lanes(self.metrics, self.tracing, escalation)
         self.exchanges: dict[str, Exchange] = {}
         self.finished: deque[dict[str, object]] = deque(maxlen=REMEMBERED)
+        self.events = Events()
         self.is_draining = False
         self.began_at = clock.wall()
         self._settings: Settings | None = None
@@ -72,11 +76,23 @@ class State:
     @contextmanager
     def under_way(self, exchange: Exchange) -> Iterator[None]:
         self.exchanges[exchange.id] = exchange
+        self.events.began(exchange)
         try:
             yield
         finally:
             del self.exchanges[exchange.id]
+            told = telling.ended(exchange)
+            self.finished.append(told)
+            self.events.ended(exchange, told)
+            exchange.over.set()
+
+    def beat(self, own: str, beat: Heartbeat) -> None:
+        """A request of this id still runs."""
+        exchange = self.exchanges.get(own)
+        if exchange is not None:
+            self.events.beat(exchange, beat)
 
     async def close(self) -> None:
+        self.events.close()
         await self.lanes.close()
         self.upstream.close()

@@ -1,42 +1,244 @@
-"""What the gateway says about itself and its models."""
+"""What the gateway says about itself and its models: which paths are its own, and who answers there."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qs
 
 from hangtight import __version__
-from hangtight.drivers.standing import settings
+from hangtight.dialects.chat import Shape
+from hangtight.dialects.speaking import Told, refused
+from hangtight.drivers import clock
+from hangtight.drivers.standing import recorder, settings
+from hangtight.errors import HangtightError
+from hangtight.gateway import telling
+from hangtight.gateway.gate import Gate
+from hangtight.gateway.summing import stats_of
 
 if TYPE_CHECKING:
-    from hangtight.gateway.outlet import Outlet
+    from hangtight.gateway.exchange import Exchange
+    from hangtight.gateway.outlet import Headers, Outlet
     from hangtight.gateway.state import State
 
 Scope = dict[str, Any]
-View = Callable[["State", Scope, Callable[[], Awaitable[Any]], "Outlet"], Awaitable[None]]
-GENERATIONS = "/hangtight/generations"
+Receive = Callable[[], Awaitable[Any]]
+View = Callable[["State", Scope, Receive, "Outlet"], Awaitable[None]]
+
+GENERATIONS: Final = "/hangtight/generations"
+MODELS: Final = "/v1/models"
+SHORTEST: Final = 4  # characters of an id that may stand for the whole of it
+AT_ONCE: Final = 64  # requests described in one turn of the loop
+LAST_WORDS: Final = 2.0  # seconds, on top of the limit `cancel`, in which a cancelled request may end
+COME_BACK: Final = 5  # seconds
 
 
-async def put(outlet: Outlet, status: int, told: Any) -> None:
-    body = json.dumps(told, default=str).encode()
-    outlet.start(status, [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))])
+# -- answers --------------------------------------------------------------------------------------------------------
+
+
+async def put(outlet: Outlet, status: int, told: Any, *more: tuple[bytes, bytes]) -> None:
+    await _put(outlet, status, json.dumps(told, default=str).encode(), *more)
+
+
+async def _put(outlet: Outlet, status: int, body: bytes, *more: tuple[bytes, bytes]) -> None:
+    headers: Headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *more]
+    outlet.start(status, headers)
     await outlet.finish(body)
 
 
-async def health(state: State, scope: Scope, receive: Any, outlet: Outlet) -> None:
-    await put(outlet, 200, {"status": "ok", "version": __version__})
+async def refuse(outlet: Outlet, status: int, code: str, message: str, *more: tuple[bytes, bytes]) -> None:
+    """In plain words, and in the form of an error that most clients can read."""
+    await _put(outlet, status, refused(None, Told.of(status, code, message)), (b"x-should-retry", b"false"), *more)
 
 
-async def models(state: State, scope: Scope, receive: Any, outlet: Outlet) -> None:
-    said = settings()
-    listed = [name for name in state.targets.names if not said.serving(name).unlisted]
-    data = [{"id": name, "object": "model", "created": int(state.began_at), "owned_by": "hangtight"} for name in listed]
-    await put(outlet, 200, {"object": "list", "data": data})
+# -- health -----------------------------------------------------------------------------------------------------------
 
 
-async def metrics(state: State, scope: Scope, receive: Any, outlet: Outlet) -> None:
+async def health(state: State, scope: Scope, receive: Receive, outlet: Outlet) -> None:
+    """200 while it runs. More is for those who hold a key, where there are keys."""
+    told: dict[str, Any] = {"status": "ok"}
+    if _is_known(scope):
+        now, lanes = clock.now(), {lane.name: lane for lane in state.lanes.all()}
+        models = {name: telling.of_model(lanes.get(name), now) for name in _names(state)}
+        told |= {
+            "version": __version__,
+            "since": telling.iso(state.began_at),
+            "draining": state.is_draining,
+            "in_flight": len(state.exchanges),
+            "models": models,
+        }
+    await put(outlet, 200, told)
+
+
+async def ready(state: State, scope: Scope, receive: Receive, outlet: Outlet) -> None:
+    """200 when at least one model would be asked now."""
+    why = _why_not_ready(state)
+    if not why:
+        await put(outlet, 200, {"status": "ready"})
+        return
+    await put(outlet, 503, {"status": "not ready", "why": why}, (b"retry-after", b"%d" % COME_BACK))
+
+
+def _why_not_ready(state: State) -> str:
+    if state.is_draining:
+        return "it is about to stop"
+    names, lanes = _names(state), {lane.name: lane for lane in state.lanes.all()}
+    if not names:
+        return "" if state.targets.are_written else "no model is known"
+    now = clock.now()
+    reasons = [telling.why_not(lanes.get(name), now) for name in names]
+    if not all(reasons):
+        return ""
+    return f"no model can be asked: {', '.join(dict.fromkeys(reasons))}"
+
+
+def _names(state: State) -> tuple[str, ...]:
+    """The models that are known by name, and those that were asked for under a pattern."""
+    return tuple(dict.fromkeys((*state.targets.names, *(lane.name for lane in state.lanes.all()))))
+
+
+def _is_known(scope: Scope) -> bool:
+    """/health is open to all; what it tells of models is for those whom the gate would let in elsewhere, too."""
+    keys, headers = settings().gateway.keys, scope["headers"]
+    return not keys or len(Gate.of(None, keys=keys).without_credentials(headers)) < len(headers)
+
+
+# -- lists of models --------------------------------------------------------------------------------------------------
+
+
+async def models(state: State, scope: Scope, receive: Receive, outlet: Outlet) -> None:
+    await put(outlet, 200, {"object": "list", "data": [_model(state, name) for name in _listed(state)]})
+
+
+async def model(name: str, state: State, scope: Scope, receive: Receive, outlet: Outlet) -> None:
+    """One of them; one that stands in no list is found by whoever knows its name."""
+    if state.targets.find(name) is None:
+        await refuse(outlet, 404, "model_not_found", f"there is no model {name!r} here")
+        return
+    await put(outlet, 200, _model(state, name))
+
+
+async def tags(state: State, scope: Scope, receive: Receive, outlet: Outlet) -> None:
+    """Ollama's list. Those that are known to speak another API are not in it.
+
+    OpenAI's list stands beside it, as in llama.cpp's answer: by that our own client sees that it had better speak
+    OpenAI's API here, which the servers of all models know.
+    """
+    told, since = [], telling.iso(state.began_at)
+    details = {"parent_model": "", "format": "", "family": "", "families": None, "parameter_size": ""}
+    for name in _listed(state):
+        target = state.targets.find(name)
+        if target is not None and target.shape != Shape.OPENAI:
+            about = {"size": 0, "digest": "", "details": {**details, "quantization_level": ""}}
+            told.append({"name": name, "model": name, "modified_at": since, **about})
+    data = [_model(state, name) for name in _listed(state)]
+    await put(outlet, 200, {"models": told, "object": "list", "data": data})
+
+
+async def version(state: State, scope: Scope, receive: Receive, outlet: Outlet) -> None:
+    await put(outlet, 200, {"version": __version__})
+
+
+def _listed(state: State) -> list[str]:
+    said, names = settings(), []
+    for name in state.targets.names:
+        serving = said.serving(name)
+        if not serving.unlisted:
+            names.append(name)
+            names += serving.aliases if said.gateway.lists_aliases else ()
+    return list(dict.fromkeys(names))
+
+
+def _model(state: State, name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": int(state.began_at), "owned_by": "hangtight"}
+
+
+# -- what is under way ------------------------------------------------------------------------------------------------
+
+
+async def generations(state: State, scope: Scope, receive: Receive, outlet: Outlet) -> None:
+    """All that is in flight, the oldest first, and the last that ended, the newest first.
+
+    Thousands are told in several turns of the loop: nobody's token waits for a list.
+    """
+    told: list[str] = []
+    for exchange in list(state.exchanges.values()):
+        told.append(json.dumps(telling.in_flight(exchange), default=str))
+        if not len(told) % AT_ONCE:
+            await asyncio.sleep(0)
+    finished = [json.dumps(each, default=str) for each in reversed(state.finished)]
+    head = json.dumps({"at": telling.iso(clock.wall()), "draining": state.is_draining})[:-1]
+    body = f'{head}, "generations": [{", ".join(told)}], "finished": [{", ".join(finished)}]}}'
+    await _put(outlet, 200, body.encode())
+
+
+async def generation(name: str, state: State, scope: Scope, receive: Receive, outlet: Outlet) -> None:
+    """One of them: with its limits while it runs, else how it ended."""
+    found = _found(state, name)
+    if found is not None:
+        await put(outlet, 200, telling.in_full(found))
+    elif (told := _finished(state, name)) is not None:
+        await put(outlet, 200, told)
+    else:
+        await refuse(outlet, 404, "generation_not_found", _unknown(name))
+
+
+async def cancel(name: str, state: State, scope: Scope, receive: Receive, outlet: Outlet) -> None:
+    """End it; the answer comes when it has ended, with what was seen at its server."""
+    found = _found(state, name)
+    if found is None:
+        told = _finished(state, name)
+        words = _unknown(name) if told is None else f"{name} has ended already: {told['outcome']}"
+        await refuse(outlet, 404, "generation_not_found" if told is None else "generation_ended", words)
+        return
+    patience = LAST_WORDS + (found.reading.session.resolved.limits.cancel or 0.0 if found.reading is not None else 0.0)
+    found.cancel()
+    has_ended = await _within(patience, found.over.wait())
+    seen = found.reading.seen if found.reading is not None else None
+    if has_ended and seen is not None:
+        await _within(patience, asyncio.shield(seen))
+    said = _finished(state, found.id) or telling.in_flight(found)
+    at_server = telling.seen(seen.result()) if seen is not None and seen.done() else None
+    await put(outlet, 200 if has_ended else 202, {**said, "at_server": at_server})
+
+
+async def _within(seconds: float, work: Awaitable[object]) -> bool:
+    """Whether it was done in time."""
+    try:
+        async with asyncio.timeout(seconds):
+            await work
+    except TimeoutError:
+        return False
+    return True
+
+
+def _found(state: State, name: str) -> Exchange | None:
+    """By its id, or by the beginning of it, if that is the beginning of one alone."""
+    if name in state.exchanges:
+        return state.exchanges[name]
+    if len(name) < SHORTEST:
+        return None
+    found = [exchange for key, exchange in state.exchanges.items() if key.startswith(name)]
+    return found[0] if len(found) == 1 else None
+
+
+def _finished(state: State, name: str) -> dict[str, Any] | None:
+    if len(name) < SHORTEST:
+        return None
+    return next((told for told in reversed(state.finished) if str(told["id"]).startswith(name)), None)
+
+
+def _unknown(name: str) -> str:
+    return f"no generation {name!r} is in flight, and none of the last that ended was it\nto see them:  hangtight top"
+
+
+# -- numbers ----------------------------------------------------------------------------------------------------------
+
+
+async def metrics(state: State, scope: Scope, receive: Receive, outlet: Outlet) -> None:
     accept = dict(scope["headers"]).get(b"accept", b"").decode("latin-1")
     page = await asyncio.to_thread(state.metrics.render, accept)
     headers = [(b"content-type", page.content_type.encode()), (b"content-length", b"%d" % len(page.body))]
@@ -44,13 +246,74 @@ async def metrics(state: State, scope: Scope, receive: Any, outlet: Outlet) -> N
     await outlet.finish(page.body)
 
 
-VIEWS: dict[tuple[str, str], View] = {
-    ("GET", "/health"): health,
-    ("GET", "/v1/models"): models,
-    ("GET", "/metrics"): metrics,
+async def stats(state: State, scope: Scope, receive: Receive, outlet: Outlet) -> None:
+    """The journal, summed up: `?since=1d`, `?by=model`."""
+    asked, keeping = _asked(scope), recorder()
+    try:
+        told = await asyncio.to_thread(
+            stats_of, None if keeping is None else keeping.url, asked.get("since"), asked.get("by")
+        )
+    except ValueError as wrong:
+        await refuse(outlet, 400, "bad_query", str(wrong))
+    except HangtightError as error:
+        await refuse(outlet, 503, "journal", " ".join(str(error).split()))
+    else:
+        await put(outlet, 200, told)
+
+
+async def events(state: State, scope: Scope, receive: Receive, outlet: Outlet) -> None:
+    """What happens, while it happens: `?run=`, `?model=`."""
+    asked = _asked(scope)
+    await state.events.stream(receive, outlet, asked.get("run", ""), asked.get("model", ""))
+
+
+def _asked(scope: Scope) -> dict[str, str]:
+    query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
+    return {name: values[-1] for name, values in query.items()}
+
+
+# -- which path is whose ----------------------------------------------------------------------------------------------
+
+
+def _read(view: View) -> dict[str, View]:
+    return {"GET": view, "HEAD": view}
+
+
+VIEWS: Final[Mapping[str, Mapping[str, View]]] = {
+    "/health": _read(health),
+    "/ready": _read(ready),
+    MODELS: _read(models),
+    "/api/tags": _read(tags),
+    "/api/version": _read(version),
+    "/metrics": _read(metrics),
+    GENERATIONS: _read(generations),
+    "/hangtight/stats": _read(stats),
+    "/hangtight/events": {"GET": events},
 }
 
 
 def answer_to(method: str, path: str) -> View | None:
     """Who answers this request here; None where it is for a model."""
-    return VIEWS.get((method, path))
+    views = VIEWS.get(path) or _one_of(path)
+    if views is None:
+        return _nowhere if path.startswith("/hangtight/") else None
+    return views.get(method) or partial(_otherwise, ", ".join(views))
+
+
+def _one_of(path: str) -> Mapping[str, View] | None:
+    """What stands below a list."""
+    head, _, name = path.partition(f"{MODELS}/")
+    if not head and name:  # names of models may have a slash in them
+        return _read(partial(model, name))
+    head, _, name = path.partition(f"{GENERATIONS}/")
+    return None if head or not name else {**_read(partial(generation, name)), "DELETE": partial(cancel, name)}
+
+
+async def _otherwise(allowed: str, state: State, scope: Scope, receive: Receive, outlet: Outlet) -> None:
+    words = f"{scope['method']} does nothing here; this path knows {allowed}"
+    await refuse(outlet, 405, "method_not_allowed", words, (b"allow", allowed.encode()))
+
+
+async def _nowhere(state: State, scope: Scope, receive: Receive, outlet: Outlet) -> None:
+    known = ", ".join(path for path in VIEWS if path.startswith("/hangtight/"))
+    await refuse(outlet, 404, "not_found", f"there is nothing here\nwhat there is:  {known}")

@@ -58,6 +58,11 @@ class Answer:
         return self.wire is not None
 
     @property
+    def pours_as_it_came(self) -> bool:
+        """What is read of it is what it is: nothing is unpacked or put together."""
+        return self.wire is not None and self._unpack is None and self.assembly is None
+
+    @property
     def is_complete(self) -> bool:
         """Nothing more is wanted: the end mark was there, or an error in its place."""
         return self.wire is not None and (self.wire.marked or self.wire.refusal is not None)

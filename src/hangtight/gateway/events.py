@@ -1,0 +1,190 @@
+"""What happens in the gateway, told to whoever listens at /hangtight/events while it happens.
+
+A listener that does not keep up loses the oldest events and is told how many. Nobody else waits for it: neither a
+generation nor another listener.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from hangtight.core.circuit import Change
+from hangtight.gateway import telling
+from hangtight.gateway.looking import Found
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from hangtight.core.heartbeat import Heartbeat
+    from hangtight.core.orders import Moved
+    from hangtight.gateway.calls import GatewayCall
+    from hangtight.gateway.exchange import Exchange
+    from hangtight.gateway.looking import Seen
+    from hangtight.gateway.outlet import Headers, Outlet
+    from hangtight.gateway.readings import GatewayReading
+
+    News = Change | Seen
+
+KEPT: Final = 256
+"""Events that wait for one listener. The newest are kept: they say how it stands."""
+SIGN_EVERY: Final = 15.0  # seconds
+SIGN: Final = b": hangtight\n\n"
+HELLO: Final = b"retry: 3000\n\n"  # milliseconds until a browser asks again
+HEADERS: Final[Headers] = [
+    (b"content-type", b"text/event-stream"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),  # nginx would collect them
+]
+LLM_HEARTBEAT: Final = "LLM_HEARTBEAT"
+
+
+def event(name: str, told: Any) -> bytes:
+    """One event. Its JSON is plain ASCII on one line, so no name of a model can end it."""
+    return f"event: {name}\ndata: {json.dumps(told, default=str)}\n\n".encode()
+
+
+def still_waiting(beat: Heartbeat) -> bytes:
+    """The sign of life in the form that older readers know. It is a contract, to the byte."""
+    words = f"Still waiting on {beat.model}... {beat.elapsed:.0f}s elapsed"
+    return event(LLM_HEARTBEAT, {"type": LLM_HEARTBEAT, "payload": words})
+
+
+class Listener:
+    """One who listens: for everything, for one run, for one model."""
+
+    __slots__ = ("_lost", "_news", "_waiting", "is_open", "model", "outlet", "run")
+
+    def __init__(self, outlet: Outlet, run: str = "", model: str = "") -> None:
+        self.outlet = outlet
+        self.run = run
+        self.model = model
+        self.is_open = True
+        self._waiting: deque[bytes] = deque(maxlen=KEPT)
+        self._lost = 0
+        self._news = asyncio.Event()
+
+    def wants(self, run: str, models: tuple[str, ...]) -> bool:
+        return (not self.run or self.run == run) and (not self.model or self.model in models)
+
+    def tell(self, told: bytes) -> None:
+        """Never waits."""
+        self._lost += len(self._waiting) == KEPT
+        self._waiting.append(told)
+        self._news.set()
+
+    async def next(self) -> bytes:
+        """All that there is to say, as soon as there is something; a sign of life where there is nothing for long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SIGN_EVERY):
+                await self._news.wait()
+        self._news.clear()
+        if not self._waiting:
+            return SIGN
+        told = b"".join(self._waiting)
+        self._waiting.clear()
+        lost, self._lost = self._lost, 0
+        return event("lost", {"lost": lost}) + told if lost else told
+
+    def close(self) -> None:
+        """Nothing more is told. A connection that is not read has no last words either."""
+        self.is_open = False
+        self._news.set()
+        if self.outlet.is_slow:
+            self.outlet.close()
+
+
+class Events:
+    """Who listens, and what each of them is told. As long as nobody does, it costs next to nothing."""
+
+    def __init__(self) -> None:
+        self._listeners: set[Listener] = set()
+
+    # -- what happens -----------------------------------------------------------------------------------------
+
+    def began(self, exchange: Exchange) -> None:
+        if self._listeners:
+            told = {"path": exchange.path, "server": exchange.call.target.place}
+            told |= telling.of_event(exchange.call)
+            self._send(exchange.call, event("began", {**told, "streams": exchange.streams}))
+
+    def beat(self, exchange: Exchange, beat: Heartbeat) -> None:
+        """The machine's own heartbeat: each listener gets it in both forms."""
+        if not self._listeners:
+            return
+        if beat.moved is not None:
+            self._moved(exchange.call, beat.moved)
+        self._send(exchange.call, event("heartbeat", telling.heartbeat(exchange, beat.now)))
+        self._send(exchange.call, still_waiting(beat))
+
+    def _moved(self, call: GatewayCall, move: Moved) -> None:
+        name = "extended" if move.after > move.before else "shortened"
+        self._send(call, event(name, {**telling.of_event(call), **telling.moved(move)}))
+
+    def ended(self, exchange: Exchange, told: dict[str, Any]) -> None:
+        """It has ended, as `telling.ended` says."""
+        if not self._listeners:
+            return
+        reading = exchange.reading
+        if reading is not None and (move := reading.session.machine.deadline.tell()) is not None:
+            self._moved(exchange.call, move)
+        self._send(exchange.call, event("ended", told))
+
+    def news(self, reading: GatewayReading, news: News) -> None:
+        """What an end has changed for its model, or what was seen at the server afterwards."""
+        if not self._listeners:
+            return
+        lane, call = reading.lane, reading.call
+        if isinstance(news, Change):
+            state = lane.circuit.state.value if lane.circuit is not None else None
+            told = event("circuit", {"model": lane.name, "change": news.value, "state": state})
+            self._send_all("", (lane.name,), told)
+            return
+        name = "still_running" if news.found is Found.RUNNING else "looked"
+        about = {**telling.of_event(call), "model": lane.name, "server": lane.house.base, **telling.seen(news)}
+        self._send(call, event(name, about))
+
+    def _send(self, call: GatewayCall, told: bytes) -> None:
+        self._send_all(telling.run_of(call)[0], (call.asked.model, call.attempts.model), told)
+
+    def _send_all(self, run: str, models: tuple[str, ...], told: bytes) -> None:
+        for listener in self._listeners:
+            if listener.wants(run, models):
+                listener.tell(told)
+
+    # -- who listens ------------------------------------------------------------------------------------------
+
+    async def stream(self, receive: Callable[[], Awaitable[Any]], outlet: Outlet, run: str, model: str) -> None:
+        """Tell this one, until it leaves or the gateway drains."""
+        listener = Listener(outlet, run, model)
+        leaving = asyncio.get_running_loop().create_task(_left(receive, listener))
+        self._listeners.add(listener)
+        try:
+            outlet.start(200, HEADERS)
+            outlet.push(HELLO)
+            while listener.is_open:
+                told = await listener.next()
+                if not outlet.finished:
+                    outlet.push(told)
+                if outlet.is_slow:
+                    await outlet.settled()
+        finally:
+            self._listeners.discard(listener)
+            leaving.cancel()
+        await outlet.finish()
+
+    def close(self) -> None:
+        """The gateway drains: who listens may ask another one."""
+        for listener in list(self._listeners):
+            listener.close()
+
+
+async def _left(receive: Callable[[], Awaitable[Any]], listener: Listener) -> None:
+    """Until the client leaves."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    listener.outlet.close()
+    listener.close()

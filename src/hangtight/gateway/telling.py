@@ -1,0 +1,231 @@
+"""What is told of one request, one model and one server, as plain dictionaries. Asked for by people, never per token.
+
+No word of a prompt or of an answer is in any of it.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+from hangtight.core.explaining import Said, explained
+from hangtight.core.layers import Layer, Rank
+from hangtight.core.limits import AUTO
+from hangtight.core.phases import Outcome
+from hangtight.core.timers import Timer
+from hangtight.drivers import clock
+
+if TYPE_CHECKING:
+    from hangtight.core.heartbeat import Snapshot
+    from hangtight.core.orders import Moved
+    from hangtight.core.time import Instant
+    from hangtight.drivers.session import Session
+    from hangtight.gateway.calls import GatewayCall
+    from hangtight.gateway.exchange import Exchange
+    from hangtight.gateway.lanes import Lane
+    from hangtight.gateway.looking import Seen
+    from hangtight.gateway.readings import GatewayReading
+
+Members = dict[str, Any]
+DIGITS = 3  # of a second
+LONGEST_NAME = 200  # characters of what a client calls its run, its step, its model
+
+
+def iso(wall: float | None) -> str | None:
+    """An instant of the wall clock, in UTC."""
+    return None if wall is None else datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds")
+
+
+# -- one request --------------------------------------------------------------------------------------------------
+
+
+def in_flight(exchange: Exchange) -> Members:
+    """How a request stands that is under way."""
+    told, reading = _about(exchange), exchange.reading
+    if reading is None:
+        return told
+    session = reading.session
+    snapshot = session.machine.snapshot(session.clock())
+    return {
+        **told,
+        "phase": snapshot.phase.value,
+        "elapsed": rounded(snapshot.elapsed),
+        "expected": expected(session),
+        "tokens": snapshot.tokens,
+        "silence": rounded(snapshot.silence),
+        "in_contact": snapshot.in_contact,
+        "first_token": rounded(snapshot.first_token),
+        "nearest": nearest(snapshot),
+        "total": rounded(snapshot.total),
+        "budget_left": budget_left(session),
+        "doing": snapshot.doing,
+        "seen": snapshot.seen,
+        "position": reading.position,
+        "attempts": [_shown(attempt.model) for attempt in exchange.call.attempts.told],
+    }
+
+
+def in_full(exchange: Exchange) -> Members:
+    """The same with each limit, and where it comes from."""
+    return {**in_flight(exchange), **_limits_of(exchange.reading)}
+
+
+def ended(exchange: Exchange) -> Members:
+    """How a request ended."""
+    told, reading = _about(exchange), exchange.reading
+    now = clock.wall()
+    if reading is None:  # nothing was sent: its budget was spent, or its terms cannot be meant
+        return {**told, "ended": iso(now), "outcome": Outcome.FAILED.value, "elapsed": 0.0, "tokens": 0}
+    session, machine = reading.session, reading.session.machine
+    snapshot, broken = machine.snapshot(session.clock()), machine.broken
+    return {
+        **told,
+        "ended": iso(now),
+        "outcome": None if machine.outcome is None else machine.outcome.value,
+        "limit": None if broken is None else broken.limit.value,
+        "source": None if broken is None else session.resolved.values[broken.limit.value].source,
+        "waited": None if broken is None else rounded(broken.waited),
+        "elapsed": rounded(snapshot.elapsed),
+        "first_token": rounded(snapshot.first_token),
+        "tokens": snapshot.tokens,
+        "error": session.failure,
+        "attempts": [_shown(attempt.model) for attempt in exchange.call.attempts.told],
+    }
+
+
+def heartbeat(exchange: Exchange, snapshot: Snapshot) -> Members:
+    """What goes out while it runs."""
+    told = of_event(exchange.call)
+    reading = exchange.reading
+    if reading is not None:
+        told["expected"], told["budget_left"] = expected(reading.session), budget_left(reading.session)
+        told["position"] = reading.position
+    return {
+        **told,
+        "phase": snapshot.phase.value,
+        "elapsed": rounded(snapshot.elapsed),
+        "tokens": snapshot.tokens,
+        "silence": rounded(snapshot.silence),
+        "in_contact": snapshot.in_contact,
+        "nearest": nearest(snapshot),
+        "doing": snapshot.doing,
+    }
+
+
+def of_event(call: GatewayCall) -> Members:
+    """By what an event about it is known."""
+    run, step = run_of(call)
+    return {"id": call.id, "model": _shown(call.attempts.model), "run": run, "step": step}
+
+
+def run_of(call: GatewayCall) -> tuple[str, str]:
+    """The task that it belongs to, and the step of it."""
+    return _shown(call.terms.run), _shown(call.terms.step)
+
+
+def moved(move: Moved) -> Members:
+    """By how much the text has moved the end of its total."""
+    return {"before": rounded(move.before), "after": rounded(move.after), "why": move.why.kind}
+
+
+def seen(found: Seen) -> Members:
+    """What a server does with a request that was cancelled."""
+    return {"found": found.found.value, "took": rounded(found.took), "way": found.kind, "busy": found.busy}
+
+
+def _about(exchange: Exchange) -> Members:
+    call, reading = exchange.call, exchange.reading
+    record = reading.session.record if reading is not None else None
+    run, step = run_of(call)
+    return {
+        "id": exchange.id,
+        "call": record.call if record is not None else "",
+        "model": _shown(call.attempts.model),
+        "asked": _shown(call.asked.model),
+        "server": call.target.place,
+        "path": exchange.path,
+        "mode": call.terms.mode,
+        "run": run,
+        "step": step,
+        "client": call.came.client,
+        "streams": exchange.streams,
+        "left": exchange.left,
+    }
+
+
+def expected(session: Session) -> float | None:
+    """About how long such a call to this model takes, where that was learned."""
+    return rounded(session.terms.predict(session.machine.model))
+
+
+def budget_left(session: Session) -> float | None:
+    """What is left of its total, whoever gave that; None where it has none."""
+    return rounded(session.machine.due(Timer.TOTAL) - session.clock())
+
+
+def nearest(snapshot: Snapshot) -> Members | None:
+    """The limit that would ring first, if nothing came from now on."""
+    if snapshot.nearest is None:
+        return None
+    return {"limit": snapshot.nearest.value, "rings_in": rounded(snapshot.rings_in)}
+
+
+# -- its limits ---------------------------------------------------------------------------------------------------
+
+
+def _limits_of(reading: GatewayReading | None) -> Members:
+    if reading is None:
+        return {"limits": {}}
+    session, terms = reading.session, reading.session.terms
+    given = (Layer(Rank.CALL, p.source, dict(p.values), p.change, cuts=p.cuts) for p in terms.places if p.values)
+    layers = (*given, *terms.settings.layers(terms.mode, session.machine.model))
+    told = explained(layers, session.resolved)
+    limits = {each.name: _limit(each.value, each.source, each.overruled) for each in told}
+    return {"limits": limits}
+
+
+def _limit(value: float | None, source: str, overruled: tuple[Said, ...]) -> Members:
+    over = [{"value": AUTO.value if said.value is AUTO else said.value, "source": said.source} for said in overruled]
+    return {"value": value, "source": source, "overruled": over}
+
+
+# -- one model ----------------------------------------------------------------------------------------------------
+
+
+def of_model(lane: Lane | None, now: Instant) -> Members:
+    """How it goes with a model; None is one that nobody has asked yet."""
+    silent = lane.without_progress_since(now) if lane is not None else None
+    lane_progress = lane.last_progress if lane is not None else None
+    return {
+        "last_progress": None if lane_progress is None else iso(clock.wall() - (now - lane_progress)),
+        "running_without_progress_since": None if silent is None else iso(clock.wall() - silent),
+        "running_without_progress_for": rounded(silent),
+        "running": lane.admission.running if lane is not None else 0,
+        "waiting": lane.admission.waiting if lane is not None else 0,
+        "circuit": lane.circuit.state.value if lane is not None and lane.circuit is not None else None,
+        "still_running_at_server": lane.house.ghosts if lane is not None else 0,
+    }
+
+
+def why_not(lane: Lane | None, now: Instant) -> str:
+    """Why this model would not be asked now; empty where it would be."""
+    if lane is None:
+        return ""
+    if lane.house.ghosts:
+        return "its server goes on with a generation that was cancelled"
+    if lane.circuit is not None and not lane.circuit.admits(now):
+        return f"its circuit is {lane.circuit.state.value}"
+    return ""
+
+
+# -- helpers ------------------------------------------------------------------------------------------------------
+
+
+def rounded(seconds: float | None) -> float | None:
+    """No limit is None: JSON knows no infinity."""
+    return None if seconds is None or not isfinite(seconds) else round(seconds, DIGITS)
+
+
+def _shown(name: str) -> str:
+    return name[:LONGEST_NAME]

@@ -1,0 +1,61 @@
+"""The clients that people have, through one `hangtight serve`, against every fault of the lab.
+
+Held for each: what the caller gets, with which status and code; how often the server was asked; that it was told to stop
+where a limit rang; and where it is an answer, or the server's own refusal, that it is the same as without the gateway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.clients.kit import APIS
+from tests.gateway.clients import CURL, ROWS, WHOLE, Cell, Found, Kind, Stage, cells, expected_of, run, stage
+
+pytestmark = pytest.mark.real
+
+
+def ids(cell: Cell) -> str:
+    return f"{cell.api}:{'streamed' if cell.streamed else 'unstreamed'}:{cell.row.place}:{cell.row.script}"
+
+
+of_each_cell = pytest.mark.parametrize("cell", list(cells()), ids=ids)
+with_curl = pytest.mark.skipif(CURL is None, reason="there is no curl on this machine")
+
+
+@pytest.fixture(scope="module")
+def on(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    with stage(tmp_path_factory.mktemp("served")) as on:
+        yield on
+
+
+@pytest.fixture(scope="module")
+def found(on: Stage, request: pytest.FixtureRequest) -> Found:
+    """All rows that are tested in this run, at once: each would wait for its limit otherwise."""
+    chosen: list[Any] = [getattr(item, "callspec", None) for item in request.session.items]
+    rows = {spec.params["cell"].row for spec in chosen if spec is not None and "cell" in spec.params}
+    return run(on, [row for row in ROWS if row in rows])
+
+
+@of_each_cell
+def test_a_client_library_through_the_gateway(cell: Cell, found: Found) -> None:
+    got = found.sdks[cell]
+    assert got.told == expected_of(cell), repr(got.error)
+    assert got.counts.asked == cell.asked_by_sdk
+    if got.direct is not None:
+        assert got.direct.told == got.told
+        assert got.items == got.direct.items
+        assert str(got.error) == str(got.direct.error)
+
+
+@with_curl
+@of_each_cell
+def test_curl_through_the_gateway(cell: Cell, found: Found) -> None:
+    got = found.curls[cell]
+    expected = cell.ending if cell.ending.kind is not Kind.ONE_PIECE else WHOLE
+    assert (got.code, got.ending()) == (0, expected), got.body
+    assert got.counts.asked == cell.asked_by_curl
+    assert got.head.get("x-should-retry") == ("false" if expected.kind is Kind.REFUSED else None)
+    assert got.head["x-hangtight-id"]
