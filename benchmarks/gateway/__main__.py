@@ -13,7 +13,7 @@ import sys
 
 from benchmarks.gateway.load import told
 from benchmarks.gateway.measure import ROWS, SHORT, measured
-from benchmarks.gateway.parts import shown
+from benchmarks.gateway.parts import SAMPLED, shown
 from benchmarks.gateway.peers import SERVE, Stage, Wanted, nginx_program
 from benchmarks.row import Row
 
@@ -23,7 +23,7 @@ def main() -> int:
     names = list(ROWS) if "all" in asked.rows else asked.rows or list(SHORT)
     wanted = Wanted(asked.gateway)
     if asked.profile:
-        print(shown(wanted))
+        print(shown(wanted, asked.profile))
         return 0
     if nginx_program() is None:
         told("nginx: not there, not run")
@@ -40,15 +40,13 @@ def main() -> int:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gateway", description=__doc__)
-    parser.add_argument("rows", nargs="*", choices=[*ROWS, "all", []], help=f"default: {' '.join(SHORT)}")
+    names = f"{', '.join(ROWS)}, or all; without a name: {' '.join(SHORT)}"
+    parser.add_argument("rows", nargs="*", metavar="ROW", choices=[*ROWS, "all", []], help=names)
     parser.add_argument(
         "--gateway", default=SERVE, help="its command; {config} {port} {upstream} {folder} are filled in"
     )
-    parser.add_argument(
-        "--profile",
-        action="store_true",
-        help="instead: where the time of a token goes; the command begins with a python then",
-    )
+    why = "instead: where the time of one goes; the command must begin with a python then"
+    parser.add_argument("--profile", nargs="?", choices=list(SAMPLED), const="token", help=why)
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
 

@@ -54,7 +54,7 @@ def settled(served: Served, model: str, tokens: int) -> dict[str, Any]:
     return in_flight(served, model)
 
 
-# -- lists ----------------------------------------------------------------------------------------------------------
+# -- lists -----------------------------------------------------------------------------------------------------------
 
 
 def test_the_list_of_models_has_aliases_and_leaves_out_what_is_unlisted(served: Served) -> None:
@@ -75,7 +75,7 @@ def test_an_ollama_client_finds_the_same_models(served: Served) -> None:
     assert served.get("/api/version") == {"version": __version__}
 
 
-# -- health ---------------------------------------------------------------------------------------------------------
+# -- health ----------------------------------------------------------------------------------------------------------
 
 
 def test_health_tells_of_each_model_what_runs_and_since_when_nothing_came(served: Served) -> None:
@@ -122,7 +122,7 @@ def test_who_shows_no_key_learns_that_it_runs_and_nothing_more(lab: Lab, tmp_pat
         assert served.ask("GET", "/hangtight/generations", x_api_key="sesame")[0] == 200
 
 
-# -- what is in flight ------------------------------------------------------------------------------------------------
+# -- what is in flight -----------------------------------------------------------------------------------------------
 
 
 def test_what_is_in_flight_is_told_with_its_clocks(served: Served, lab: Lab) -> None:
@@ -177,7 +177,7 @@ def test_what_has_ended_is_kept_for_a_while(served: Served) -> None:
     assert "a secret prompt" not in told
 
 
-# -- to end one -------------------------------------------------------------------------------------------------------
+# -- to end one ------------------------------------------------------------------------------------------------------
 
 
 def test_to_delete_a_generation_ends_it_and_tells_what_its_server_did(served: Served, lab: Lab) -> None:
@@ -225,7 +225,7 @@ def test_what_nobody_knows_cannot_be_deleted(served: Served) -> None:
     assert served.ask("GET", "/hangtight/generations/0123456789ab")[0] == 404
 
 
-# -- the journal, and the rest ------------------------------------------------------------------------------------------
+# -- the journal, and the rest ---------------------------------------------------------------------------------------
 
 
 def test_the_journal_is_summed_up(served: Served) -> None:

@@ -19,7 +19,7 @@ from tests.gateway.kit import PATIENCE, Served
 class Asked:
     """A streamed chat in a thread of its own, open until its answer ends or the block does."""
 
-    def __init__(self, served: Served, model: str, *, streamed: bool = True, **headers: str) -> None:
+    def __init__(self, served: Served, model: str, **headers: str) -> None:
         where = urlsplit(served.url)
         self.model = model
         self.id = ""
@@ -28,7 +28,7 @@ class Asked:
         self._sock: socket.socket | None = None
         self._connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=PATIENCE)
         self._sent = {name.replace("_", "-"): value for name, value in headers.items()}
-        self._asked = {"model": model, "stream": streamed, "messages": [{"role": "user", "content": "a secret prompt"}]}
+        self._asked = {"model": model, "stream": True, "messages": [{"role": "user", "content": "a secret prompt"}]}
         self._thread = threading.Thread(target=self._ask, daemon=True)
 
     def __enter__(self) -> Self:

@@ -42,6 +42,7 @@ def serve_command(where: Where, config: str | None, *, drain: float, insecure: b
         app = Gateway(state, where.host)
 
         async def work() -> int:
+            state.own_port = where.port
             if not state.targets.are_written:
                 state.discovered(await _found(where.port))
             _tell_models(state.targets.names)

@@ -14,8 +14,9 @@ from hangtight.dialects.dialect import Dialect, dialect_for
 from hangtight.dialects.speaking import Told, refused, told_of
 from hangtight.drivers.standing import settings
 from hangtight.errors import HangtightError
-from hangtight.gateway.asking import Asking
-from hangtight.gateway.gate import Bounds, Gate, Intake
+from hangtight.gateway.asking import UNKNOWN, Asking
+from hangtight.gateway.gate import Bounds, Gate, Intake, is_loopback
+from hangtight.gateway.listening import own_names
 from hangtight.gateway.outlet import Headers, Outlet
 from hangtight.gateway.state import State
 from hangtight.gateway.views import answer_to
@@ -28,6 +29,8 @@ DIRECT = "hangtight"
 """Under this extension our own server says that `send` may be driven by hand."""
 DRAINING = Told.of(503, "draining", "this gateway is about to stop; ask again in a moment")
 COME_BACK = 5  # seconds
+NO_KEY = 401
+WHICH_KEY: Headers = [(b"www-authenticate", b"Bearer")]
 
 
 class Gateway:
@@ -95,12 +98,10 @@ class Gateway:
         outlet.own = gate.cross_origin(scope)
         denied = gate.denies(scope)
         if denied is not None:
-            await self._refuse(outlet, dialect, Told(*denied))
+            await self._refuse(outlet, dialect, Told(*denied), WHICH_KEY if denied.status == NO_KEY else None)
             return
         if self.state.is_draining and path not in ("/health", "/ready"):
-            await self._refuse(
-                outlet, dialect, DRAINING, [(b"retry-after", b"%d" % COME_BACK), (b"connection", b"close")]
-            )
+            await self._refuse(outlet, dialect, DRAINING, [(b"retry-after", b"%d" % COME_BACK)])
             return
         if (view := answer_to(method, path)) is not None:
             await view(self.state, scope, receive, outlet)
@@ -115,6 +116,8 @@ class Gateway:
         try:
             with asking.parent():
                 exchange = asking.exchange(outlet)
+                if isinstance(exchange, Told) and exchange.code == UNKNOWN and await self.state.look_again():
+                    exchange = asking.exchange(outlet)
                 if not isinstance(exchange, Told):
                     with self.state.under_way(exchange):
                         await exchange.run(receive)
@@ -143,11 +146,17 @@ class Gateway:
         await outlet.finish(body)
 
     @property
+    def _own_names(self) -> tuple[str, ...]:
+        """The names by which other machines rightly ask for this one, where it listens to them."""
+        return () if self._bound is None or is_loopback(self._bound) else own_names()
+
+    @property
     def gate(self) -> Gate:
         """Made anew where the settings have changed."""
         said = settings().gateway
         if said is not self._gate_for:
             bounds = Bounds(body=said.body, head=said.head)
             self._gate_for = said
-            self._gate = Gate.of(self._bound, keys=said.keys, hosts=said.hosts, origins=said.origins, bounds=bounds)
+            hosts = (*said.hosts, *self._own_names)
+            self._gate = Gate.of(self._bound, keys=said.keys, hosts=hosts, origins=said.origins, bounds=bounds)
         return self._gate

@@ -20,7 +20,7 @@ from hangtight.drivers.http.call import Settings as CallSettings
 from hangtight.drivers.standing import settings
 from hangtight.errors import SettingsError
 from hangtight.gateway.bodies import model_of, parsed
-from hangtight.gateway.calls import DOOR, READ_TIMEOUT, GatewayCall, Incoming, Policy, read_timeout
+from hangtight.gateway.calls import DOOR, READ_TIMEOUT, VIA, GatewayCall, Incoming, Policy, read_timeout
 from hangtight.gateway.exchange import Exchange
 from hangtight.gateway.gate import Gate, is_direct, is_loopback
 from hangtight.gateway.readings import GatewayReading
@@ -35,6 +35,7 @@ PRIORITY = b"x-hangtight-priority"
 STEP = b"x-hangtight-step"
 IDS = Random()
 """They tell generations apart, and protect nothing."""
+UNKNOWN = "model_not_found"
 MANY = 12  # names of models that an error lists
 
 
@@ -60,6 +61,9 @@ class Asking:
 
     def exchange(self, outlet: Outlet) -> Exchange | Told:
         """What answers it, or why nobody does. Raises SettingsError for a header that cannot be meant."""
+        if self.state.id in self._header(VIA).split(", "):
+            words = "this request has come through this gateway before: a proxy of hangtight.yaml leads back to it"
+            return Told.of(508, "loop", words)
         targets = self.state.targets
         name = model_of(self.found, self.body, self.kind, self.scope["query_string"])
         target = targets.find(name) if name else targets.only
@@ -94,6 +98,7 @@ class Asking:
             retries=self.state.retries,
             client=(scope.get("client") or ("",))[0],
             priority=self._priority(),
+            via=", ".join(filter(None, [self._header(VIA), self.state.id])),
         )
 
     def _priority(self) -> Priority:
@@ -131,4 +136,4 @@ def unknown(name: str, targets: Targets) -> Told:
         words = f'the request names no model\nknown here: {known}\nto choose one:  "model": "NAME" in the body'
         return Told.of(400, "no_model", words)
     line = f"models: {{{name}: {{proxy: http://HOST:PORT}}}} in hangtight.yaml"
-    return Told.of(404, "model_not_found", f"there is no model {name!r} here\nknown here: {known}\nto add it:  {line}")
+    return Told.of(404, UNKNOWN, f"there is no model {name!r} here\nknown here: {known}\nto add it:  {line}")

@@ -43,6 +43,7 @@ OF_A_HOP = frozenset(
 OF_A_TRACE = frozenset((b"traceparent", b"tracestate"))
 CREDENTIALS = frozenset((b"authorization", b"x-api-key"))
 OURS = b"x-hangtight-"
+VIA = b"x-hangtight-via"
 
 
 @dataclass(slots=True)
@@ -100,6 +101,8 @@ class Incoming:
     retries: Retries
     client: str = ""
     priority: Priority = Priority.NORMAL
+    via: str = ""
+    """The gateways of ours that it came through, this one last."""
 
 
 class GatewayCall(Call):
@@ -181,7 +184,7 @@ class GatewayCall(Call):
         dropped = OF_A_HOP | CREDENTIALS if target.key else OF_A_HOP
         dropped = dropped | OF_A_TRACE if self.traced.headers else dropped
         kept = [pair for pair in self.came.headers if pair[0] not in dropped and not pair[0].startswith(OURS)]
-        kept += self.traced.headers
+        kept += [*self.traced.headers, (VIA, self.came.via.encode("latin-1", "replace"))]
         if self.asked.dialect is not None and (identity or self.asked.headers.get(b"accept-encoding") not in READABLE):
             kept = [(name, value) for name, value in kept if name != b"accept-encoding"]
             kept.append((b"accept-encoding", b"identity"))

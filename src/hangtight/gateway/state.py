@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from random import getrandbits
 from typing import TYPE_CHECKING
 
 from hangtight.drivers import clock
-from hangtight.drivers.servers import Server
+from hangtight.drivers.servers import PORTS, Server, find_servers
 from hangtight.drivers.standing import settings
 from hangtight.gateway import telling
 from hangtight.gateway.calls import Retries
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from hangtight.gateway.exchange import Exchange
     from hangtight.rules.settings import Settings
 
+OWN_NAME = "hangtight"
+LOOK_EVERY = 5.0  # seconds between two looks for servers, where a model is asked for that nobody knows
 REMEMBERED = 100
 """Exchanges that have ended, for whoever looks."""
 
@@ -44,7 +47,11 @@ class State:
         self.finished: deque[dict[str, object]] = deque(maxlen=REMEMBERED)
         self.events = Events()
         self.is_draining = False
+        self.id = f"{getrandbits(64):016x}"
+        """Of this life of this gateway: a request that carries it has been here before."""
         self.began_at = clock.wall()
+        self.own_port = 0
+        self._looked_at = -LOOK_EVERY
         self._settings: Settings | None = None
         self._targets: Targets | None = None
 
@@ -68,6 +75,16 @@ class State:
     def discovered(self, found: tuple[Server, ...]) -> None:
         """What stands on this machine now."""
         self.found, self._targets = found, None
+
+    async def look_again(self) -> bool:
+        """Where the settings name no server: whether those of this machine were looked for once more."""
+        now = clock.now()
+        if self.targets.are_written or now < self._looked_at + LOOK_EVERY:
+            return False
+        self._looked_at = now
+        ports = {port: owners for port, owners in PORTS.items() if port != self.own_port and owners != OWN_NAME}
+        self.discovered(tuple(found for _, found in await find_servers(ports) if isinstance(found, Server)))
+        return True
 
     def lane(self, target: Target) -> Lane:
         said = settings()
