@@ -34,6 +34,7 @@ AT_ONCE = 16
 PATIENCE = 20.0  # seconds for one call: a bound for what hangs, never a measurement
 TRIES = 3  # requests that openai and anthropic make of one that may be tried again
 ENOUGH, SOON = "15", "0.3"  # seconds: a limit that shall not ring, and one that shall
+EACH = ("X-Hangtight-First-Token", "X-Hangtight-Idle")
 PATHS = {
     OPENAI: "/v1/chat/completions",
     "completions": "/v1/completions",
@@ -131,7 +132,7 @@ class Row:
 
     @property
     def headers(self) -> dict[str, str]:
-        return {"X-Hangtight-First-Token": ENOUGH, "X-Hangtight-Idle": ENOUGH, **dict(self.limits)}
+        return {**dict.fromkeys(EACH, ENOUGH), **dict(self.limits)}
 
 
 def limits(**given: str) -> tuple[tuple[str, str], ...]:
@@ -171,7 +172,7 @@ ROWS = (
     Row("it reasons first", "reasoning=3,tokens=3,rate=400"),
     Row("it calls a tool", "tool,rate=400"),
     Row("an event of 2 MiB", "oversized=2,tokens=4,rate=400"),
-    Row("the body is not ended after the last event", "lingers,tokens=3,rate=400"),
+    Row("the body is not ended after the last event", "lingers,tokens=3,rate=400", helped=True),
     Row("nothing comes, not even headers", "silent", NO_ANSWER, limits=FIRST),
     Row("headers come, and no token", "mute=0", NO_ANSWER, limits=FIRST),
     Row("only pings from the start", "pings=0", NO_ANSWER, limits=FIRST),
@@ -272,7 +273,8 @@ def cells(rows: Iterable[Row] = ROWS) -> Iterator[Cell]:
 NAMES = {400: "BadRequestError", 404: "NotFoundError", 429: "RateLimitError"}
 OF_ANTHROPIC = {503: "ServiceUnavailableError", 504: "GatewayTimeoutError"}
 IN_STREAM = {OPENAI: "openai.APIError", ANTHROPIC: "anthropic.APIStatusError", OLLAMA: "ollama.ResponseError"}
-ANSWER, NOT_RAISED, NOTHING = "the answer", "an `error` event, nothing raised", "nothing, and no error"
+ANSWER, NOT_RAISED, NOTHING = "the answer", "a `response.failed` event, no error", "nothing, and no error"
+FAILED = "response.failed"
 NO_JSON = "`json.JSONDecodeError`"
 IN_WORDS_ONLY = ("backend", "truncated")
 """Codes that the client of Ollama's cannot tell: of an error it keeps only the message, in which a limit is named."""
@@ -323,6 +325,8 @@ class Got:
     """The same without the gateway, where that is to be the same."""
 
 
+TIMES = ("total_duration", "load_duration")
+"""What Ollama measured: that differs from one answer to the next."""
 LIMIT = re.compile(r"^(\w+) = ", re.MULTILINE)
 
 
@@ -342,15 +346,27 @@ def code_of(body: Any) -> str:
     return code if isinstance(code, str) else ""
 
 
+CLIENTS: list[Any] = []
+
+
 @cache
 def client_of(sdk: str, url: str, headers: tuple[tuple[str, str], ...], *, tries: bool) -> Any:
     """One for all calls with these headers: such a client may be shared between threads."""
+    client: Any
     if sdk == OLLAMA:
-        return ollama.Client(host=url, headers=dict(headers), verify=NO_TLS, timeout=PATIENCE)
-    given: dict[str, Any] = {"api_key": "none", "default_headers": dict(headers), **({} if tries else {"max_retries": 0})}
-    if sdk == ANTHROPIC:
-        return anthropic.Anthropic(base_url=url, **given)
-    return openai.OpenAI(base_url=f"{url}/v1", **given)
+        client = ollama.Client(host=url, headers=dict(headers), verify=NO_TLS, timeout=PATIENCE)
+    else:
+        given: dict[str, Any] = {"api_key": "none", "default_headers": dict(headers)}
+        given |= {} if tries else {"max_retries": 0, "timeout": PATIENCE}
+        client = anthropic.Anthropic(base_url=url, **given) if sdk == ANTHROPIC else openai.OpenAI(base_url=f"{url}/v1", **given)
+    CLIENTS.append(client)
+    return client
+
+
+def close_clients() -> None:
+    client_of.cache_clear()
+    while CLIENTS:
+        CLIENTS.pop().close()
 
 
 def ask(cell: Cell, url: str, *, tries: bool = True) -> Got:
@@ -361,14 +377,14 @@ def ask(cell: Cell, url: str, *, tries: bool = True) -> Got:
     try:
         answer = api.ask(client, cell.model("sdk"), cell.streamed)
         for item in answer if cell.streamed else [answer]:
-            got.items.append(item.model_dump())
+            got.items.append({name: value for name, value in item.model_dump().items() if name not in TIMES})
             got.text += (api.piece if cell.streamed else api.whole)(item)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is what the caller gets
         got.error, got.told = error, told_by(error)
     else:
         if not got.items:
             got.told = NOTHING
-        elif cell.api == "responses" and cell.streamed and got.items[-1]["type"] == "error":
+        elif cell.api == "responses" and cell.streamed and got.items[-1]["type"] == FAILED:
             got.told = NOT_RAISED
     return got
 
@@ -405,7 +421,7 @@ class Bytes:
         except ValueError:
             return GARBLED
         last = said[-1] if said else {}
-        if "error" in last or last.get("type") == "error":
+        if "error" in last or last.get("type") in ("error", FAILED):
             code = code_of(_flat(last))
             return broken(code) if code else EVENT
         return WHOLE
@@ -489,8 +505,8 @@ class Found:
 def stage(folder: Path) -> Iterator[Stage]:
     with ExitStack() as stack:
         lab, lone = stack.enter_context(Lab()), stack.enter_context(Lab())
+        stack.callback(close_clients)
         yield Stage(lab, lone, stack.enter_context(Served(folder, SETTINGS.format(lab=lab.url, lone=lone.url))))
-        client_of.cache_clear()
 
 
 def run(on: Stage, rows: Iterable[Row] = ROWS) -> Found:

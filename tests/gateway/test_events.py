@@ -41,7 +41,7 @@ def served(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve
 @pytest.mark.real
 def test_the_life_of_a_generation_is_told_from_its_beginning_to_its_end(served: Served) -> None:
     run = {"x_hangtight_run": "nightly", "x_hangtight_step": "plan", "x_hangtight_total": "200"}
-    with Listening(served) as heard, Asked(served, "life,tokens=4,load=1", **run) as asked:
+    with Listening(served, "?run=nightly") as heard, Asked(served, "life,tokens=4,load=1", **run) as asked:
         asked.ended()
         [end] = heard.until("ended")
         names = [name for name, _ in heard.events]
@@ -62,7 +62,7 @@ def test_the_life_of_a_generation_is_told_from_its_beginning_to_its_end(served: 
 
 @pytest.mark.real
 def test_the_older_form_of_the_heartbeat_is_kept_to_the_byte(served: Served) -> None:
-    with Listening(served) as heard, Asked(served, "qwen3-coder:latest,mute=0"):
+    with Listening(served, "?model=qwen3-coder:latest,mute=0") as heard, Asked(served, "qwen3-coder:latest,mute=0"):
         heard.until(LLM_HEARTBEAT)
     block = next(block for block in heard.blocks if LLM_HEARTBEAT.encode() in block)
     assert block == (
@@ -103,7 +103,8 @@ def test_who_asks_for_one_run_or_one_model_hears_of_nothing_else(served: Served)
 
 @pytest.mark.real
 def test_a_limit_that_rings_is_told_with_its_name(served: Served) -> None:
-    with Listening(served) as heard, Asked(served, "late,mute=1", x_hangtight_idle="0.2") as asked:
+    model = "late,mute=1"
+    with Listening(served, f"?model={model}") as heard, Asked(served, model, x_hangtight_idle="0.2") as asked:
         asked.ended()
         [end] = heard.until("ended")
         [looked] = heard.until("looked")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import openai
 import pytest
@@ -12,7 +13,7 @@ from hangtight.testing.lab import Lab
 from tests.gateway.kit import Served, all_at
 
 pytestmark = pytest.mark.real
-ASKED = [{"role": "user", "content": "hi"}]
+ASKED: Any = [{"role": "user", "content": "hi"}]
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def served(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve
         yield served
 
 
-def client(served: Served) -> openai.OpenAI:
+def client(served: Served) -> Any:
     return openai.OpenAI(base_url=served.openai, api_key="any", max_retries=2)
 
 
@@ -35,12 +36,13 @@ def client(served: Served) -> openai.OpenAI:
 def test_an_answer_through_the_gateway_is_the_answer_of_its_server(served: Served, lab: Lab, streamed: bool) -> None:
     texts = []
     for base in (served.openai, f"{lab.url}/v1"):
+        asking: Any
         with openai.OpenAI(base_url=base, api_key="any") as asking:
             if streamed:
-                chunks = asking.chat.completions.create(model="m,tokens=9", messages=ASKED, stream=True)  # type: ignore[arg-type]
+                chunks = asking.chat.completions.create(model="m,tokens=9", messages=ASKED, stream=True)
                 texts.append("".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices))
             else:
-                whole = asking.chat.completions.create(model="m,tokens=9", messages=ASKED)  # type: ignore[arg-type]
+                whole = asking.chat.completions.create(model="m,tokens=9", messages=ASKED)
                 texts.append(whole.choices[0].message.content or "")
     assert texts[0] == texts[1] != ""
 
@@ -51,7 +53,7 @@ def test_a_silent_model_is_a_504_with_the_limit_and_is_asked_once(served: Served
     with client(served) as asking, pytest.raises(openai.InternalServerError) as raised:
         answer = asking.chat.completions.create(
             model=model,
-            messages=ASKED,  # type: ignore[arg-type]
+            messages=ASKED,
             stream=streamed,
             extra_headers={"X-Hangtight-First-Token": "0.3"},
         )
@@ -72,7 +74,7 @@ def test_a_stream_that_goes_silent_ends_with_an_error_and_never_as_a_success(ser
     with client(served) as asking, pytest.raises(openai.APIError, match="stuck - no output"):
         for chunk in asking.chat.completions.create(
             model="m,tokens=9,mute=4",
-            messages=ASKED,  # type: ignore[arg-type]
+            messages=ASKED,
             stream=True,
             extra_headers={"X-Hangtight-Idle": "0.3"},
         ):

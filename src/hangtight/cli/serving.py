@@ -88,4 +88,6 @@ def _tell_models(names: tuple[str, ...]) -> None:
 
 
 def _tell_address(url: str) -> None:
+    gc.collect()
+    gc.freeze()  # what is here now stays: no collection need look at it, and none stops the streams for long
     say(f"hangtight serves at {url}  (OpenAI: {url}/v1)\n")

@@ -17,7 +17,6 @@ from hangtight.drivers.http11 import HEAD_LIMIT, Address, BrokenBody, BrokenHead
 ENOUGH: Final = 256 * 1024  # bytes of an answer that wait unread before the server is made to wait
 FIRST_FINAL: Final = 200
 SWITCHES: Final = 101
-NO_BODY: Final = (204, 304)
 
 Headers = list[tuple[bytes, bytes]]
 Taker = Callable[[bytes], None]
@@ -134,6 +133,10 @@ class Incoming:
         if self._connection is not None:
             self._connection.resume()
 
+    def let_go(self) -> None:
+        """Whoever was given the pieces has all that there is."""
+        self.taker = self.quick = self.on_end = None
+
     async def aclose(self) -> None:
         """Nobody wants the rest. A connection whose answer is not whole cannot be used again: it is closed at once."""
         self.taker = None
@@ -155,7 +158,8 @@ class Connection(asyncio.Protocol):
         self.idle_since = 0.0
         self._parser = httptools.HttpResponseParser(self)
         self._headers: Headers = []
-        self._head_size = 0
+        self._bare = 0
+        """Bytes since the last of a body: heads, trailers and what may stand beside the size of a chunk have no end."""
         self._in_head = True
         self._body: list[bytes] = []
         self._is_whole = False
@@ -171,7 +175,7 @@ class Connection(asyncio.Protocol):
     def begin(self, *, bodiless: bool = False) -> Incoming:
         """What comes from now on is the answer to what is written now."""
         self._parser = httptools.HttpResponseParser(self)
-        self._headers, self._head_size, self._in_head = [], 0, True
+        self._headers, self._bare, self._in_head = [], 0, True
         self._is_whole, self._needs_eof, self._between, self._sent = False, False, False, False
         self.incoming = Incoming(self, bodiless)
         return self.incoming
@@ -187,6 +191,11 @@ class Connection(asyncio.Protocol):
         """The server takes what was written."""
         if self._may_write is not None:
             await asyncio.shield(self._may_write)
+
+    @property
+    def has_heard(self) -> bool:
+        """Something came for the exchange under way."""
+        return self._bare > 0 or not self._in_head
 
     @property
     def is_open(self) -> bool:
@@ -217,20 +226,20 @@ class Connection(asyncio.Protocol):
         if incoming is None:  # it speaks without being asked: whatever that is, it is not for the next one
             self.abort()
             return
-        if self._in_head:
-            self._head_size += len(data)
-            if self._head_size > HEAD_LIMIT + len(data):
-                self._fail(
-                    BrokenHead(f"{self.address.authority}: the head of the answer is larger than {HEAD_LIMIT} bytes")
-                )
-                return
+        self._bare += len(data)
+        if self._bare > HEAD_LIMIT + len(data):
+            self._broken(f"more than {HEAD_LIMIT} bytes of an answer without any of its body")
+            return
         self._between = False
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._hand_on(incoming)
-            kind = BrokenHead if self._in_head else BrokenBody
-            self._fail(kind(f"{self.address.authority}: not an HTTP/1.1 answer that we understand ({error})"))
+            if self._is_whole:  # what follows it is nobody's, and nobody is asked on such a connection again
+                self._keeps = False
+                self._whole(incoming)
+            else:
+                self._broken(f"not an HTTP/1.1 answer that we understand ({error})")
             return
         self._between = self._between and data.endswith(b"\r\n")
         self._hand_on(incoming)
@@ -242,6 +251,7 @@ class Connection(asyncio.Protocol):
         if body:
             data = body[0] if len(body) == 1 else b"".join(body)
             body.clear()
+            self._bare = 0
             incoming.arrived(data)
 
     def _whole(self, incoming: Incoming) -> None:
@@ -255,11 +265,14 @@ class Connection(asyncio.Protocol):
         else:
             self.abort()
 
-    def _fail(self, error: OSError) -> None:
+    def _broken(self, why: str) -> None:
         incoming, self.incoming = self.incoming, None
         if incoming is not None:
-            incoming.ended(error)
+            incoming.ended(self._error(why))
         self.abort()
+
+    def _error(self, why: str) -> OSError:
+        return (BrokenHead if self._in_head else BrokenBody)(f"{self.address.authority}: {why}")
 
     def eof_received(self) -> bool:
         return False
@@ -272,14 +285,9 @@ class Connection(asyncio.Protocol):
             return
         if not self._in_head and self._needs_eof and error is None:
             incoming.ended()
-        elif self._in_head:
-            incoming.ended(
-                BrokenHead(f"{self.address.authority}: closed the connection without an answer{_why(error)}")
-            )
         else:
-            incoming.ended(
-                BrokenBody(f"{self.address.authority}: closed the connection inside of its answer{_why(error)}")
-            )
+            where = "without an answer" if self._in_head else "inside of its answer"
+            incoming.ended(self._error(f"closed the connection {where}{_why(error)}"))
 
     def pause_writing(self) -> None:
         self._may_write = self.loop.create_future()
@@ -291,14 +299,22 @@ class Connection(asyncio.Protocol):
 
     # -- the parser's side ------------------------------------------------------------------------------------
 
+    def on_message_begin(self) -> None:
+        if self._is_whole:
+            raise BrokenBody("it goes on behind its end")
+
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name.lower(), value))
+        if self._in_head:  # nobody reads what stands behind a body
+            self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
-        if status < FIRST_FINAL and status != SWITCHES:
+        if status == SWITCHES:
+            raise BrokenHead("it switches to another protocol, which nobody asked for")
+        if status < FIRST_FINAL:
             return
         self._in_head = False
+        self.resume_writing()  # who still writes a long body shall see that it is answered
         names = {name for name, _ in self._headers}
         self._needs_eof = b"content-length" not in names and b"transfer-encoding" not in names
         incoming = self.incoming
@@ -308,6 +324,7 @@ class Connection(asyncio.Protocol):
             incoming.head.set_result(Head(status, self._headers))
         if incoming.has_no_body:  # the parser does not know what was asked, and would wait for a body
             self._is_whole, self._sent = True, False
+            raise BrokenBody("whatever follows is no body")
 
     def on_chunk_header(self) -> None:
         self._between = False

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from hangtight.gateway.looking import Seen
     from hangtight.gateway.outlet import Headers, Outlet
     from hangtight.gateway.readings import GatewayReading
+    from hangtight.gateway.telling import Ended
 
     News = Change | Seen
 
@@ -124,14 +125,13 @@ class Events:
         name = "extended" if move.after > move.before else "shortened"
         self._send(call, event(name, {**telling.of_event(call), **telling.moved(move)}))
 
-    def ended(self, exchange: Exchange, told: dict[str, Any]) -> None:
-        """It has ended, as `telling.ended` says."""
+    def ended(self, exchange: Exchange, told: Ended) -> None:
         if not self._listeners:
             return
         reading = exchange.reading
         if reading is not None and (move := reading.session.machine.deadline.tell()) is not None:
             self._moved(exchange.call, move)
-        self._send(exchange.call, event("ended", told))
+        self._send(exchange.call, event("ended", told.told()))
 
     def news(self, reading: GatewayReading, news: News) -> None:
         """What an end has changed for its model, or what was seen at the server afterwards."""

@@ -100,6 +100,12 @@ class Exchange:
             if self._alarm is not None:
                 self._alarm.cancel()
             watching.cancel()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Nothing shall have to be collected: see the reading's."""
+        self.outlet.let_go()
+        self._task = None
 
     def _begin(self) -> GatewayReading:
         self.reading = self._read(self.call)

@@ -89,6 +89,10 @@ class Outlet:
         while self._task is not None:
             await asyncio.wait({self._task})
 
+    def let_go(self) -> None:
+        """Nobody is to be told any more."""
+        self.on_slow = self.on_free = _nothing
+
     def close(self) -> None:
         """The client is gone."""
         self.finished = True

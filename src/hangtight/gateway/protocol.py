@@ -155,6 +155,7 @@ class Guarded(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._set_alarm(NEVER)
         self._disown()
+        self._told = {}  # what was told of this connection leads back to it
         super().connection_lost(exc)
         self._unset_keepalive_if_required()  # uvicorn forgets it after an error, and it keeps all of this alive
         self.server_state.left()

@@ -17,6 +17,7 @@ from hangtight.drivers.http.asyncs import AsyncReading
 from hangtight.drivers.http.call import Plan
 from hangtight.drivers.http11 import BrokenHead, ConnectFailed
 from hangtight.gateway import library
+from hangtight.gateway.connection import Incoming
 from hangtight.gateway.lanes import CUT_SHORT, Lane, Lanes, Ticket
 from hangtight.gateway.looking import Seen
 from hangtight.gateway.tracing import UNTRACED, About
@@ -127,6 +128,7 @@ class GatewayReading(AsyncReading):
         ours = await super()._ended(error)
         if first:
             self._left_behind(error)
+            self._let_go()
         return ours
 
     def _left_behind(self, error: BaseException | None) -> None:
@@ -162,6 +164,16 @@ class GatewayReading(AsyncReading):
         looking = self._lanes.look_after(lane, session.resolved.limits.cancel, self._seen)
         if ticket is not None:  # a slot is free when its server has stopped, and not before
             looking.add_done_callback(lambda _: lane.leave(ticket))
+
+    def _let_go(self) -> None:
+        """What leads in circles is cut, so that all of this is gone now and not with the next collection."""
+        session = self.session
+        session.hand, session.nudge, session.others = (_none, _none), _none, _none
+        self._pass_on, self._framed, self._send = _nothing, None, self._upstream.nowhere
+        if isinstance(self.stream, Incoming):
+            self.stream.let_go()
+        if self.answer is not None:
+            self.answer.response.stream = None  # its body leads back to us
 
     def _was_good(self, error: BaseException | None) -> bool | None:
         """What this end says about the server; None where it says nothing."""
@@ -305,6 +317,11 @@ class GatewayReading(AsyncReading):
 
 def _nothing(data: bytes) -> None:
     """Before it is poured."""
+
+
+def _none() -> bool:
+    """It is over."""
+    return False
 
 
 def _keep_nothing(text: str) -> None:

@@ -18,6 +18,7 @@ from hangtight.gateway.lanes import Lane, Lanes
 from hangtight.gateway.looking import NOBODY, Escalation
 from hangtight.gateway.metrics import Metrics
 from hangtight.gateway.targets import Target, Targets
+from hangtight.gateway.telling import Ended
 from hangtight.gateway.tracing import Tracing
 from hangtight.gateway.upstream import Upstream
 
@@ -44,7 +45,7 @@ class State:
         self.tracing = Tracing()
         self.lanes = Lanes(self.metrics, self.tracing, escalation)
         self.exchanges: dict[str, Exchange] = {}
-        self.finished: deque[dict[str, object]] = deque(maxlen=REMEMBERED)
+        self.finished: deque[Ended] = deque(maxlen=REMEMBERED)
         self.events = Events()
         self.is_draining = False
         self.id = f"{getrandbits(64):016x}"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hangtight.core.explaining import Said, explained
 from hangtight.core.layers import Layer, Rank
@@ -17,8 +17,9 @@ from hangtight.core.timers import Timer
 from hangtight.drivers import clock
 
 if TYPE_CHECKING:
+    from hangtight.core.attempts import Attempt
     from hangtight.core.heartbeat import Snapshot
-    from hangtight.core.orders import Moved
+    from hangtight.core.orders import Broken, Moved
     from hangtight.core.time import Instant
     from hangtight.drivers.session import Session
     from hangtight.gateway.calls import GatewayCall
@@ -71,27 +72,65 @@ def in_full(exchange: Exchange) -> Members:
     return {**in_flight(exchange), **_limits_of(exchange.reading)}
 
 
-def ended(exchange: Exchange) -> Members:
+class Ended(NamedTuple):
+    """How a request ended: the bare facts, because each request has such an end and few are ever looked at."""
+
+    id: str
+    call: str
+    model: str
+    asked: str
+    server: str
+    path: str
+    mode: str | None
+    run: str
+    step: str
+    client: str
+    streams: bool
+    left: bool
+    ended: float
+    outcome: Outcome
+    broken: Broken | None = None
+    source: str = ""
+    elapsed: float = 0.0
+    first_token: float | None = None
+    tokens: int = 0
+    error: str = ""
+    attempts: tuple[Attempt, ...] = ()
+
+    def told(self) -> Members:
+        told, broken = self._asdict(), self.broken
+        del told["broken"]
+        return {
+            **told,
+            "ended": iso(self.ended),
+            "outcome": self.outcome.value,
+            "limit": None if broken is None else broken.limit.value,
+            "waited": None if broken is None else rounded(broken.waited),
+            "elapsed": rounded(self.elapsed),
+            "first_token": rounded(self.first_token),
+            "attempts": [_shown(attempt.model) for attempt in self.attempts],
+        }
+
+
+def ended(exchange: Exchange) -> Ended:
     """How a request ended."""
-    told, reading = _about(exchange), exchange.reading
-    now = clock.wall()
+    about, reading, now = _about(exchange), exchange.reading, clock.wall()
     if reading is None:  # nothing was sent: its budget was spent, or its terms cannot be meant
-        return {**told, "ended": iso(now), "outcome": Outcome.FAILED.value, "elapsed": 0.0, "tokens": 0}
+        return Ended(**about, ended=now, outcome=Outcome.FAILED)
     session, machine = reading.session, reading.session.machine
-    snapshot, broken = machine.snapshot(session.clock()), machine.broken
-    return {
-        **told,
-        "ended": iso(now),
-        "outcome": None if machine.outcome is None else machine.outcome.value,
-        "limit": None if broken is None else broken.limit.value,
-        "source": None if broken is None else session.resolved.values[broken.limit.value].source,
-        "waited": None if broken is None else rounded(broken.waited),
-        "elapsed": rounded(snapshot.elapsed),
-        "first_token": rounded(snapshot.first_token),
-        "tokens": snapshot.tokens,
-        "error": session.failure,
-        "attempts": [_shown(attempt.model) for attempt in exchange.call.attempts.told],
-    }
+    broken, first = machine.broken, machine.first_at
+    return Ended(
+        **about,
+        ended=now,
+        outcome=machine.outcome or Outcome.CANCELLED,
+        broken=broken,
+        source="" if broken is None else session.resolved.values[broken.limit.value].source,
+        elapsed=session.elapsed,
+        first_token=None if first is None else machine.earlier + first - machine.born,
+        tokens=machine.tokens,
+        error=session.failure,
+        attempts=exchange.call.attempts.told,
+    )
 
 
 def heartbeat(exchange: Exchange, snapshot: Snapshot) -> Members:

@@ -58,9 +58,14 @@ class Upstream:
             try:
                 return await self._exchange(connection, asked)
             except BrokenHead:
-                if clock.now() - sent_at > JUST_NOW or not isinstance(asked.body, bytes):
+                late = clock.now() - sent_at > JUST_NOW
+                if late or connection.has_heard or not isinstance(asked.body, bytes):
                     raise
         return await self._exchange(await self._connect(asked), asked)
+
+    async def nowhere(self, asked: Outgoing) -> Incoming:
+        """Where an exchange that is over sends."""
+        raise BrokenHead("this exchange is over")
 
     async def _exchange(self, connection: Connection, asked: Outgoing) -> Incoming:
         incoming = connection.begin(bodiless=asked.bodiless)

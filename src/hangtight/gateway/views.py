@@ -169,7 +169,7 @@ async def generations(state: State, scope: Scope, receive: Receive, outlet: Outl
         told.append(json.dumps(telling.in_flight(exchange), default=str))
         if not len(told) % AT_ONCE:
             await asyncio.sleep(0)
-    finished = [json.dumps(each, default=str) for each in reversed(state.finished)]
+    finished = [json.dumps(each.told(), default=str) for each in reversed(state.finished)]
     head = json.dumps({"at": telling.iso(clock.wall()), "draining": state.is_draining})[:-1]
     body = f'{head}, "generations": [{", ".join(told)}], "finished": [{", ".join(finished)}]}}'
     await _put(outlet, 200, body.encode())
@@ -228,7 +228,7 @@ def _found(state: State, name: str) -> Exchange | None:
 def _finished(state: State, name: str) -> dict[str, Any] | None:
     if len(name) < SHORTEST:
         return None
-    return next((told for told in reversed(state.finished) if str(told["id"]).startswith(name)), None)
+    return next((each.told() for each in reversed(state.finished) if each.id.startswith(name)), None)
 
 
 def _unknown(name: str) -> str:
