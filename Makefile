@@ -47,6 +47,7 @@ coverage: $(VENV)/.test
 docs: $(VENV)/.test
 	$(BIN)/python docs/make_time_contract.py
 	$(BIN)/python docs/make_sdks.py
+	$(BIN)/python docs/make_gateway_table.py
 	$(BIN)/python docs/make_settings.py
 
 bench: $(VENV)/.test

@@ -1,8 +1,7 @@
-"""The real clients through one `hangtight serve`, against every fault of the lab: the data, the run, the tables.
+"""The real clients through one `hangtight serve`, against every fault of the lab: the data and the run.
 
-`test_clients.py` holds each cell to it, and `docs/make_gateway_table.py` writes what it finds as the tables of
-`docs/gateway-clients.md`. What is expected stands here once, as what goes over the wire; what each client makes of that
-is a rule of that client.
+`test_clients.py` holds each cell to it, `tables.py` makes the tables of `docs/gateway-clients.md` from it. What is
+expected stands here once, as what goes over the wire; what each client makes of that is a rule of that client.
 """
 
 from __future__ import annotations
@@ -26,11 +25,12 @@ import openai
 
 from hangtight.testing.lab import Lab
 from hangtight.testing.lab.counts import Counts
-from tests.clients.kit import ANTHROPIC, APIS, NO_TLS, OLLAMA, OPENAI, SDKS
+from tests.clients.kit import ANTHROPIC, APIS, NO_TLS, OLLAMA, OPENAI
 from tests.gateway.kit import Served
 
 CURL = shutil.which("curl")
 AT_ONCE = 16
+OK = 200
 PATIENCE = 20.0  # seconds for one call: a bound for what hangs, never a measurement
 TRIES = 3  # requests that openai and anthropic make of one that may be tried again
 ENOUGH, SOON = "15", "0.3"  # seconds: a limit that shall not ring, and one that shall
@@ -154,7 +154,6 @@ OF_LINES = (OLLAMA, "generate")
 MARKED = ("responses", *OF_LINES)
 """The APIs whose last piece is both the finish and the end mark, or has no reason without it."""
 ALL = tuple(APIS)
-OTHERS = tuple(api for api in APIS if api not in SDKS)
 
 ROWS = (
     Row("it answers", "tokens=5,rate=400"),
@@ -325,7 +324,7 @@ class Got:
     """The same without the gateway, where that is to be the same."""
 
 
-TIMES = ("total_duration", "load_duration")
+MEASURED = ("total_duration", "load_duration")
 """What Ollama measured: that differs from one answer to the next."""
 LIMIT = re.compile(r"^(\w+) = ", re.MULTILINE)
 
@@ -336,7 +335,7 @@ def told_by(error: Exception) -> str:
     if isinstance(error, ollama.ResponseError):
         named = LIMIT.search(error.error)
         return _told(name, error.status_code if error.status_code > 0 else None, named[1] if named else "")
-    return _told(name, status if status != 200 else None, code_of(getattr(error, "body", None)))
+    return _told(name, status if status != OK else None, code_of(getattr(error, "body", None)))
 
 
 def code_of(body: Any) -> str:
@@ -358,7 +357,11 @@ def client_of(sdk: str, url: str, headers: tuple[tuple[str, str], ...], *, tries
     else:
         given: dict[str, Any] = {"api_key": "none", "default_headers": dict(headers)}
         given |= {} if tries else {"max_retries": 0, "timeout": PATIENCE}
-        client = anthropic.Anthropic(base_url=url, **given) if sdk == ANTHROPIC else openai.OpenAI(base_url=f"{url}/v1", **given)
+        client = (
+            anthropic.Anthropic(base_url=url, **given)
+            if sdk == ANTHROPIC
+            else openai.OpenAI(base_url=f"{url}/v1", **given)
+        )
     CLIENTS.append(client)
     return client
 
@@ -377,9 +380,9 @@ def ask(cell: Cell, url: str, *, tries: bool = True) -> Got:
     try:
         answer = api.ask(client, cell.model("sdk"), cell.streamed)
         for item in answer if cell.streamed else [answer]:
-            got.items.append({name: value for name, value in item.model_dump().items() if name not in TIMES})
+            got.items.append({name: value for name, value in item.model_dump().items() if name not in MEASURED})
             got.text += (api.piece if cell.streamed else api.whole)(item)
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is what the caller gets
+    except Exception as error:
         got.error, got.told = error, told_by(error)
     else:
         if not got.items:
@@ -409,9 +412,15 @@ class Bytes:
         events = (line.removeprefix(b"data:").strip() for line in self.body.splitlines() if line.startswith(b"data:"))
         return [event for event in events if event != b"[DONE]"]
 
+    def error(self) -> dict[str, Any]:
+        """What the whole body, or the last of a stream, says about its end."""
+        last = json.loads(self.body if self.status != OK else self.pieces()[-1])
+        error: dict[str, Any] = _flat(last)["error"]
+        return error
+
     def ending(self) -> Ending:
         kind = self.head.get("content-type", "")
-        if self.status != 200:
+        if self.status != OK:
             ours = code_of(_flat(json.loads(self.body)))
             return refused(self.status, ours) if ours else passed(self.status)
         if kind.startswith("application/json"):

@@ -1,20 +1,35 @@
 """The clients that people have, through one `hangtight serve`, against every fault of the lab.
 
-Held for each: what the caller gets, with which status and code; how often the server was asked; that it was told to stop
-where a limit rang; and where it is an answer, or the server's own refusal, that it is the same as without the gateway.
+Held for each: what the caller gets, with which status and code; how often the server was asked; that it was told to
+stop where a limit rang; and where it is an answer, or the server's own refusal, that it is the same as without the
+gateway.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.clients.kit import APIS
-from tests.gateway.clients import CURL, ROWS, WHOLE, Cell, Found, Kind, Stage, cells, expected_of, run, stage
+from hangtight.testing.lab import text_of
+from tests.gateway.clients import (
+    CURL,
+    ROWS,
+    WHOLE,
+    Cell,
+    Found,
+    Kind,
+    Stage,
+    cells,
+    expected_of,
+    run,
+    stage,
+)
+from tests.gateway.tables import expected
 
-pytestmark = pytest.mark.real
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "gateway-clients.md"
 
 
 def ids(cell: Cell) -> str:
@@ -39,17 +54,22 @@ def found(on: Stage, request: pytest.FixtureRequest) -> Found:
     return run(on, [row for row in ROWS if row in rows])
 
 
+@pytest.mark.real
 @of_each_cell
 def test_a_client_library_through_the_gateway(cell: Cell, found: Found) -> None:
     got = found.sdks[cell]
     assert got.told == expected_of(cell), repr(got.error)
     assert got.counts.asked == cell.asked_by_sdk
+    if cell.row.helped or got.text:
+        whole = text_of(cell.model("sdk"))
+        assert whole.startswith(got.text) if cell.ending.kind is Kind.BROKEN else got.text == whole or got.direct
     if got.direct is not None:
         assert got.direct.told == got.told
         assert got.items == got.direct.items
         assert str(got.error) == str(got.direct.error)
 
 
+@pytest.mark.real
 @with_curl
 @of_each_cell
 def test_curl_through_the_gateway(cell: Cell, found: Found) -> None:
@@ -57,5 +77,18 @@ def test_curl_through_the_gateway(cell: Cell, found: Found) -> None:
     expected = cell.ending if cell.ending.kind is not Kind.ONE_PIECE else WHOLE
     assert (got.code, got.ending()) == (0, expected), got.body
     assert got.counts.asked == cell.asked_by_curl
-    assert got.head.get("x-should-retry") == ("false" if expected.kind is Kind.REFUSED else None)
+    assert got.head.get("x-should-retry") == (None if expected.kind is Kind.PASSED else "false")
     assert got.head["x-hangtight-id"]
+    if expected.code and expected.code != "backend":
+        told = got.error()
+        assert told["id"] == got.head["x-hangtight-id"]
+        if expected.code != "truncated":
+            assert told["limit"] == expected.code
+            assert told["elapsed"] > 0
+            assert told["source"]
+            assert told["change"]
+
+
+@pytest.mark.parametrize(("name", "table"), expected()._asdict().items(), ids=lambda value: value[:6])
+def test_the_tables_of_the_page_are_what_these_tests_hold(name: str, table: str) -> None:
+    assert f"<!-- made: {name} -->\n{table}<!-- end -->" in PAGE.read_text(encoding="utf-8"), "run `make docs`"

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 GHOST_PATIENCE = 600.0
 """Seconds for which we look whether a server at last stopped what nobody waits for."""
+MOST_LANES = 1000
 ASK_AGAIN = 5.0
 """Seconds after which it is worth asking again, where nobody knows better."""
 
@@ -162,6 +163,12 @@ class Lane:
         self.metrics.circuit(self.circuit.state)
         return change
 
+    @property
+    def is_idle(self) -> bool:
+        """Nothing of it is worth remembering."""
+        busy = self.readings or self.admission.running or self.admission.waiting
+        return not busy and (self.circuit is None or self.circuit.state is State.CLOSED)
+
     # -- health -----------------------------------------------------------------------------------------------
 
     def progressed(self, at: Instant) -> None:
@@ -202,9 +209,16 @@ class Lanes:
     def of(self, name: str, base: str, key: str, serving: Serving, fuse: CircuitSettings | None) -> Lane:
         lane = self._lanes.get(name)
         if lane is None:
+            if len(self._lanes) >= MOST_LANES:
+                self._forget_the_idle()
             self.metrics.knows([name])
             lane = self._lanes[name] = Lane(name, serving, fuse, self.house(base, key), self.metrics.of(name))
         return lane
+
+    def _forget_the_idle(self) -> None:
+        """Under a pattern with `*` anybody may make up names."""
+        for name in [name for name, lane in self._lanes.items() if lane.is_idle]:
+            del self._lanes[name]
 
     def house(self, base: str, key: str) -> House:
         found = self._houses.get(base)
