@@ -145,3 +145,10 @@ def test_a_script_that_would_speak_to_somebody_else_is_ended_at_once(way_out: st
     script = tmp_path / "leaves.py"
     script.write_text(f"import socket\n{way_out}\n", encoding="utf-8")
     assert shown_at_home(script).returncode == 3
+
+
+def test_the_gateway_mounted_in_an_app_lets_a_slow_load_live_and_catches_a_hang() -> None:
+    shown = shown_by("gateway.py")
+    assert "mistral-7b,load=2,tokens=5: island mirror letter stone desert" in shown
+    assert "stuck - no output for 1s (5 tokens" in shown
+    assert "idle = 1 comes from hangtight.yaml:1" in shown

@@ -23,8 +23,7 @@ import anthropic
 import ollama
 import openai
 
-from hangtight.testing.lab import Lab
-from hangtight.testing.lab.counts import Counts
+from hangtight.testing.lab import Counts, Lab, text_of
 from tests.clients.kit import ANTHROPIC, APIS, NO_TLS, OLLAMA, OPENAI
 from tests.gateway.kit import Served
 
@@ -252,6 +251,16 @@ class Cell:
         how = "streamed" if self.streamed else "whole"
         name = f"{self.row.place}-{ROWS.index(self.row)}-{self.api}-{how}-{client}"
         return f"{name},{self.row.script}".rstrip(",")
+
+    @property
+    def text(self) -> str | None:
+        """What the model says, where that is known beforehand."""
+        if self.api == "completions" and "reasoning" in self.row.script:  # there it is a part of the text
+            return None
+        try:
+            return text_of(self.model("sdk"))
+        except ValueError:
+            return None
 
     @property
     def asked_by_curl(self) -> int:

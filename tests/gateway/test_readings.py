@@ -15,6 +15,7 @@ from hypothesis import settings as searching
 from hypothesis import strategies as some
 
 import hangtight
+from hangtight.drivers.heeding import NEVER_LOOKED
 from hangtight.gateway.app import Gateway
 from hangtight.gateway.connection import Incoming
 from hangtight.gateway.readings import GatewayReading
@@ -59,7 +60,7 @@ class Poured:
     body: bytes
     tokens: int
     parts: str
-    reasons: str
+    thoughts: str
     outcome: str
     framed: int
     """Chunks that went past everything."""
@@ -76,6 +77,9 @@ class Wire:
     async def send(self, asked: Outgoing) -> Incoming:
         (lane,) = self.gateway.state.lanes.all()
         (self.reading,) = lane.readings
+        self.reading.session.look_at = NEVER_LOOKED  # else what was thought is gone when it was read
+        assert self.reading.session.attention is not None
+        self.attention = self.reading.session.attention
         line = Line()
         incoming = line.ask()
         line.say([CHUNKED])
@@ -121,7 +125,7 @@ def poured(path: str, pieces: list[bytes], *, framed: bool, streamed: bool = Tru
 
         scope = {
             "type": "http", "method": "POST", "path": path, "query_string": b"", "server": ("127.0.0.1", 1),
-            "client": ("127.0.0.1", 2), "headers": [(b"host", b"localhost"), (b"content-type", b"application/json")],
+            "client": ("127.0.0.1", 2), "headers": [(b"host", b"localhost"), (b"x-hangtight-intent", b"on")],
             "extensions": {"hangtight": {"direct": True, "framed": past if framed else None}},
         }  # fmt: skip
         await gateway(scope, receive, send)
@@ -129,19 +133,18 @@ def poured(path: str, pieces: list[bytes], *, framed: bool, streamed: bool = Tru
         assert wire.reading is not None
         session = wire.reading.session
         kept.update(tokens=session.machine.tokens, outcome=str(session.machine.outcome))
-        kept.update(parts="".join(session.parts), reasons="".join(session.reasons))
+        kept.update(parts="".join(session.parts), thoughts="".join(wire.attention.thoughts))
         await gateway.shutdown()
 
     asyncio.run(main())
     return Poured(b"".join(out), framed=len(quick), **kept)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def configured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    settings = tmp_path_factory.mktemp("set") / "hangtight.yaml"
+@pytest.fixture(autouse=True)
+def configured(tmp_path: Path) -> None:
+    settings = tmp_path / "hangtight.yaml"
     settings.write_text('models:\n  m: {proxy: "http://127.0.0.1:9", limits: {first_token: null, idle: null}}\n')
     hangtight.configure(settings, "off")
-    yield
 
 
 SAID = some.tuples(some.sampled_from(["content", "content", "content", "reasoning_content"]), some.sampled_from(TEXTS))
@@ -190,6 +193,6 @@ def test_each_text_is_kept_with_its_own_kind_and_most_of_them_go_the_quick_way(p
     wire = [b"%x\r\n%b\r\n" % (len(each), each) for each in [*events, end(path)]]
     found = poured(path, [*wire, LAST], framed=True)
     assert found.parts == "".join(text for kind, text in said if kind == "content")
-    assert found.reasons == "".join(text for kind, text in said if kind != "content")
+    assert found.thoughts == "".join(text for kind, text in said if kind != "content")
     assert found.tokens == len(said)
     assert found.framed >= len(said) // 2

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from hangtight.dialects.dialect import Dialect, dialect_for
@@ -21,9 +21,9 @@ from hangtight.gateway.outlet import Headers, Outlet
 from hangtight.gateway.state import State
 from hangtight.gateway.views import answer_to
 
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 DIRECT = "hangtight"
 """Under this extension our own server says that `send` may be driven by hand."""

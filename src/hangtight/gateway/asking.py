@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import MutableMapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from random import Random
@@ -42,7 +43,7 @@ MANY = 12  # names of models that an error lists
 class Asking:
     """One request, read."""
 
-    def __init__(self, state: State, gate: Gate, scope: dict[str, Any], path: str, body: bytes) -> None:
+    def __init__(self, state: State, gate: Gate, scope: MutableMapping[str, Any], path: str, body: bytes) -> None:
         self.state = state
         self.scope = scope
         self.path = path

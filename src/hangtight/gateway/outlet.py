@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Generator
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Coroutine, Generator, MutableMapping
 from functools import partial
 from typing import Any, Final
 
-Message = dict[str, Any]
+Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 Framed = Callable[[bytes], bool]
@@ -130,9 +129,11 @@ class Outlet:
 
     def _written(self, task: asyncio.Task[None]) -> None:
         self._task = None
-        with suppress(asyncio.CancelledError):
-            task.exception()  # a server that cannot write says by `http.disconnect` that the client is gone
-        if self.is_slow:
+        if task.cancelled() or task.exception() is not None:  # the server of this app says by itself who is gone
+            self._waiting.clear()
+        if self._waiting:  # put there between the last look of that task and now
+            self._write(self._write_on())
+        elif self.is_slow:
             self.is_slow = False
             self.on_free()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from hangtight.gateway.outlet import Headers, Outlet
     from hangtight.gateway.state import State
 
-Scope = dict[str, Any]
+Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
 View = Callable[["State", Scope, Receive, "Outlet"], Awaitable[None]]
 
