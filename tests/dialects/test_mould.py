@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -53,19 +54,76 @@ def test_what_it_takes_is_what_reading_in_full_finds(first: str, second: str) ->
         assert text == second
 
 
-@pytest.mark.parametrize("text", ["tok", " the", "日本", "é", "'", "a b", "0"])
-def test_plain_text_is_taken(text: str) -> None:
+@pytest.mark.parametrize("text", ["tok", " the", "日本", "é", "'", "a b", "0", 'say "x"', "a\\b", "line\n", "\u00a0"])
+def test_text_is_taken_escaped_or_not(text: str) -> None:
     data = b"??" + said(text) + b"!"
     assert learnt(said("hello")).text(data, 2, len(data) - 1) == text
+
+
+ODD = st.sampled_from(["0%x", "%x;a=b", " %x", "x%x"])
+FRAMES = st.tuples(st.text(min_size=1, max_size=9), st.none() | ODD, st.sampled_from([-1, 0, 0, 0, 1]))
+
+
+@given(st.sampled_from(["%x", "%X"]), st.lists(FRAMES))
+def test_of_a_framed_chunk_it_takes_what_it_takes_without_the_frame(
+    usual: str, chunks: list[tuple[str, str | None, int]]
+) -> None:
+    mould = learnt(said("hello"))
+    for text, odd, wrong in chunks:
+        data = said(text)
+        size = (odd or usual) % (len(data) + wrong)
+        found = mould.framed(b"%b\r\n%b\r\n" % (size.encode(), data))
+        assert found == (None if odd or wrong else mould.text(data, 0, len(data)))
+
+
+DELTAS = st.sampled_from(
+    [
+        *[{"content": text} for text in ("one", "two", "two", 'say "x"', "a\nb", "\u00e9")],
+        *[{"reasoning_content": text} for text in ("hm", "well")],
+        {"role": "assistant", "content": "three"},
+        {"content": "four", "refusal": "no"},
+        {"content": "five", "annotations": [{"a": 1}]},
+        {"content": ""},
+        {"tool_calls": [{"index": 0, "id": "t", "function": {"name": "f", "arguments": "{"}}]},
+    ]
+)
+BESIDE = st.sampled_from(
+    [
+        *[{}, {}, {}, {}, {"index": 1}, {"token_ids": [1]}, {"finish_reason": "stop"}],
+        {"logprobs": {"content": [{"token": "x"}]}},
+    ]
+)
+END = b"data: [DONE]\n\n"
+
+
+@given(st.lists(st.tuples(DELTAS, BESIDE, st.integers(1, 3)), min_size=1), st.lists(st.integers(0, 4000), max_size=6))
+def test_what_is_put_together_with_a_mould_is_what_is_put_together_without(
+    chunks: list[tuple[dict[str, Any], dict[str, Any], int]], cuts: list[int]
+) -> None:
+    told = b"".join(event(delta, **more) * times for delta, more, times in chunks)
+    told += event({}, finish_reason="stop") + event({}, index=1, finish_reason="stop") + END
+    ends = [at + 2 for at in range(len(told)) if told.startswith(b"\n\n", at)]
+    full = put_together(told, [], mould=False)
+    assert put_together(told, ends, mould=True) == put_together(told, ends, mould=False) == full
+    assert put_together(told, [], mould=True) == put_together(told, cuts, mould=True) == full
+
+
+def put_together(told: bytes, cuts: list[int], *, mould: bool) -> tuple[Any, list[Piece], bool]:
+    assert CHAT is not None
+    assembly = CHAT.assembly()
+    wire = Wire(CHAT, assembly)
+    wire.mould = Mould() if mould else None
+    places = [0, *sorted(min(cut, len(told)) for cut in cuts), len(told)]
+    pieces: list[Piece] = []
+    for begin, end in pairwise(places):
+        pieces += wire.feed(told[begin:end])
+    return assembly.answer(), pieces, wire.marked
 
 
 @pytest.mark.parametrize(
     "data",
     [
         event({"content": ""}),
-        event({"content": 'say "x"'}),
-        event({"content": "a\\b"}),
-        event({"content": "line\n"}),
         event({"content": "hello", "tool_calls": []}),
         event({"content": "hello"}, finish_reason="stop"),
         event({"content": "hello"}, index=1),
@@ -75,6 +133,8 @@ def test_plain_text_is_taken(text: str) -> None:
         said("hello").replace(b"hello", b"a\x01b"),
         said("hello").replace(b"hello", b"\xff\xfe"),
         said("hello").replace(b'"hello"', b'"a", "b": "c"'),
+        said("hello").replace(b'"hello"', b'"a\\"'),
+        said("hello").replace(b'"hello"', b'"a\\x"'),
         b"",
     ],
 )

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import hangtight
 from hangtight.drivers.http11 import Address
+from hangtight.gateway.app import Gateway
 from hangtight.gateway.connection import Connection, Headers, Incoming
 from hangtight.gateway.upstream import Outgoing, head_of
+from tests.gateway.doors import opened
 
 LOCAL = Address(False, "127.0.0.1", 1, "/v1/chat/completions")
 PATIENCE = 10.0  # seconds: a bound for what hangs
@@ -112,6 +118,8 @@ class Talk:
     writer: asyncio.StreamWriter
     number: int
     """Of the connections to this server, this one; the first is 0."""
+    left: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when `gone` has seen that the other side has left."""
 
     async def request(self) -> tuple[bytes, bytes]:
         """Head and body of the next request. Raises `IncompleteReadError` where none comes."""
@@ -128,6 +136,7 @@ class Talk:
         with suppress(ConnectionError):
             while await self.reader.read(65536):
                 pass
+        self.left.set()
 
 
 @dataclass
@@ -149,13 +158,17 @@ class Behind:
 @asynccontextmanager
 async def behind(serve: Serve, **options: Any) -> AsyncIterator[Behind]:
     found = Behind()
+    tasks: list[asyncio.Task[Any]] = []
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.append(task)
         found.talks.append(Talk(reader, writer, len(found.talks)))
         try:
             await serve(found.talks[-1])
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass  # the other side has left
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the other side has left, or all of this is over
         finally:
             writer.close()
 
@@ -167,6 +180,10 @@ async def behind(serve: Serve, **options: Any) -> AsyncIterator[Behind]:
         server.close()
         for each in found.talks:
             each.writer.transport.abort()
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
 
 
 def answer(body: bytes, status: int = 200, *more: bytes) -> bytes:
@@ -197,3 +214,109 @@ def cuttings(wire: bytes, places: Iterable[int]) -> list[bytes]:
     """These bytes, cut at these places."""
     ends = sorted({0, len(wire), *(place % (len(wire) + 1) for place in places)})
     return [wire[start:end] for start, end in zip(ends, ends[1:], strict=False)]
+
+
+# -- and a gateway before it ----------------------------------------------------------------------------------
+
+HOST = b"host: localhost\r\n"
+
+
+@dataclass
+class Before:
+    """A gateway in this loop, at a real port."""
+
+    gateway: Gateway
+    port: int
+
+    async def open(self, request: bytes, *, window: int = 0) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection on which this was asked. `window` is what the client takes without reading."""
+        made = socket.socket()
+        if window:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
+        made.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(made, ("127.0.0.1", self.port))
+        reader, writer = await asyncio.open_connection(sock=made, limit=window or 65536)
+        writer.write(request)
+        return reader, writer
+
+    async def ask(self, request: bytes) -> Got:
+        """The whole answer to this."""
+        reader, writer = await self.open(request)
+        try:
+            return await got(reader)
+        finally:
+            writer.close()
+
+    async def chat(self, model: str = "m", *, headers: dict[str, str] | None = None, **more: Any) -> Got:
+        return await self.ask(chat(model, headers=headers, **more))
+
+
+@dataclass
+class Got:
+    """An answer as a client has it, its chunks taken apart."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def error(self) -> Any:
+        """Of a refusal, or of the last event of a stream."""
+        last = self.body if self.body.startswith(b"{") else self.body.rpartition(b"data: ")[2]
+        return json.loads(last)["error"]
+
+
+async def got(reader: asyncio.StreamReader) -> Got:
+    head = await reader.readuntil(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").strip().split("\r\n")
+    pairs = (line.partition(":") for line in lines)
+    headers = {name.lower(): value.strip() for name, _, value in pairs}
+    if "content-length" in headers:
+        body = await reader.readexactly(int(headers["content-length"]))
+    elif "transfer-encoding" in headers:
+        body = b""
+        while size := int((await reader.readline()).split(b";")[0], 16):
+            body += await reader.readexactly(size)
+            await reader.readline()
+    else:
+        body = await reader.read()
+    return Got(int(first.split()[1]), headers, body)
+
+
+def post(path: str, body: bytes, headers: dict[str, str] | None = None, method: str = "POST") -> bytes:
+    fields = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items()).encode("latin-1")
+    line = f"{method} {path} HTTP/1.1\r\n".encode("latin-1")
+    return line + HOST + fields + b"content-length: %d\r\n\r\n" % len(body) + body
+
+
+def chat(model: str = "m", *, headers: dict[str, str] | None = None, **more: Any) -> bytes:
+    body = {"model": model, "messages": [{"role": "user", "content": "hi"}], **more}
+    return post("/v1/chat/completions", json.dumps(body).encode(), headers)
+
+
+@asynccontextmanager
+async def before(folder: Path, settings: str) -> AsyncIterator[Before]:
+    """Under these settings, for the length of the block; afterwards nothing of it runs."""
+    file = folder / "hangtight.yaml"
+    file.write_text(settings)
+    hangtight.configure(file, "off")
+    gateway = Gateway()
+    try:
+        async with opened(gateway) as (_, port):
+            yield Before(gateway, port)
+    finally:
+        await gateway.shutdown()
+
+
+def piece(text: str, **more: Any) -> bytes:
+    """An event of a chat."""
+    choice = {"index": 0, "delta": {"content": text}, "finish_reason": None, **more}
+    return b"data: %b\n\n" % json.dumps({"id": "c", "model": "m", "choices": [choice]}).encode()
+
+
+FINISHED = b'data: {"id": "c", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n'
+ANSWERED = CHUNKED + chunk(piece("hello")) + chunk(FINISHED) + LAST

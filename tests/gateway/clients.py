@@ -12,7 +12,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache
@@ -154,6 +154,9 @@ MARKED = ("responses", *OF_LINES)
 """The APIs whose last piece is both the finish and the end mark, or has no reason without it."""
 ALL = tuple(APIS)
 
+NOTHING_RUNS = ("backend", "truncated", "load")
+"""Codes of ends at which the server has ended already, or has not begun."""
+
 ROWS = (
     Row("it answers", "tokens=5,rate=400"),
     Row("a long table", "healthy-table,tokens=200,rate=5000"),
@@ -261,6 +264,11 @@ class Cell:
             return text_of(self.model("sdk"))
         except ValueError:
             return None
+
+    @property
+    def is_cut(self) -> bool:
+        """A limit of ours ends what the server works on."""
+        return self.ending.kind in (Kind.REFUSED, Kind.BROKEN) and self.ending.code not in NOTHING_RUNS
 
     @property
     def asked_by_curl(self) -> int:
@@ -503,11 +511,11 @@ class Stage:
         return got
 
     def counted(self, cell: Cell, client: str) -> Counts:
-        """What the server counted; where we end a generation, once it has seen that."""
+        """What the server counted; where we end a generation, once it has seen that, if it ever does."""
         lab, model = self.of(cell), cell.model(client)
-        if cell.row.limits and cell.ending.code not in ("", "backend"):
-            wasted = not cell.row.heeds
-            return lab.when(model, lambda counts: counts.cancelled == 1 and (counts.wasted > 0) is wasted)
+        if cell.is_cut:
+            with suppress(TimeoutError):
+                return lab.when(model, lambda counts: counts.cancelled == 1 and (cell.row.heeds or counts.wasted > 0))
         return lab.counts(model)
 
 

@@ -115,7 +115,9 @@ def test_what_is_no_answer_is_an_error_that_says_where(wire: bytes, error: str, 
 
 
 @searching(max_examples=200)
-@given(some.lists(some.sampled_from([LENGTH, CHUNKED, chunk(b"x"), LAST, b"\r\n", b"HTTP/1.1 ", b"\0", b"5\r\n"])), PLACES)
+@given(
+    some.lists(some.sampled_from([LENGTH, CHUNKED, chunk(b"x"), LAST, b"\r\n", b"HTTP/1.1 ", b"\0", b"5\r\n"])), PLACES
+)
 def test_no_bytes_at_all_break_more_than_their_own_exchange(wires: list[bytes], places: list[int]) -> None:
     found = told(b"".join(wires), places, closes=True)
     assert found.error in ("", "BrokenHead", "BrokenBody")

@@ -1,4 +1,4 @@
-"""The gateway inside of somebody else's app, under somebody else's server: no lifespan, and nothing that only ours has."""
+"""The gateway inside of somebody else's app, under somebody else's server, without a lifespan."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def raw(app: str, body: dict[str, Any], path: str = "/llm/v1/chat/completions") 
     """A connection on which this was asked, and nothing read."""
     host, _, port = app.rpartition("/")[2].partition(":")
     made = socket.create_connection((host, int(port)), timeout=PATIENCE)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
     data = json.dumps(body).encode()
     head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {len(data)}"
     made.sendall(f"{head}\r\nconnection: close\r\n\r\n".encode() + data)
@@ -185,11 +185,11 @@ def raw(app: str, body: dict[str, Any], path: str = "/llm/v1/chat/completions") 
 
 
 def rest(made: socket.socket) -> bytes:
-    got = b""
-    while data := made.recv(65536):
+    got = bytearray()
+    while data := made.recv(1024 * 1024):
         got += data
     made.close()
-    return got
+    return bytes(got)
 
 
 def test_answers_streamed_and_not_and_the_apps_own_pages(app: str) -> None:
@@ -222,7 +222,7 @@ def test_a_silent_model_is_a_504_and_one_that_stops_an_error_event(app: str, lab
 
 def test_signs_of_life_come_before_the_first_token_and_the_answer_after_them(app: str) -> None:
     for silence in ("headers", "prefill"):
-        got = rest(raw(app, {"model": f"m,tokens=9,{silence}=1.8", "stream": True, "messages": ASKED}))
+        got = rest(raw(app, {"model": f"m,tokens=9,{silence}=1.3", "stream": True, "messages": ASKED}))
         words = text_of("tokens=9").split()
         assert got.count(b": hangtight: still waiting\n\n") >= 2
         assert got.rindex(b": hangtight") < got.index(words[0].encode()) < got.index(words[-1].encode())

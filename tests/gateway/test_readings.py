@@ -69,9 +69,10 @@ class Poured:
 class Wire:
     """In place of the upstream: one line, whose server says these pieces, one in each turn of the loop."""
 
-    def __init__(self, gateway: Gateway, pieces: list[bytes]) -> None:
+    def __init__(self, gateway: Gateway, pieces: list[bytes], *, lines: bool) -> None:
         self.gateway = gateway
         self.pieces = pieces
+        self.lines = lines
         self.reading: GatewayReading | None = None
 
     async def send(self, asked: Outgoing) -> Incoming:
@@ -82,7 +83,7 @@ class Wire:
         self.attention = self.reading.session.attention
         line = Line()
         incoming = line.ask()
-        line.say([CHUNKED])
+        line.say([CHUNKED.replace(b"text/event-stream", b"application/x-ndjson") if self.lines else CHUNKED])
         self.said = asyncio.ensure_future(self._say(line))
         return incoming
 
@@ -110,7 +111,7 @@ def poured(path: str, pieces: list[bytes], *, framed: bool, streamed: bool = Tru
 
     async def main() -> None:
         gateway = Gateway()
-        wire = Wire(gateway, pieces)
+        wire = Wire(gateway, pieces, lines=path == "/api/chat")
         gateway.state.upstream = wire  # type: ignore[assignment]
         body = json.dumps({"model": "m", "messages": [], "stream": streamed}).encode()
         came: list[dict[str, Any]] = [{"type": "http.request", "body": body, "more_body": False}]
@@ -169,7 +170,7 @@ def streams(draw: some.DrawFn, path: str) -> tuple[bytes, list[bytes]]:
 
 
 @pytest.mark.parametrize("path", PATHS)
-@searching(max_examples=60)
+@searching(max_examples=150)
 @given(some.data(), some.lists(some.integers(0, 10_000), max_size=12))
 def test_the_quick_way_and_the_long_one_give_and_count_the_same(
     path: str, data: some.DataObject, places: list[int]
@@ -196,3 +197,28 @@ def test_each_text_is_kept_with_its_own_kind_and_most_of_them_go_the_quick_way(p
     assert found.thoughts == "".join(text for kind, text in said if kind != "content")
     assert found.tokens == len(said)
     assert found.framed >= len(said) // 2
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/api/chat"])
+@searching(max_examples=80)
+@given(some.data(), some.lists(some.integers(0, 10_000), max_size=12))
+def test_what_is_put_together_is_the_same_however_it_came(path: str, data: some.DataObject, places: list[int]) -> None:
+    body, wire = data.draw(streams(path))
+    whole = b"%x\r\n%b\r\n" % (len(body), body)
+    in_one = poured(path, [whole + LAST], framed=False, streamed=False)
+    for pieces in ([*wire, LAST], cuttings(b"".join([*wire, LAST]), places)):
+        assert poured(path, pieces, framed=True, streamed=False) == in_one
+
+
+@pytest.mark.parametrize("first", ["reasoning_content", "content"])
+def test_what_goes_the_quick_way_is_put_together_with_its_own_kind(first: str) -> None:
+    path = "/v1/chat/completions"
+    second = "content" if first == "reasoning_content" else "reasoning_content"
+    said = [(kind, f"{kind[0]}{number} ") for kind in (first, second, first) for number in range(6)]
+    events = [event(path, text, kind) for kind, text in said]
+    wire = [b"%x\r\n%b\r\n" % (len(each), each) for each in [*events, end(path)]]
+    found = poured(path, [*wire, LAST], framed=True, streamed=False)
+    message = json.loads(found.body)["choices"][0]["message"]
+    for key, texts in (("content", found.parts), ("reasoning_content", found.thoughts)):
+        assert message[key] == texts == "".join(text for kind, text in said if kind == key)
+    assert found.tokens == len(said)

@@ -162,6 +162,9 @@ class AnthropicAssembly:
             case _:
                 pass
 
+    def more(self, chunk: Chunk) -> None:
+        """Each chunk is added in full."""
+
     def answer(self) -> Body:
         if not self._started:
             raise Unfit("no event began the answer")

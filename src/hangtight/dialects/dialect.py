@@ -38,6 +38,9 @@ class Assembly(Protocol):
     def add(self, event: str, chunk: Chunk) -> None:
         """The next chunk, with the name of its server-sent event. Never raises."""
 
+    def more(self, chunk: Chunk) -> Callable[[str], object] | None:
+        """What adds the chunk that was added last once more, with another text; None where it is not that alone."""
+
     def answer(self) -> Body:
         """The whole answer. Raises Unfit where it did not come whole."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from hangtight.dialects.dialect import Unfit
@@ -37,6 +37,11 @@ class Growing:
             known.extend(values)
         else:
             self._fields[name] = [*values]  # the chunk's own list is not ours to grow
+
+    def more(self, fields: Mapping[str, Any]) -> Callable[[str], object] | None:
+        """What adds these fields, which were just added, with another text; None where that is not all they add."""
+        grown = [name for name, value in fields.items() if value and (name in self._joined or name in self._listed)]
+        return self._texts[grown[0]].append if len(grown) == 1 and isinstance(fields[grown[0]], str) else None
 
     def get(self, name: str) -> Any:
         """A field that is not joined."""

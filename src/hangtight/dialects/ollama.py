@@ -57,6 +57,9 @@ class OllamaAssembly:
         if chunk.get("done"):
             self._last = chunk
 
+    def more(self, chunk: Chunk) -> None:
+        """Each chunk is added in full."""
+
     def answer(self) -> Body:
         if not self._last.get("done_reason"):
             raise Unfit("no line said that the answer is done, and why" if self._last else "the answer has no end")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 from hangtight.core.facts import Calling, Content, PrefillProgress, Reasoning
@@ -28,6 +28,9 @@ REASONING: Final = ("reasoning_content", "reasoning")
 
 ARGUMENTS: Final = ("arguments", "input")
 LISTED_IN_CHOICE: Final = ("token_ids",)
+BESIDE_TEXT: Final = (*LISTED_IN_CHOICE, "logprobs")
+"""What comes with a piece of text and is kept piece by piece, too."""
+CALLS: Final = ("tool_calls", "function_call")
 LISTED_IN_MESSAGE: Final = ("content", "annotations", "images", "reasoning_details")
 OF_STREAMS: Final = ("prompt_progress", "obfuscation")
 """What only a stream has."""
@@ -146,6 +149,10 @@ class ChatAssembly:
         for choice in objects_in(chunk.get("choices")):
             self._choices.setdefault(index_of(choice), _Choice()).add(choice)
 
+    def more(self, chunk: Chunk) -> Callable[[str], object] | None:
+        choices = objects_in(chunk.get("choices"))
+        return self._choices[index_of(choices[0])].more(choices[0]) if len(choices) == 1 else None
+
     def answer(self) -> Body:
         whole = finished(self._top.whole(), self._choices)
         return whole | {"object": "chat.completion"} if whole.get("object") == "chat.completion.chunk" else whole
@@ -183,9 +190,15 @@ class _Choice:
         self.fields.add(choice, but=("delta", "logprobs"))
         self._logprobs.add(fields_of(choice.get("logprobs")))
         delta = fields_of(choice.get("delta"))
-        self._message.add(delta, but=("tool_calls", "function_call", *OF_STREAMS))
+        self._message.add(delta, but=(*CALLS, *OF_STREAMS))
         self._function.add(fields_of(delta.get("function_call")))
         self._calls.add(delta.get("tool_calls"))
+
+    def more(self, choice: Mapping[str, Any]) -> Callable[[str], object] | None:
+        delta = fields_of(choice.get("delta"))
+        if any(map(choice.get, BESIDE_TEXT)) or any(map(delta.get, CALLS)):
+            return None
+        return self._message.more(delta)
 
     def whole(self, index: int) -> Body:
         message = {"role": "assistant", "content": None, **self._message.whole()}

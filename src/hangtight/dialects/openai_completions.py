@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from hangtight.dialects.dialect import Body, Chunk, Dialect
 from hangtight.dialects.merging import Growing, fields_of, index_of, objects_in
-from hangtight.dialects.openai_chat import LISTED_IN_CHOICE, OF_STREAMS, finished, reader, with_usage
+from hangtight.dialects.openai_chat import BESIDE_TEXT, LISTED_IN_CHOICE, OF_STREAMS, finished, reader, with_usage
 from hangtight.dialects.refusals import openai_refusal
 from hangtight.dialects.requests import is_asked, openai_reasons, streams, tokens_in
 
@@ -33,6 +33,10 @@ class CompletionsAssembly:
         for choice in objects_in(chunk.get("choices")):
             self._choices.setdefault(index_of(choice), _Choice()).add(choice)
 
+    def more(self, chunk: Chunk) -> Callable[[str], object] | None:
+        choices = objects_in(chunk.get("choices"))
+        return self._choices[index_of(choices[0])].more(choices[0]) if len(choices) == 1 else None
+
     def answer(self) -> Body:
         return finished(self._top.whole(), self._choices)
 
@@ -45,6 +49,9 @@ class _Choice:
     def add(self, choice: Mapping[str, Any]) -> None:
         self.fields.add(choice, but=("logprobs",))
         self._logprobs.add(fields_of(choice.get("logprobs")))
+
+    def more(self, choice: Mapping[str, Any]) -> Callable[[str], object] | None:
+        return None if any(map(choice.get, BESIDE_TEXT)) else self.fields.more(choice)
 
     def whole(self, index: int) -> Body:
         return {"index": index, "text": "", "logprobs": self._logprobs.whole() or None, **self.fields.whole()}

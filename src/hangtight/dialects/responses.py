@@ -109,6 +109,9 @@ class ResponsesAssembly:
             index = chunk.get("output_index")
             self._items[index if isinstance(index, int) else len(self._items)] = chunk["item"]
 
+    def more(self, chunk: Chunk) -> None:
+        """Each chunk is added in full."""
+
     def answer(self) -> Body:
         if not self._end:
             raise Unfit("no event said that the answer is complete")

@@ -5,6 +5,7 @@ What does not have the form of its API is contact. JSON that cannot be read is r
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from hangtight.core.facts import End
@@ -12,7 +13,7 @@ from hangtight.dialects.dialect import MESSAGE, Assembly, Chunk, Dialect, Refusa
 from hangtight.dialects.mould import Mould
 from hangtight.dialects.quick import loader, patient_load, steady_for
 from hangtight.dialects.reading import CONTACT, Piece, Usage, usage_in
-from hangtight.dialects.sse import EVENT_LIMIT, Event, Item, NDJSONDecoder, SSEDecoder
+from hangtight.dialects.sse import EVENT_LIMIT, Event, EventTooLarge, Item, NDJSONDecoder, SSEDecoder
 
 DONE: Final = "[DONE]"
 LAST_EVENT: Final = b"data: [DONE]\n\n"
@@ -23,6 +24,8 @@ DATA: Final = b"data: "
 EVENT: Final = b"event: "
 AFTER_DATA: Final = len(DATA)
 AFTER_EVENT: Final = len(EVENT)
+
+More = Callable[[str], object]
 
 
 class Wire:
@@ -41,7 +44,9 @@ class Wire:
         self._clean = False
         """The decoder stands between two events and holds nothing: a whole event may go past it."""
         self.mould: Mould | None = None
-        """For who gets whole events: what fits it may go past us."""
+        """For who gets whole events: what fits it may go past us, if `more` gets its text."""
+        self.more: More | None = None
+        """Adds the text of what fits the mould to what is put together; None where nothing is."""
         self._held = 0
         self._done = False
         self.finished = False
@@ -64,15 +69,54 @@ class Wire:
 
     def feed(self, data: bytes) -> list[Piece]:
         """What these bytes mean, without mere contact. Only EventTooLarge is ever raised."""
+        if self._clean and (found := self._alone(data)) is not None:
+            return found
+        pieces: list[Piece] = []
+        if not self._clean:  # as far as to the next border, behind which they may be whole again
+            cut = data.find(self._border)
+            end = cut + len(self._border) if cut >= 0 else len(data)
+            pieces, data = self._decoded(data[:end]), data[end:]
         if self._clean:
-            if data == LAST_EVENT:
-                self._done = not self._dialect.lines
-                return []
-            pieces = self._line(data) if self._dialect.lines else self._event(data)
-            if pieces is not None:
-                if self.mould is not None:
-                    self.mould.learn(data, pieces)
-                return pieces
+            data = self._several(data, pieces)
+        try:
+            return pieces + self._decoded(data) if data else pieces
+        except EventTooLarge:
+            if not pieces:
+                raise
+            return pieces  # first what came before it; the decoder says it again
+
+    def _several(self, data: bytes, pieces: list[Piece]) -> bytes:
+        """The whole events at the beginning, each as if it had come alone. Gives back what is left."""
+        at = 0
+        while not self.marked and (cut := data.find(self._border, at)) >= 0:
+            end = cut + len(self._border)
+            found = self._alone(data[at:end])
+            if found is None:
+                break
+            pieces += found
+            at = end
+        return data[at:]
+
+    def _alone(self, data: bytes) -> list[Piece] | None:
+        """The common case past the decoder: one whole event, no more and no less. None: it is something else."""
+        mould = self.mould
+        if mould is not None and mould.kind is not None and (text := mould.text(data, 0, len(data))) is not None:
+            if self.more is not None:
+                self.more(text)
+            return [(mould.kind, text, False)]
+        if data == LAST_EVENT:
+            self._done = not self._dialect.lines
+            return self._learn(data, [])
+        pieces = self._line(data) if self._dialect.lines else self._event(data)
+        return None if pieces is None else self._learn(data, pieces)
+
+    def _learn(self, data: bytes, pieces: list[Piece]) -> list[Piece]:
+        if self.mould is not None:
+            self.mould.learn(data, pieces if self._assembly is None or self.more is not None else [])
+        return pieces
+
+    def _decoded(self, data: bytes) -> list[Piece]:
+        """Any bytes."""
         if self.mould is not None:
             self.mould.kind = None
         self._clean = False
@@ -90,7 +134,6 @@ class Wire:
         return self._pieces(self._decoder.close())
 
     def _event(self, data: bytes) -> list[Piece] | None:
-        """The common case past the decoder: one whole event, no more and no less. None: it is something else."""
         if not data.endswith(b"\n\n") or len(data) >= EVENT_LIMIT:
             return None
         lines = data.splitlines()
@@ -105,7 +148,6 @@ class Wire:
         return self._one(event, line[AFTER_DATA:]) if line.startswith(DATA) else None
 
     def _line(self, data: bytes) -> list[Piece] | None:
-        """The same for a line."""
         if not data.startswith(b"{") or data.find(b"\n") != len(data) - 1 or len(data) >= EVENT_LIMIT:
             return None
         return self._one(b"", data)
@@ -166,6 +208,7 @@ class Wire:
             self._count(chunk)
         if self._assembly is not None:
             self._assembly.add(event, chunk)
+            self.more = self._assembly.more(chunk) if self.mould is not None else None
         self.finished = piece[2] or (self.finished and piece[0] is None)
         return piece
 

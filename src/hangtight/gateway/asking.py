@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import MutableMapping
+import re
+import string
+from collections.abc import Mapping, MutableMapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from hangtight.core.budget import Priority
 from hangtight.core.limits import length
@@ -38,6 +41,9 @@ IDS = Random()
 """They tell generations apart, and protect nothing."""
 UNKNOWN = "model_not_found"
 MANY = 12  # names of models that an error lists
+LONGEST_NAME = 512  # characters of the name of a model: it travels in a header, and is kept by whoever counts
+UPWARDS = re.compile(r"(^|[/\\])\.\.([/\\]|$)")
+IN_A_PATH = string.punctuation.replace("%", "")
 
 
 class Asking:
@@ -65,8 +71,13 @@ class Asking:
         if self.state.id in self._header(VIA).split(", "):
             words = "this request has come through this gateway before: a proxy of hangtight.yaml leads back to it"
             return Told.of(508, "loop", words)
+        if not self.path.startswith("/") or UPWARDS.search(self.path):
+            return Told.of(400, "bad_path", "a path begins with / and does not lead upwards: write it without ..")
         targets = self.state.targets
         name = model_of(self.found, self.body, self.kind, self.scope["query_string"])
+        if len(name) > LONGEST_NAME or not name.isprintable():
+            words = f"the name of a model has at most {LONGEST_NAME} characters, all of which can be printed"
+            return Told.of(400, "bad_model", words)
         target = targets.find(name) if name else targets.only
         if target is None:
             return unknown(name, targets)
@@ -88,7 +99,7 @@ class Asking:
         may_raise = is_loopback(bound) if said.may_raise is None else said.may_raise
         return Incoming(
             method=scope["method"],
-            path=self.path,
+            path=as_written(scope, self.path),
             query=scope["query_string"],
             headers=self.headers,
             body=self.body,
@@ -129,6 +140,15 @@ class Asking:
         span = span_of(read_timeout(headers), silence, says_nothing=READ_TIMEOUT not in headers)
         beat = call.terms.resolved(None, True, call.asked.model).limits.heartbeat
         return Signs(span, length(beat), clock.now())
+
+
+def as_written(scope: Mapping[str, Any], path: str) -> str:
+    """A path of ours as its client wrote it. Unescaped, `%0d%0a` would end a line of the request that we send."""
+    written = scope.get("raw_path")
+    if written is None:  # a server need not say it
+        return quote(path, safe=IN_A_PATH)
+    root = quote(scope.get("root_path", ""), safe=string.punctuation)
+    return quote(written, safe=string.punctuation).removeprefix(root) or "/"
 
 
 def unknown(name: str, targets: Targets) -> Told:

@@ -8,7 +8,8 @@ from urllib.parse import parse_qs
 
 from hangtight.dialects.quick import loader, patient_load
 
-MULTIPART = re.compile(rb'name="?model"?\r\n(?:[^\r\n]+\r\n)*\r\n([^\r\n]{1,512})\r\n')
+MULTIPART = re.compile(rb'[; ]name="?model"?\r\n(?:[^\r\n]{1,512}\r\n){0,8}\r\n([^\r\n]{1,512})\r\n')
+"""Bounded in each of its parts: what searches all the rest for each beginning of it can be kept busy for minutes."""
 FORM_SEARCHED = (
     1024 * 1024
 )  # bytes of a form in which the name of the model is looked for: it stands before the files, or behind

@@ -27,7 +27,18 @@ from hangtight.gateway.upstream import Outgoing, head_of
 if TYPE_CHECKING:
     from hangtight.drivers.session import Session
 
-DOOR = Door("limits: {{{name}: {value}}} in hangtight.yaml", kept="")
+
+class FileDoor(Door):
+    """What is changed, is changed in the file."""
+
+    __slots__ = ()
+
+    def change_of(self, name: str, value: str) -> str:
+        """A switch stands at the top of it, and a limit in its section."""
+        return f"{name}: {value.lower()} in hangtight.yaml"
+
+
+DOOR = FileDoor("limits: {{{name}: {value}}} in hangtight.yaml", kept="")
 LITELLM, READ_TIMEOUT = b"x-litellm-timeout", b"x-stainless-read-timeout"
 SDK_DEFAULT = 600.0
 """What the SDKs say where nobody said anything."""
@@ -40,6 +51,7 @@ OF_A_HOP = frozenset(
         *(b"te", b"trailer", b"upgrade", b"expect", b"proxy-authorization"),
     )
 )
+"""What is meant for the next hop alone, and what is written anew for it."""
 OF_A_TRACE = frozenset((b"traceparent", b"tracestate"))
 CREDENTIALS = frozenset((b"authorization", b"x-api-key"))
 OURS = b"x-hangtight-"
@@ -61,7 +73,16 @@ class Policy:
         if not self.may_raise:
             return replace(given, cuts=True)
         values = tuple((name, self._bounded(name, value)) for name, value in given.values)
+        values += self._following(dict(values))
         return given if values == given.values else replace(given, values=values)
+
+    def _following(self, values: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+        """`first_token` follows an `idle` that is given alone, and has a most of its own."""
+        first = self.most.get("first_token")
+        if first is None or "idle" not in values or "first_token" in values:
+            return ()
+        idle = values["idle"]
+        return (("first_token", first),) if idle is None or idle > first else ()
 
     def _bounded(self, name: str, value: Any) -> Any:
         most = self.most.get(name)
@@ -90,6 +111,7 @@ class Incoming:
 
     method: str
     path: str
+    """As it was written: what is escaped there stays so, and ends no line of ours."""
     query: bytes
     headers: library.Raw
     body: bytes
@@ -182,6 +204,9 @@ class GatewayCall(Call):
 
     def _headers(self, target: Target, *, identity: bool) -> library.Raw:
         dropped = OF_A_HOP | CREDENTIALS if target.key else OF_A_HOP
+        dropped = (
+            dropped | named_by_connection(self.came.headers) | {name.lower().encode() for name, _ in target.headers}
+        )
         dropped = dropped | OF_A_TRACE if self.traced.headers else dropped
         kept = [pair for pair in self.came.headers if pair[0] not in dropped and not pair[0].startswith(OURS)]
         kept += [*self.traced.headers, (VIA, self.came.via.encode("latin-1", "replace"))]
@@ -193,6 +218,12 @@ class GatewayCall(Call):
             if self.asked.dialect is not None and self.asked.dialect.name == "anthropic":
                 kept.append((b"x-api-key", target.key.encode("latin-1", "replace")))
         return kept + [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in target.headers]
+
+
+def named_by_connection(headers: library.Raw) -> set[bytes]:
+    """The headers that whoever sent them says are for us alone."""
+    said = [value for name, value in headers if name == b"connection"]
+    return {name.strip().lower() for value in said for name in value.split(b",")}
 
 
 def read_timeout(headers: Mapping[bytes, bytes]) -> float | None:

@@ -16,6 +16,7 @@ from hangtight.drivers.http11 import HEAD_LIMIT, Address, BrokenBody, BrokenHead
 
 ENOUGH: Final = 256 * 1024  # bytes of an answer that wait unread before the server is made to wait
 FIRST_FINAL: Final = 200
+LAST_FINAL: Final = 599
 SWITCHES: Final = 101
 
 Headers = list[tuple[bytes, bytes]]
@@ -311,6 +312,8 @@ class Connection(asyncio.Protocol):
         status = self._parser.get_status_code()
         if status == SWITCHES:
             raise BrokenHead("it switches to another protocol, which nobody asked for")
+        if status > LAST_FINAL:
+            raise BrokenHead(f"{status} is no status of HTTP")
         if status < FIRST_FINAL:
             return
         self._in_head = False

@@ -19,9 +19,10 @@ from hangtight.drivers.http.attempt import course
 from hangtight.errors import BackendError, HangtightError
 from hangtight.gateway import library
 from hangtight.gateway.borders import Borders
+from hangtight.gateway.calls import OURS, named_by_connection
 from hangtight.gateway.lanes import Unavailable
 from hangtight.gateway.outlet import Headers, Outlet
-from hangtight.gateway.readings import GatewayReading
+from hangtight.gateway.readings import GatewayReading, Past
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -38,8 +39,12 @@ NO_RETRY = (b"x-should-retry", b"false")
 HELD: int = 64 * 1024
 """Bytes without content that are kept back, so that a timeout can still be a 504."""
 NOT_PASSED_ON = frozenset(
-    (b"connection", b"keep-alive", b"transfer-encoding", b"proxy-authenticate", b"upgrade", b"trailer")
+    (
+        *(b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"proxy-authenticate"),
+        *(b"te", b"trailer", b"upgrade", b"date"),  # our own server says the date
+    )
 )
+BODILESS = (204, 304)
 BODY: Any = body_kind(library)
 CANCELLED = Told(499, "cancelled", "cancelled", "this generation was cancelled")
 
@@ -68,6 +73,8 @@ class Exchange:
         self.path = ""
         self._alarm: asyncio.TimerHandle | None = None
         self._wrote_at: Instant | None = None
+        self._in_stream = False
+        """The status said that a stream comes."""
         self._begun = False
         """An event of the server went out."""
         self.left = False
@@ -116,11 +123,10 @@ class Exchange:
     # -- the answer -------------------------------------------------------------------------------------------
 
     async def _deliver(self, response: library.Response) -> None:
-        headers = [(name, value) for name, value in response.headers.raw if name not in NOT_PASSED_ON]
-        headers += self.own_headers()
-        if response.status_code == OK:
-            headers.append(NO_RETRY)
         stream, status = response.stream, response.status_code
+        headers = [*self._passed_on(response.headers.raw, status), *self.own_headers()]
+        if status == OK:
+            headers.append(NO_RETRY)
         if not isinstance(stream, BODY):
             await self._whole(status, headers, stream.content)
             return
@@ -128,8 +134,7 @@ class Exchange:
         if reading.answer is not None and reading.answer.is_stream:
             self._head = status, [(name, value) for name, value in headers if name != b"content-length"]
             self.outlet.on_slow, self.outlet.on_free = reading.pause, reading.resume
-            framed = self._framed if self.outlet.framed is not None else None
-            await reading.pour(stream.early, partial(self._pass, reading.session), framed)
+            await reading.pour(stream.early, partial(self._pass, reading.session))
             self._open()
             await self.outlet.finish(self._borders.rest())
             return
@@ -146,6 +151,13 @@ class Exchange:
         finally:
             await stream.aclose()
         await self.outlet.finish()
+
+    def _passed_on(self, headers: Headers, status: int) -> Headers:
+        """What the server says to the client, and not to us. Who may read it is ours to say, where we say it."""
+        dropped = NOT_PASSED_ON | named_by_connection(headers)
+        dropped = dropped | {b"content-length"} if status in BODILESS else dropped
+        ours = (OURS, b"access-control-") if self.outlet.own else (OURS,)
+        return [(name, value) for name, value in headers if name not in dropped and not name.startswith(ours)]
 
     async def _too_late(self, status: int, stream: Any) -> None:
         """A sign of life has said that a stream comes, and what comes is none."""
@@ -165,22 +177,18 @@ class Exchange:
         self.outlet.start(status, [*kept, (b"content-length", b"%d" % len(content))])
         await self.outlet.finish(content)
 
-    def _pass(self, session: Any, data: bytes) -> None:
+    def _pass(self, session: Any, data: bytes) -> Past | None:
         """A piece of the stream. Nothing goes out before the first content, as long as nobody loses patience."""
         if self._head is not None:
             self._held.append(data)
             self._held_size += len(data)
-            if session.machine.tokens or self._held_size > HELD or session.machine.outcome is not None:
+            if session.machine.tokens or self._held_size > HELD:
                 self._open()
-            return
-        whole = self._borders.whole(data)
-        if whole:
+        elif whole := self._borders.whole(data):
             self.outlet.push(whole)
             self._wrote_at = session.machine.since
-
-    def _framed(self, chunk: bytes) -> bool:
-        """A whole event in a frame. It may go out as it is where nothing else is in its way."""
-        return self._head is None and not self._borders.holds and self.outlet.push_framed(chunk)
+        # Whole events in their frames may follow past all of this, where nothing is held back that would go first.
+        return None if self._head is not None or self._borders.holds else self.outlet.past
 
     def _open(self) -> None:
         """Begin the answer with what was kept back."""
@@ -188,6 +196,7 @@ class Exchange:
         if head is None:
             return
         self.outlet.start(*head)
+        self._in_stream = True
         held, self._held = self._held, []
         if held and (whole := self._borders.whole(b"".join(held))):
             self.outlet.push(whole)
@@ -238,6 +247,7 @@ class Exchange:
                 else b"text/event-stream"
             )
             self.outlet.start(OK, [(b"content-type", kind), (b"cache-control", b"no-cache"), *self.own_headers()])
+            self._in_stream = self.streams
         heading = Heading(self.call.asked.model, f"hangtight-{self.id}", int(clock.wall()))
         words = "hangtight: still waiting"
         if reading is not None:
@@ -257,7 +267,7 @@ class Exchange:
             headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
             self.outlet.start(told.status, [*headers, *(more or [NO_RETRY]), *self.own_headers()])
             await self.outlet.finish(body)
-        elif self.dialect is not None and self.streams:
+        elif self.dialect is not None and self._in_stream:
             await self.outlet.finish(broken(self.dialect, told))
         else:
             self.outlet.close()  # half a body cannot say anything: that it is cut is the error

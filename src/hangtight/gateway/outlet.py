@@ -25,6 +25,10 @@ def _nothing() -> None:
     """Nobody has to slow down."""
 
 
+async def _to_nobody(message: Message) -> None:
+    """The client is gone."""
+
+
 class Outlet:
     """One response."""
 
@@ -73,9 +77,10 @@ class Outlet:
         """A piece of the body."""
         self._put({"type": "http.response.body", "body": data, "more_body": True})
 
-    def push_framed(self, chunk: bytes) -> bool:
-        """A piece that has its frame already. False where it has to be taken out of that, and pushed."""
-        return self._task is None and self.started and self.framed is not None and self.framed(chunk)
+    @property
+    def past(self) -> Framed | None:
+        """The way for pieces that have their frame already; only until `on_slow` is called. None: they are pushed."""
+        return self.framed if self._task is None and self.started else None
 
     async def finish(self, data: bytes = b"") -> None:
         """The last piece. Returns when the server of this app has taken all of it."""
@@ -131,6 +136,7 @@ class Outlet:
         self._task = None
         if task.cancelled() or task.exception() is not None:  # the server of this app says by itself who is gone
             self._waiting.clear()
+            self._send, self.framed = _to_nobody, None  # and until it does, nothing goes out behind the gap
         if self._waiting:  # put there between the last look of that task and now
             self._write(self._write_on())
         elif self.is_slow:

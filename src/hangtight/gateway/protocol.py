@@ -48,9 +48,16 @@ EXTENSION = "hangtight"
 """
 
 
+CUT = "ASGI callable returned without completing response."
+
+
 def _is_an_error(record: logging.LogRecord) -> bool:
-    """That we cancelled a request is no error of the app, which uvicorn takes it for."""
-    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
+    """That we cancelled a request, or cut an answer that its server has cut, is no error of the app.
+
+    uvicorn takes both for one.
+    """
+    cancelled = record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError)
+    return not cancelled and record.msg != CUT
 
 
 LOG = logging.getLogger("hangtight.gateway")

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from hangtight.gateway.calls import GatewayCall
     from hangtight.gateway.upstream import Outgoing, Upstream
 
-PassOn = Callable[[bytes], None]
-Framed = Callable[[bytes], bool]
-LONGEST_SIZE = 10
-"""Characters of a chunk's size and the line break behind it; a longer one is no token."""
+Past = Callable[[bytes], bool]
+"""Takes a whole chunk of HTTP, frame and all. False where it could not."""
+PassOn = Callable[[bytes], Past | None]
+"""Takes a piece of the body, and gives back the way by which chunks that follow may go past it."""
 
 
 class GatewayReading(AsyncReading):
@@ -52,9 +52,11 @@ class GatewayReading(AsyncReading):
         self._generates = call.asked.dialect is not None
         self._pass_on: PassOn = _nothing
         self._poured: asyncio.Future[None] | None = None
-        self._framed: Framed | None = None
+        self._past: Past = _blocked
         self._mould = Mould()
-        self._keep: Callable[[str], None] = _keep_nothing
+        self._keep: Callable[[str], object] = _keep_nothing
+        """Of the kind that flows now: what goes the quick way is of that."""
+        self._is_paused = False
         self.seen: asyncio.Future[Seen] | None = None
         """What its server did after it was cancelled; None where nobody looks."""
         self.on_news: Callable[[GatewayReading, Change | Seen], object] = _unheard
@@ -86,14 +88,20 @@ class GatewayReading(AsyncReading):
         """Through the circuit and the queue. A place in it is not the server's silence."""
         lane = self.lane
         try:
-            if lane.house.ghosts or lane.circuit is not None:
-                self._passed = lane.admit()
+            self._admit()
             self._ticket = ticket = Ticket(self.call.came.priority)
             if not lane.arrive(ticket):
                 await self._wait(ticket)
+                lane.judged(self._passed, None)  # what let it in may be long ago
+                self._admit()
         except Exception as error:
             self.session.failure = str(getattr(error, "code", "")) or type(error).__name__
             raise
+
+    def _admit(self) -> None:
+        self._passed = None
+        if self.lane.house.ghosts or self.lane.circuit is not None:
+            self._passed = self.lane.admit()
 
     async def _wait(self, ticket: Ticket) -> None:
         session, unstreamed = self.session, self.session.machine.phase is Phase.UNSTREAMED
@@ -169,7 +177,8 @@ class GatewayReading(AsyncReading):
         """What leads in circles is cut, so that all of this is gone now and not with the next collection."""
         session = self.session
         session.hand, session.nudge, session.others = (_none, _none), _none, _none
-        self._pass_on, self._framed, self._send = _nothing, None, self._upstream.nowhere
+        self._pass_on, self._past, self._send = _nothing, _blocked, self._upstream.nowhere
+        self._keep = _keep_nothing
         if isinstance(self.stream, Incoming):
             self.stream.let_go()
         if self.answer is not None:
@@ -205,19 +214,16 @@ class GatewayReading(AsyncReading):
         """What is put together is poured, too: whoever waits for the whole need not be woken for each piece."""
         if self.over or self.call.plan is not Plan.UPGRADED or self.answer is None or not self.answer.is_stream:
             return await super().read()
-        await self.pour([], _nothing)
+        await self.pour([], _swallow)
         return None
 
-    async def pour(self, early: list[bytes], pass_on: PassOn, framed: Framed | None = None) -> None:
-        """Give each piece to `pass_on` in the turn of the loop in which it came. Raises what the end is.
-
-        `framed` takes whole chunks of the wire as they are, where they need not be looked at any more.
-        """
+    async def pour(self, early: list[bytes], pass_on: PassOn) -> None:
+        """Give each piece to `pass_on` in the turn of the loop in which it came. Raises what the end is."""
         session, answer = self.session, self.answer
         assert answer is not None, "what is poured has a head"
-        self._pass_on, self._poured, self._framed = pass_on, self.loop.create_future(), framed
-        if framed is not None and answer.pours_as_it_came:
-            self._mould = answer.wire.mould = Mould()  # type: ignore[union-attr]
+        self._pass_on, self._poured = pass_on, self.loop.create_future()
+        if answer.wire is not None and answer.comes_plain:
+            self._mould = answer.wire.mould = Mould()
             self.stream.quick = self._chunk
         alarm = self.life.alarm
         alarm.task, alarm.breaks_off_always = asyncio.current_task(), True
@@ -238,34 +244,34 @@ class GatewayReading(AsyncReading):
         session.settle()
 
     def _take(self, data: bytes) -> None:
-        """Once per piece: kept as short as it can be."""
+        """Once per piece: kept as short as it can be. What comes after the verdict is nobody's."""
+        if self.session.rang is not None:
+            return
         try:
             self.in_lane = self.answer.take(self.session, data)  # type: ignore[union-attr]
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the end of this stream
             self._fail(error)
             return
-        self._pass_on(data)
+        self._past = self._pass_on(data) or _blocked
         machine = self.session.machine
-        if self.in_lane and machine.lane is not None:
+        if self.in_lane and machine.lane is not None and not self._is_paused:
             machine.waiting = True  # `since` is the instant at which it came, a moment ago
-            self._keep = self.session.texts(machine.lane).append
         else:
             self._go_on()
+        if machine.lane is not None:
+            self._keep = self._keeper(self.session.texts(machine.lane).append)
 
     def _chunk(self, raw: bytes) -> bool:
         """The steady case past all of that: one whole chunk, of the same mould as the last one, goes on as it is.
 
         What `_take` would do with it, without a frame taken off and put on again, and without JSON.
         """
-        machine, mould, session = self.session.machine, self._mould, self.session
-        if mould.kind is None or mould.kind is not machine.lane or not machine.waiting:
+        session, mould = self.session, self._mould
+        machine, kind = session.machine, mould.kind
+        if kind is None or kind is not machine.lane or not machine.waiting:
             return False
-        head = raw.find(b"\r\n", 0, LONGEST_SIZE)
-        size = len(raw) - head - 4
-        if head < 1 or (raw[:head] != b"%x" % size and raw[:head] != b"%X" % size):
-            return False
-        text = mould.text(raw, head + 2, len(raw) - 2)
-        if text is None or not raw.endswith(b"\r\n") or not self._framed(raw):  # type: ignore[misc]
+        text = mould.framed(raw)
+        if text is None or not self._past(raw):
             return False
         now = session.clock()
         if now - machine.since > machine.longest:  # noqa: PLR1730 - the call of max() costs as much as the rest
@@ -278,13 +284,25 @@ class GatewayReading(AsyncReading):
                 self._done()
         return True
 
+    def _keeper(self, keep: Callable[[str], object]) -> Callable[[str], object]:
+        """What takes the text of a chunk that goes past the rest of us."""
+        wire = self.answer.wire if self.answer is not None else None
+        if wire is None or (more := wire.more) is None:
+            return keep
+
+        def keep_both(text: str) -> None:
+            keep(text)
+            more(text)
+
+        return keep_both
+
     def _go_on(self) -> None:
         """Somebody waits for more; unless the end is there, or was brought about."""
         if self.session.rang is not None:
             self._done()
         elif self.answer is not None and self.answer.is_complete:
             self.loop.call_later(LAST_WORDS, self._done)
-        else:
+        elif not self._is_paused:
             self.session.ask()
 
     def _stream_ended(self) -> None:
@@ -305,11 +323,13 @@ class GatewayReading(AsyncReading):
 
     def pause(self) -> None:
         """The client does not keep up: its server has to wait, and that is no silence of the model."""
+        self._is_paused = True
         self.stream.pause()
+        self._past = _blocked  # what waits for the client goes first
         self.session.note(Handed())
-        self.in_lane = False
 
     def resume(self) -> None:
+        self._is_paused = False
         self.stream.resume()
         if not self.over:
             self.session.ask()
@@ -317,6 +337,20 @@ class GatewayReading(AsyncReading):
 
 def _nothing(data: bytes) -> None:
     """Before it is poured."""
+
+
+def _swallow(data: bytes) -> Past:
+    """Of what is put together nobody gets the pieces."""
+    return _swallowed
+
+
+def _swallowed(chunk: bytes) -> bool:
+    return True
+
+
+def _blocked(chunk: bytes) -> bool:
+    """Something else is in the way of it."""
+    return False
 
 
 def _none() -> bool:

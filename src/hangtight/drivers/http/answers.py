@@ -58,9 +58,9 @@ class Answer:
         return self.wire is not None
 
     @property
-    def pours_as_it_came(self) -> bool:
-        """What is read of it is what it is: nothing is unpacked or put together."""
-        return self.wire is not None and self._unpack is None and self.assembly is None
+    def comes_plain(self) -> bool:
+        """What is read of it is what came: nothing is unpacked."""
+        return self._unpack is None
 
     @property
     def is_complete(self) -> bool:
@@ -124,26 +124,34 @@ class Answer:
 
 def record(session: Session, pieces: list[Piece], *, ends: bool) -> bool:
     """What one read brought, to the machine; True where that went past `record`, because the fast lane is open."""
-    machine = session.machine
-    lane = machine.lane
     if not pieces:
         session.receive(None, "", False)
-    elif not ends and lane is not None and _are_steady(pieces, lane):
-        now = session.clock()
-        machine.longest = max(machine.longest, now - machine.since)
-        machine.since = now
-        machine.waiting = False
-        machine.tokens += len(pieces)
-        session.texts(lane).extend([text for _, text, _ in pieces if text])
-        if machine.tokens >= session.look_at:
-            session.look()
+    elif not ends and _past_record(session, pieces):
         return True
     else:
         over = ends or any(finished for _, _, finished in pieces)
         with session.whole_already() if over else nullcontext():
             for piece in pieces:
-                session.receive(*piece)
+                if not _past_record(session, [piece]):
+                    session.receive(*piece)
     return False
+
+
+def _past_record(session: Session, pieces: list[Piece]) -> bool:
+    """More of what flows already, written as the fast lane may; False for anything else."""
+    machine = session.machine
+    lane = machine.lane
+    if lane is None or not _are_steady(pieces, lane):
+        return False
+    now = session.clock()
+    machine.longest = max(machine.longest, now - machine.since)
+    machine.since = now
+    machine.waiting = False
+    machine.tokens += len(pieces)
+    session.texts(lane).extend([text for _, text, _ in pieces if text])
+    if machine.tokens >= session.look_at:
+        session.look()
+    return True
 
 
 def _are_steady(pieces: list[Piece], lane: type) -> bool:
