@@ -8,6 +8,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,12 @@ from tests.gateway.doors import opened
 
 LOCAL = Address(False, "127.0.0.1", 1, "/v1/chat/completions")
 PATIENCE = 10.0  # seconds: a bound for what hangs
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """For what tells nobody when it happens."""
+    while not holds():  # noqa: ASYNC110
+        await asyncio.sleep(0.005)
 
 
 # -- without a network ----------------------------------------------------------------------------------------
@@ -213,7 +220,7 @@ def dechunked(wire: bytes) -> bytes:
 def cuttings(wire: bytes, places: Iterable[int]) -> list[bytes]:
     """These bytes, cut at these places."""
     ends = sorted({0, len(wire), *(place % (len(wire) + 1) for place in places)})
-    return [wire[start:end] for start, end in zip(ends, ends[1:], strict=False)]
+    return [wire[start:end] for start, end in pairwise(ends)]
 
 
 # -- and a gateway before it ----------------------------------------------------------------------------------

@@ -297,10 +297,14 @@ def test_chunks_taken_as_they_are_carry_the_same_bytes_as_those_that_are_parsed(
 def test_nothing_is_offered_past_the_parser_but_at_a_border_of_chunks() -> None:
     offered: list[bytes] = []
 
+    def refuse(data: bytes) -> bool:
+        offered.append(data)
+        return False
+
     async def main() -> None:
         line = Line()
         incoming = line.ask()
-        incoming.quick = lambda data: offered.append(data) or False  # type: ignore[func-returns-value]
+        incoming.quick = refuse
         whole = chunk(b"hello")
         line.say([CHUNKED, whole, whole, whole[:3], whole[3:], whole + whole[:1], whole[1:], whole[:-1], b"\n", LAST])
         assert heard(incoming, line).body == b"hello" * 6

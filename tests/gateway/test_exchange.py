@@ -30,6 +30,7 @@ from tests.gateway.behind import (
     got,
     piece,
     post,
+    until,
 )
 from tests.gateway.kit import Served
 
@@ -188,12 +189,10 @@ def test_a_client_that_leaves_ends_the_generation_at_once(tmp_path: Path) -> Non
             if stream:
                 await reader.readuntil(b"data: ")
             else:
-                while len(server.talks) < 2:
-                    await asyncio.sleep(0.005)
+                await until(lambda: len(server.talks) == 2)
             writer.close()
             await server.talks[-1].left.wait()
-        while ours.gateway.state.exchanges:
-            await asyncio.sleep(0.005)
+        await until(lambda: not ours.gateway.state.exchanges)
 
     run(tmp_path, saying(CHUNKED, chunk(piece("a"))), main)
 
@@ -282,7 +281,7 @@ def test_a_slow_client_slows_its_server_down_fills_no_memory_is_no_silence_and_g
                 stood = await fast.stands()
                 read += await slowly(reader, 1.5)  # five times its `idle`
                 assert fast.said - stood < 2000
-                assert fast.said < MANY / 4
+                assert fast.said < MANY / 2  # the kernel keeps some megabytes on the way
                 assert process.memory_info().rss - before < 8_000_000
                 assert served.get("/hangtight/generations")
                 reader._limit = 1_000_000  # type: ignore[attr-defined]
@@ -327,8 +326,7 @@ def test_a_client_that_reads_nothing_for_a_while_is_not_taken_for_a_silent_model
         assert exchange.outlet._size < 1_000_000
         await reader.readuntil(b"\r\n\r\n")
         writer.close()
-        while ours.gateway.state.exchanges:
-            await asyncio.sleep(0.005)
+        await until(lambda: not ours.gateway.state.exchanges)
 
     run(tmp_path, fast, main, idle=0.2)
 

@@ -9,8 +9,25 @@ from pathlib import Path
 
 import pytest
 
+from hangtight.rules.serving import CircuitSettings, Serving
 from hangtight.testing.lab import Lab
-from tests.gateway.behind import ANSWERED, PATIENCE, Before, Got, Talk, answer, before, behind, chat
+from tests.gateway.behind import (
+    ANSWERED,
+    CHUNKED,
+    FINISHED,
+    LAST,
+    PATIENCE,
+    Before,
+    Got,
+    Talk,
+    answer,
+    before,
+    behind,
+    chat,
+    chunk,
+    piece,
+    until,
+)
 
 pytestmark = pytest.mark.real
 LIMITS = "limits: {{first_token: {first_token}, idle: 9, cold: null, cancel: 0.2, queue: {queue}}}\n"
@@ -68,17 +85,12 @@ def run(folder: Path, main: Main, *, slots: int = 1, queue: float = 9, first_tok
 
 def ask(ours: Before, who: str = "hi", *, stream: bool = True, **headers: str) -> asyncio.Task[Got]:
     fields = {name.replace("_", "-"): value for name, value in headers.items()}
-    body = {"stream": stream, "messages": [{"role": "user", "content": who}]}
-    return asyncio.ensure_future(ours.ask(chat(headers=fields, **body)))
+    asked = chat(headers=fields, stream=stream, messages=[{"role": "user", "content": who}])
+    return asyncio.ensure_future(ours.ask(asked))
 
 
 def waiting(ours: Before) -> int:
     return sum(lane.admission.waiting for lane in ours.gateway.state.lanes.all())
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    while not holds():
-        await asyncio.sleep(0.005)
 
 
 # -- slots ----------------------------------------------------------------------------------------------------
@@ -201,8 +213,8 @@ def test_who_waits_in_the_queue_is_told_the_place_in_it(tmp_path: Path) -> None:
 SHORT = "circuit: {{in_a_row: 3, first: 0.3, longest: 9}}\nqueue: true\n"
 
 
-async def statuses(ours: Before, many: int, **headers: str) -> list[int]:
-    return [(await ask(ours, **headers)).status for _ in range(many)]
+async def statuses(ours: Before, many: int, first_token: str = "9") -> list[int]:
+    return [(await ask(ours, X_Hangtight_First_Token=first_token)).status for _ in range(many)]
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -230,6 +242,36 @@ def test_a_server_that_fails_in_a_row_is_left_alone_and_asked_once_when_that_is_
     run(tmp_path, main, slots=9, more=SHORT)
 
 
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_probe_that_speaks_lets_the_others_in_before_its_answer_is_whole(tmp_path: Path, stream: bool) -> None:
+    async def serve(talk: Talk) -> None:
+        await talk.request()
+        if talk.number < 3:
+            talk.say(answer(b"{}", 500, b"connection: close"))
+        else:
+            talk.say(CHUNKED + chunk(piece("hello")))
+            await spoken.wait()
+            talk.say(chunk(FINISHED) + LAST)
+        await talk.gone()
+
+    async def bounded() -> None:
+        async with asyncio.timeout(PATIENCE), behind(serve) as server:
+            said = (LIMITS + SHORT + MODELS).format(url=server.url, slots=9, queue=9, first_token=9)
+            async with before(tmp_path, said) as ours:
+                assert await statuses(ours, 4) == [500, 500, 500, 503]
+                await asyncio.sleep(0.3)
+                probe = ask(ours, stream=stream)
+                (lane,) = ours.gateway.state.lanes.all()
+                await until(lambda: any(reading.session.machine.tokens for reading in lane.readings))
+                other = ask(ours, stream=stream)
+                await until(lambda: len(server.talks) == 5)
+                spoken.set()
+                assert [(await each).status for each in (probe, other)] == [200, 200]
+
+    spoken = asyncio.Event()
+    asyncio.run(bounded())
+
+
 @pytest.mark.parametrize("status", [400, 401, 404, 429])
 def test_a_refusal_of_the_request_opens_nothing(tmp_path: Path, status: int) -> None:
     async def main(ours: Before, shop: Shop) -> None:
@@ -242,9 +284,8 @@ def test_a_refusal_of_the_request_opens_nothing(tmp_path: Path, status: int) -> 
 
 def test_a_limit_of_the_caller_opens_nothing_and_one_of_the_settings_does(tmp_path: Path) -> None:
     async def main(ours: Before, shop: Shop) -> None:
-        assert await statuses(ours, 4, X_Hangtight_First_Token="0.05") == [504] * 4
-        assert await statuses(ours, 3) == [504] * 3
-        assert await statuses(ours, 1) == [503]
+        assert await statuses(ours, 4, first_token="0.05") == [504] * 4
+        assert [(await ask(ours)).status for _ in range(4)] == [504, 504, 504, 503]
 
     run(tmp_path, main, slots=99, first_token=0.1, more=SHORT)
 
@@ -269,7 +310,8 @@ def test_while_the_circuit_is_open_the_model_that_stands_in_answers_at_once(tmp_
         good.open.set()
         bad.said = answer(b"{}", 500)
         async with asyncio.timeout(PATIENCE), behind(bad) as one, behind(good) as other:
-            said = f'circuit: {{in_a_row: 2}}\nmodels: {{m: {{proxy: "{one.url}", fallback: [n]}}, n: {{proxy: "{other.url}"}}}}'
+            said = f'models: {{m: {{proxy: "{one.url}", fallback: [n]}}, n: {{proxy: "{other.url}"}}}}\n'
+            said += "circuit: {in_a_row: 2}\n"
             async with before(tmp_path, said) as ours:
                 for _ in range(5):
                     found = await ask(ours)
@@ -318,5 +360,36 @@ def test_who_waited_for_a_slot_is_not_sent_to_a_server_that_does_not_stop(tmp_pa
         house.ghosts -= 1
         assert (await ask(ours)).status == 200
         assert len(shop.served) == 2
+
+    run(tmp_path, main, more="queue: true\n")
+
+
+# -- settings that change -------------------------------------------------------------------------------------
+
+
+def test_who_was_sent_to_a_server_ends_there_when_the_settings_name_another_one(tmp_path: Path) -> None:
+    async def main(ours: Before, shop: Shop) -> None:
+        first = ask(ours)
+        await shop.when(1)
+        (lane,) = ours.gateway.state.lanes.all()
+        former, other = lane.house, ours.gateway.state.lanes.house("http://127.0.0.1:9", "")
+        assert former.active == 1
+        lane.renew(Serving("m", slots=2), CircuitSettings(), other)
+        shop.open.set()
+        assert (await first).status == 200
+        assert (former.active, other.active) == (0, 0)
+
+    run(tmp_path, main)
+
+
+def test_more_slots_let_in_who_waits(tmp_path: Path) -> None:
+    async def main(ours: Before, shop: Shop) -> None:
+        asked = [ask(ours) for _ in range(3)]
+        await until(lambda: waiting(ours) == 2)
+        (lane,) = ours.gateway.state.lanes.all()
+        lane.renew(Serving("m", slots=3, places=9), CircuitSettings(), lane.house)
+        await shop.when(3)
+        shop.open.set()
+        assert {(await each).status for each in asked} == {200}
 
     run(tmp_path, main, more="queue: true\n")

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import settings as searching
 from hypothesis import strategies as some
 
 import hangtight
-from hangtight.drivers.heeding import NEVER_LOOKED
 from hangtight.gateway.app import Gateway
 from hangtight.gateway.connection import Incoming
 from hangtight.gateway.readings import GatewayReading
@@ -46,7 +45,8 @@ def event(path: str, text: str, kind: str = "content") -> bytes:
 def end(path: str) -> bytes:
     if path == "/v1/messages":
         stop = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 9}}
-        return f'event: message_delta\ndata: {json.dumps(stop)}\n\nevent: message_stop\ndata: {{"type": "message_stop"}}\n\n'.encode()
+        last = b'event: message_stop\ndata: {"type": "message_stop"}\n\n'
+        return f"event: message_delta\ndata: {json.dumps(stop)}\n\n".encode() + last
     if path == "/api/chat":
         done = {"model": "m", "message": {"role": "assistant", "content": ""}, "done": True, "done_reason": "stop"}
         return json.dumps(done).encode() + b"\n"
@@ -78,7 +78,7 @@ class Wire:
     async def send(self, asked: Outgoing) -> Incoming:
         (lane,) = self.gateway.state.lanes.all()
         (self.reading,) = lane.readings
-        self.reading.session.look_at = NEVER_LOOKED  # else what was thought is gone when it was read
+        self.reading.session.look_at = 10**9  # else what was thought is gone when it was read
         assert self.reading.session.attention is not None
         self.attention = self.reading.session.attention
         line = Line()
@@ -121,7 +121,7 @@ def poured(path: str, pieces: list[bytes], *, framed: bool, streamed: bool = Tru
                 await asyncio.Event().wait()
             return came.pop()
 
-        async def send(message: dict[str, Any]) -> None:
+        async def send(message: MutableMapping[str, Any]) -> None:
             out.append(message.get("body", b""))
 
         scope = {

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 import hangtight
-from hangtight.drivers.servers import Server, Shape
+from hangtight.dialects.chat import Shape
+from hangtight.drivers.servers import Server
 from hangtight.drivers.standing import settings
 from hangtight.gateway.targets import Target, Targets
 

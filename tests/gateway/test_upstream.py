@@ -1,4 +1,4 @@
-"""Requests over real sockets: connections that are kept, that break, that are never made, and none that is left behind."""
+"""Requests over real sockets: connections that are kept, that break, that are never made. None is left behind."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from hangtight.core.time import Instant
+from hangtight.drivers import clock
 from hangtight.drivers.http11 import Address, BrokenBody, BrokenHead, ConnectFailed
 from hangtight.gateway import upstream as module
 from hangtight.gateway.connection import Incoming
@@ -183,8 +184,8 @@ def test_a_connection_that_waited_too_long_is_not_used_again(monkeypatch: pytest
     async def main() -> None:
         async with between(polite) as (upstream, server):
             await told(upstream, server.asked())
-            now = module.clock.now()
-            monkeypatch.setattr(module.clock, "now", lambda: Instant(now + KEPT_FOR + 0.5))
+            now = clock.now()
+            monkeypatch.setattr(clock, "now", lambda: Instant(now + KEPT_FOR + 0.5))
             assert await told(upstream, server.asked(body=b"x")) == (200, b"1:x")
 
     run(main)
@@ -201,8 +202,6 @@ def test_connections_that_nobody_uses_are_closed_in_time(monkeypatch: pytest.Mon
         closed.set()
 
     async def main() -> None:
-        nonlocal closed
-        closed = asyncio.Event()
         async with between(serve) as (upstream, server):
             await told(upstream, server.asked())
             await closed.wait()
@@ -240,8 +239,6 @@ def test_an_early_answer_ends_the_sending_even_if_the_server_takes_no_more(stays
             await done.wait()
 
     async def main() -> None:
-        nonlocal done
-        done = asyncio.Event()
         async with between(serve, limit=4096) as (upstream, server):
             assert await told(upstream, server.asked(body=LARGE)) == (413, b"too large")
             done.set()
@@ -318,8 +315,6 @@ def test_who_leaves_while_the_server_thinks_leaves_nothing_behind() -> None:
         left.set()
 
     async def main() -> None:
-        nonlocal heard, left
-        heard, left = asyncio.Event(), asyncio.Event()
         async with between(serve) as (upstream, server):
             asking = asyncio.ensure_future(upstream.send(server.asked()))
             await heard.wait()

@@ -110,7 +110,9 @@ def usage_in(chunk: Mapping[str, Any]) -> Usage | None:
     """What a chunk of any of the APIs says about lengths."""
     for place in (chunk, inside(chunk.get("response")), inside(chunk.get("message"))):
         told = inside(place.get("usage")) or (place if "eval_count" in place else NOTHING)
-        prompt, answer = (_first_count(told, names) for names in (PROMPTS, ANSWERS))
+        if not told:
+            continue
+        prompt, answer = _first_count(told, PROMPTS), _first_count(told, ANSWERS)
         if prompt is not None or answer is not None:
             return Usage(prompt, answer)
     return None

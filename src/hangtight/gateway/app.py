@@ -87,6 +87,7 @@ class Gateway:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         ours = scope.get("extensions", {}).get(DIRECT, {})
         outlet = Outlet(send, asyncio.get_running_loop(), direct=bool(ours), framed=ours.get("framed"))
+        outlet.leaving = ours.get("leaving")
         path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
         method = scope["method"]
         dialect = dialect_for(path) if method == "POST" else None
@@ -119,8 +120,11 @@ class Gateway:
                 if isinstance(exchange, Told) and exchange.code == UNKNOWN and await self.state.look_again():
                     exchange = asking.exchange(outlet)
                 if not isinstance(exchange, Told):
-                    with self.state.under_way(exchange):
+                    self.state.begins(exchange)
+                    try:
                         await exchange.run(receive)
+                    finally:
+                        self.state.ended(exchange)
                     return
         except HangtightError as error:
             exchange = told_of(error)

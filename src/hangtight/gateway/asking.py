@@ -7,7 +7,7 @@ import re
 import string
 from collections.abc import Mapping, MutableMapping
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
+from functools import lru_cache, partial
 from random import Random
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -54,12 +54,13 @@ class Asking:
         self.scope = scope
         self.path = path
         self.headers = gate.without_credentials([(name.lower(), value) for name, value in scope["headers"]])
+        self._named = {name: value for name, value in reversed(self.headers)}  # of several the first counts
         self.body = body
         self.kind = self._header(b"content-type")
         self.found = parsed(body, self.kind)
 
     def _header(self, wanted: bytes) -> str:
-        return next((value.decode("latin-1") for name, value in self.headers if name == wanted), "")
+        return self._named.get(wanted, b"").decode("latin-1")
 
     def parent(self) -> AbstractContextManager[object]:
         """The budget of which this request is a part, somewhere else. Raises SettingsError for one that is none."""
@@ -114,7 +115,9 @@ class Asking:
         )
 
     def _priority(self) -> Priority:
-        word = self._header(PRIORITY).strip().lower() or settings().priorities.get(self._header(STEP), "normal")
+        word = self._header(PRIORITY).strip().lower() or settings().priorities.get(self._header(STEP))
+        if not word:
+            return Priority.NORMAL
         try:
             return Priority[word.upper()]
         except KeyError:
@@ -144,11 +147,14 @@ class Asking:
 
 def as_written(scope: Mapping[str, Any], path: str) -> str:
     """A path of ours as its client wrote it. Unescaped, `%0d%0a` would end a line of the request that we send."""
-    written = scope.get("raw_path")
+    return _escaped(path, scope.get("raw_path"), scope.get("root_path", ""))
+
+
+@lru_cache(maxsize=1024)
+def _escaped(path: str, written: bytes | None, root: str) -> str:
     if written is None:  # a server need not say it
         return quote(path, safe=IN_A_PATH)
-    root = quote(scope.get("root_path", ""), safe=string.punctuation)
-    return quote(written, safe=string.punctuation).removeprefix(root) or "/"
+    return quote(written, safe=string.punctuation).removeprefix(quote(root, safe=string.punctuation)) or "/"
 
 
 def unknown(name: str, targets: Targets) -> Told:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from hangtight.core.budget import Priority
@@ -172,8 +172,10 @@ class GatewayCall(Call):
                 yield Given(source, (("total", lasts),), change="timeout={value}", cuts=True)
 
     def _born(self) -> Instant:
-        key = hash((self.came.client, self.asked.path, self.came.body))
-        return self.came.retries.born(key, self.asked.headers.get(RETRIES), self.timepiece.now())
+        count, now = self.asked.headers.get(RETRIES), self.timepiece.now()
+        if count is None:  # no SDK: a long body need not be looked through
+            return now
+        return self.came.retries.born(hash((self.came.client, self.asked.path, self.came.body)), count, now)
 
     # -- what is sent -----------------------------------------------------------------------------------------
 
@@ -203,11 +205,9 @@ class GatewayCall(Call):
         return json.dumps({**body, "model": name}).encode() if body is not None and "model" in body else None
 
     def _headers(self, target: Target, *, identity: bool) -> library.Raw:
-        dropped = OF_A_HOP | CREDENTIALS if target.key else OF_A_HOP
-        dropped = (
-            dropped | named_by_connection(self.came.headers) | {name.lower().encode() for name, _ in target.headers}
-        )
-        dropped = dropped | OF_A_TRACE if self.traced.headers else dropped
+        dropped = _dropped(target, is_traced=bool(self.traced.headers))
+        if named := named_by_connection(self.came.headers):
+            dropped = dropped | named
         kept = [pair for pair in self.came.headers if pair[0] not in dropped and not pair[0].startswith(OURS)]
         kept += [*self.traced.headers, (VIA, self.came.via.encode("latin-1", "replace"))]
         if self.asked.dialect is not None and (identity or self.asked.headers.get(b"accept-encoding") not in READABLE):
@@ -218,6 +218,14 @@ class GatewayCall(Call):
             if self.asked.dialect is not None and self.asked.dialect.name == "anthropic":
                 kept.append((b"x-api-key", target.key.encode("latin-1", "replace")))
         return kept + [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in target.headers]
+
+
+@lru_cache(maxsize=256)
+def _dropped(target: Target, *, is_traced: bool) -> frozenset[bytes]:
+    """The headers of a client that this server does not get."""
+    dropped = OF_A_HOP.union(name.lower().encode() for name, _ in target.headers)
+    dropped = dropped | CREDENTIALS if target.key else dropped
+    return dropped | OF_A_TRACE if is_traced else dropped
 
 
 def named_by_connection(headers: library.Raw) -> set[bytes]:

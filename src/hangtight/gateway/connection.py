@@ -67,6 +67,11 @@ class Incoming:
     def has_no_body(self) -> bool:
         return self._bodiless
 
+    @property
+    def is_whole(self) -> bool:
+        """Nothing is missing, and nothing waits."""
+        return self.over and self.error is None and not self._pieces
+
     # -- the connection's side --------------------------------------------------------------------------------
 
     def arrived(self, data: bytes) -> None:

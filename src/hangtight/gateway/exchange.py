@@ -86,7 +86,11 @@ class Exchange:
         self.events: Events | None = None
 
     async def run(self, receive: Callable[[], Awaitable[Any]]) -> None:
-        watching = self.loop.create_task(self._watch(receive))
+        watching = None
+        if self.outlet.leaving is not None:
+            self.outlet.leaving(self._leave)
+        else:
+            watching = self.loop.create_task(self._watch(receive))
         self._arm()
         try:
             await self._deliver(await followed(course(self.call, self._begin, BODY)))
@@ -106,7 +110,8 @@ class Exchange:
         finally:
             if self._alarm is not None:
                 self._alarm.cancel()
-            watching.cancel()
+            if watching is not None:
+                watching.cancel()
             self._let_go()
 
     def _let_go(self) -> None:
@@ -144,6 +149,9 @@ class Exchange:
         self.outlet.start(status, headers)
         try:
             async for data in stream:
+                if reading.has_all:
+                    await self.outlet.finish(data)
+                    continue
                 self.outlet.push(data)
                 self._wrote_at = reading.session.machine.since
                 if self.outlet.is_slow:
@@ -154,8 +162,11 @@ class Exchange:
 
     def _passed_on(self, headers: Headers, status: int) -> Headers:
         """What the server says to the client, and not to us. Who may read it is ours to say, where we say it."""
-        dropped = NOT_PASSED_ON | named_by_connection(headers)
-        dropped = dropped | {b"content-length"} if status in BODILESS else dropped
+        dropped = NOT_PASSED_ON
+        if named := named_by_connection(headers):
+            dropped = dropped | named
+        if status in BODILESS:
+            dropped = dropped | {b"content-length"}
         ours = (OURS, b"access-control-") if self.outlet.own else (OURS,)
         return [(name, value) for name, value in headers if name not in dropped and not name.startswith(ours)]
 
@@ -276,6 +287,9 @@ class Exchange:
         """Until the client leaves."""
         while (await receive())["type"] != "http.disconnect":
             pass
+        self._leave()
+
+    def _leave(self) -> None:
         if not self.outlet.finished:
             self.left = True
             self.outlet.close()

@@ -216,7 +216,7 @@ class Gate:
             return _malformed(414, "uri_too_long", f"the path has {target} bytes; {bounds.path} are allowed")
         if len(headers) > bounds.fields:
             return _malformed(431, "too_many_headers", f"{len(headers)} headers; {bounds.fields} are allowed")
-        size = sum(len(name) + len(value) + FIELD_EXTRA for name, value in headers)
+        size = sum([len(name) + len(value) + FIELD_EXTRA for name, value in headers])
         if size > bounds.head:
             return _malformed(431, "headers_too_large", f"the headers have {size} bytes; {bounds.head} are allowed")
         for length in lengths:
@@ -296,6 +296,7 @@ def _digest(key: bytes) -> bytes:
     return sha256(key).digest()
 
 
+@lru_cache(maxsize=256)
 def _name_in(authority: str) -> str | None:
     """The host without its port, in small letters; None where it is none."""
     found = AUTHORITY.fullmatch(authority)

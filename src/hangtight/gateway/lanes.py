@@ -151,6 +151,14 @@ class Lane:
         self.metrics.circuit(self.circuit.state)
         return found
 
+    def spoke(self, passed: Pass | None) -> Change | None:
+        """Its first progress came: a probe that speaks has shown enough, however long its answer is."""
+        if self.circuit is None or passed is None:
+            return None
+        change = self.circuit.spoke(passed)
+        self.metrics.circuit(self.circuit.state)
+        return change
+
     def judged(self, passed: Pass | None, good: bool | None) -> Change | None:
         """How it ended for the circuit: well, badly, or in a way that tells nothing."""
         if self.circuit is None or passed is None:
@@ -232,15 +240,16 @@ class Lanes:
 
     # -- cancellation that is verified -------------------------------------------------------------------------
 
-    def look_after(self, lane: Lane, within: float | None, told: Callable[[Seen], None]) -> asyncio.Task[None]:
+    def look_after(
+        self, lane: Lane, house: House, within: float | None, told: Callable[[Seen], None]
+    ) -> asyncio.Task[None]:
         """Somebody's generation was cancelled: see whether its server stops. Nobody waits for that."""
-        task = asyncio.get_running_loop().create_task(self._look(lane, within, told))
+        task = asyncio.get_running_loop().create_task(self._look(lane, house, within, told))
         self._looks.add(task)
         task.add_done_callback(self._looks.discard)
         return task
 
-    async def _look(self, lane: Lane, within: float | None, told: Callable[[Seen], None]) -> None:
-        house = lane.house
+    async def _look(self, lane: Lane, house: House, within: float | None, told: Callable[[Seen], None]) -> None:
 
         def ours() -> int:
             return house.active

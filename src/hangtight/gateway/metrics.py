@@ -151,6 +151,7 @@ class OfModel:
     __slots__ = (
         "_beats",
         "_circuit",
+        "_circuit_at",
         "_ends",
         "_first",
         "_gap",
@@ -158,6 +159,7 @@ class OfModel:
         "_instruments",
         "_model",
         "_queue",
+        "_stand_in_line",
         "_timeouts",
         "_tokens",
         "_usage",
@@ -177,6 +179,8 @@ class OfModel:
         self._ends: dict[tuple[str, Outcome | None], Counter] = {}
         self._beats: dict[str, Counter] = {}
         self._circuit: Gauge | None = None
+        self._circuit_at: State | None = None
+        self._stand_in_line = -1
 
     def began(self) -> None:
         """A generation runs."""
@@ -204,7 +208,7 @@ class OfModel:
         """Kept by what was asked for, so that nothing has to be looked up where it is well known."""
         label = self._instruments.routes.add(route)
         counter = self._instruments.ends.labels(self._model, label, "" if outcome is None else outcome.value)
-        if label != OTHER:
+        if label == route:
             self._ends[route, outcome] = counter
         return counter
 
@@ -228,7 +232,9 @@ class OfModel:
 
     def queued(self, waiting: int) -> None:
         """So many stand in line now."""
-        self._waiting.set(waiting)
+        if waiting != self._stand_in_line:
+            self._stand_in_line = waiting
+            self._waiting.set(waiting)
 
     def queue_time(self, seconds: float) -> None:
         """One stood in line for so long; given a slot or not."""
@@ -236,13 +242,12 @@ class OfModel:
 
     def circuit(self, state: State) -> None:
         """The circuit is in this state now."""
-        before, now = self._circuit, self._instruments.circuit.labels(self._model, state.value)
-        if now is before:
+        if state is self._circuit_at:
             return
-        if before is not None:
-            before.set(0)
-        now.set(1)
-        self._circuit = now
+        if self._circuit is not None:
+            self._circuit.set(0)
+        self._circuit_at, self._circuit = state, self._instruments.circuit.labels(self._model, state.value)
+        self._circuit.set(1)
         if state is State.OPEN:
             self._instruments.opened.labels(self._model).inc()
 

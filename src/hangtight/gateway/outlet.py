@@ -16,6 +16,7 @@ Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 Framed = Callable[[bytes], bool]
+Leaving = Callable[[Callable[[], None]], None]
 
 ENOUGH: Final = 64 * 1024
 """Bytes that wait for a slow client before its server is made to wait."""
@@ -42,6 +43,7 @@ class Outlet:
         "finished",
         "framed",
         "is_slow",
+        "leaving",
         "on_free",
         "on_slow",
         "own",
@@ -56,6 +58,8 @@ class Outlet:
         self._direct = direct
         self.framed = framed
         """Our own server's way past `send`."""
+        self.leaving: Leaving | None = None
+        """Our own server's way to tell that the client leaves: no task has to wait for that."""
         self._waiting: deque[Message] = deque()
         self._size = 0
         self._task: asyncio.Task[None] | None = None

@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import Callable
 from email.utils import formatdate
 from enum import Enum, auto
 from http import HTTPStatus
@@ -43,6 +44,8 @@ EXTENSION = "hangtight"
     direct   True: `send` never waits unless writing is paused, so it may be driven without a task: `coro.send(None)`
     flow     uvicorn's FlowControl of the connection: `flow.write_paused` is True while the client reads too slowly,
              and `await flow.drain()` waits until it has read. `send` waits then, and at no other time
+    leaving  takes a function, to be called when the client of the request under way leaves, in place of a task that
+             waits in `receive` for that alone
     framed   writes a chunk of the answer that has its frame already (`1f\\r\\n...\\r\\n`), past `send`; False where
              that cannot be: the client is slow or gone, or the answer is not in chunks
 """
@@ -150,19 +153,20 @@ class Guarded(HttpToolsProtocol):
         self._running: RequestResponseCycle | None = (
             None  # being answered; `cycle` is the newest, which may wait behind it
         )
+        self._when_left: Callable[[], None] | None = None  # for the request that is being answered
         self._unread = 0  # bytes that the client had not taken when we last looked
 
     # The connection ----------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._told = {EXTENSION: {"direct": True, "flow": self.flow, "framed": self.write_framed}}
+        self._told = {EXTENSION: {"direct": True, "flow": self.flow, "framed": self.write_framed, "leaving": self.when_left}}
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._set_alarm(NEVER)
         self._disown()
-        self._told = {}  # what was told of this connection leads back to it
+        self._told, self._when_left = {}, None  # what was told of this connection leads back to it
         super().connection_lost(exc)
         self._unset_keepalive_if_required()  # uvicorn forgets it after an error, and it keeps all of this alive
         self.server_state.left()
@@ -216,6 +220,13 @@ class Guarded(HttpToolsProtocol):
             return False
         self.transport.write(chunk)
         return True
+
+    def when_left(self, call: Callable[[], None]) -> None:
+        """Call this when the client of the request under way leaves, which is seen only while we read."""
+        self.flow.resume_reading()
+        self._when_left = call
+        if not self._is_answering() or cast(RequestResponseCycle, self._running).disconnected:
+            self.loop.call_soon(call)
 
     def shutdown(self) -> None:
         """The server drains: close, unless a request is under way or on its way."""
@@ -279,6 +290,7 @@ class Guarded(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
+        self._when_left = None
         super().on_response_complete()
         if self.transport.is_closing():
             self._see_it_taken()
@@ -367,6 +379,8 @@ class Guarded(HttpToolsProtocol):
         if self._is_answering() and self._running is not None:
             self._running.disconnected = True
             self._running.message_event.set()
+            if self._when_left is not None:
+                self._when_left()
 
     def _is_answering(self) -> bool:
         return self._running is not None and not self._running.response_complete

@@ -11,7 +11,7 @@ from hangtight.core.circuit import Change, Pass, is_mark
 from hangtight.core.facts import Admitted, Handed, Queued, Whole
 from hangtight.core.phases import Outcome, Phase
 from hangtight.dialects.mould import Mould
-from hangtight.drivers import clock
+from hangtight.drivers import aio, clock
 from hangtight.drivers.http.answers import LAST_WORDS
 from hangtight.drivers.http.asyncs import AsyncReading
 from hangtight.drivers.http.call import Plan
@@ -33,10 +33,22 @@ PassOn = Callable[[bytes], Past | None]
 """Takes a piece of the body, and gives back the way by which chunks that follow may go past it."""
 
 
+class Life(aio.Life):
+    """Its source is a connection of ours, which is left at once: no clock has to run meanwhile."""
+
+    async def _close(self) -> None:
+        try:
+            if isinstance(self.source, Incoming):
+                await self.source.aclose()
+        finally:
+            self.session.close()
+
+
 class GatewayReading(AsyncReading):
     """Reads like the transport of a client; a stream that nobody has to wait for is poured instead."""
 
     call: GatewayCall
+    life_kind = Life
 
     def __init__(
         self, call: GatewayCall, loop: asyncio.AbstractEventLoop, upstream: Upstream, lane: Lane, lanes: Lanes
@@ -48,7 +60,11 @@ class GatewayReading(AsyncReading):
         self._upstream = upstream
         self._ticket: Ticket | None = None
         self._passed: Pass | None = None
+        self._probes = False
+        """The circuit waits for what comes of this."""
         self._sent = False
+        self._house = lane.house
+        """Where it was sent; the settings may name another server by the time it ends."""
         self._generates = call.asked.dialect is not None
         self._pass_on: PassOn = _nothing
         self._poured: asyncio.Future[None] | None = None
@@ -102,6 +118,7 @@ class GatewayReading(AsyncReading):
         self._passed = None
         if self.lane.house.ghosts or self.lane.circuit is not None:
             self._passed = self.lane.admit()
+            self._probes = self._passed is not None and self._passed.probes
 
     async def _wait(self, ticket: Ticket) -> None:
         session, unstreamed = self.session, self.session.machine.phase is Phase.UNSTREAMED
@@ -124,7 +141,8 @@ class GatewayReading(AsyncReading):
     async def _asked(self, asked: Outgoing) -> library.Response:
         if not self._sent:
             self._sent = True
-            self.lane.house.active += self._generates
+            self._house = self.lane.house
+            self._house.active += self._generates
         incoming = await self._upstream.send(asked)
         head = incoming.head.result()
         return library.Response(head.status, headers=head.headers, stream=incoming)
@@ -150,16 +168,13 @@ class GatewayReading(AsyncReading):
             self._metrics.extended()
         if machine.deadline.is_short:
             self._metrics.shortened()
-        change = lane.judged(self._passed, self._was_good(error))
-        if change is not None:
-            self._remark(f"the circuit of {lane.name} {change}")
-            self.on_news(self, change)
+        self._told_of(lane.judged(self._passed, self._was_good(error)))
         ticket = self._ticket
         if not self._sent:
             if ticket is not None:
                 lane.leave(ticket)
             return
-        lane.house.active -= self._generates
+        self._house.active -= self._generates
         if (
             not self._generates
             or machine.outcome not in CUT_SHORT
@@ -169,7 +184,7 @@ class GatewayReading(AsyncReading):
                 lane.leave(ticket)
             return
         self.seen = self.loop.create_future()
-        looking = self._lanes.look_after(lane, session.resolved.limits.cancel, self._seen)
+        looking = self._lanes.look_after(lane, self._house, session.resolved.limits.cancel, self._seen)
         if ticket is not None:  # a slot is free when its server has stopped, and not before
             looking.add_done_callback(lambda _: lane.leave(ticket))
 
@@ -196,6 +211,11 @@ class GatewayReading(AsyncReading):
             return False
         return True if machine.outcome in (Outcome.FINISHED, Outcome.UNFINISHED) else None
 
+    def _told_of(self, change: Change | None) -> None:
+        if change is not None:
+            self._remark(f"the circuit of {self.lane.name} {change}")
+            self.on_news(self, change)
+
     def _seen(self, seen: Seen) -> None:
         words = {"stopped": "has stopped", "running": "still runs it", "unknown": "cannot be asked whether it stopped"}
         way = f" ({seen.kind}, {seen.took:.2f} s)" if seen.kind else ""
@@ -209,6 +229,11 @@ class GatewayReading(AsyncReading):
             self.session.record.noted(self.session, Kind.REMARK, words)
 
     # -- while it flows ---------------------------------------------------------------------------------------
+
+    @property
+    def has_all(self) -> bool:
+        """The body came to its end, and all of it was read."""
+        return isinstance(self.stream, Incoming) and self.stream.is_whole
 
     async def read(self) -> bytes | None:
         """What is put together is poured, too: whoever waits for the whole need not be woken for each piece."""
@@ -298,6 +323,9 @@ class GatewayReading(AsyncReading):
 
     def _go_on(self) -> None:
         """Somebody waits for more; unless the end is there, or was brought about."""
+        if self._probes and self.session.machine.tokens:
+            self._probes = False
+            self._told_of(self.lane.spoke(self._passed))
         if self.session.rang is not None:
             self._done()
         elif self.answer is not None and self.answer.is_complete:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from random import getrandbits
 from typing import TYPE_CHECKING
 
@@ -91,18 +89,17 @@ class State:
         said = settings()
         return self.lanes.of(target.name, target.base, target.key, said.serving(target.name), said.gateway.circuit)
 
-    @contextmanager
-    def under_way(self, exchange: Exchange) -> Iterator[None]:
+    def begins(self, exchange: Exchange) -> None:
+        """It is under way; whoever says so says when it has ended, too."""
         self.exchanges[exchange.id] = exchange
         self.events.began(exchange)
-        try:
-            yield
-        finally:
-            del self.exchanges[exchange.id]
-            told = telling.ended(exchange)
-            self.finished.append(told)
-            self.events.ended(exchange, told)
-            exchange.over.set()
+
+    def ended(self, exchange: Exchange) -> None:
+        del self.exchanges[exchange.id]
+        told = telling.ended(exchange)
+        self.finished.append(told)
+        self.events.ended(exchange, told)
+        exchange.over.set()
 
     def beat(self, own: str, beat: Heartbeat) -> None:
         """A request of this id still runs."""

@@ -35,12 +35,7 @@ class Target:
 
     def address(self, path: str, query: bytes) -> Address:
         """Where a request for this path of ours goes."""
-        parsed = _parsed(self.base)
-        base = parsed.target.rstrip("/")
-        if base.endswith(VERSION) and path.startswith(f"{VERSION}/"):
-            path = path[len(VERSION) :]
-        tail = f"?{query.decode('latin-1')}" if query else ""
-        return parsed._replace(target=f"{base}{path}{tail}")
+        return _joined(self.base, path, query)
 
     @property
     def place(self) -> str:
@@ -51,6 +46,16 @@ class Target:
 @lru_cache(maxsize=1024)
 def _parsed(base: str) -> Address:
     return Address.parse(base)
+
+
+@lru_cache(maxsize=1024)
+def _joined(base: str, path: str, query: bytes) -> Address:
+    parsed = _parsed(base)
+    base = parsed.target.rstrip("/")
+    if base.endswith(VERSION) and path.startswith(f"{VERSION}/"):
+        path = path[len(VERSION) :]
+    tail = f"?{query.decode('latin-1')}" if query else ""
+    return parsed._replace(target=f"{base}{path}{tail}")
 
 
 class Targets:

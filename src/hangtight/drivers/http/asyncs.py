@@ -22,9 +22,11 @@ Send = Callable[[Any], Awaitable[Any]]
 class AsyncReading(Reading):
     """One attempt whose clocks are kept by an alarm of the loop."""
 
+    life_kind = aio.Life
+
     def __init__(self, call: Call, loop: asyncio.AbstractEventLoop, send: Send) -> None:
         super().__init__(call)
-        self.life = aio.Life(self.session, loop)
+        self.life = self.life_kind(self.session, loop)
         self._send = send
         self._step: Callable[[], Awaitable[bytes]] | None = None
         base = base_of(call)

@@ -1,0 +1,390 @@
+"""The installed command against those who mean no good, as clients, as web pages and as model servers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.gateway.kit import PATIENCE, Served, all_at
+from tests.gateway.rude import (
+    LAST,
+    Answer,
+    Caller,
+    Heard,
+    Puppet,
+    always,
+    asked,
+    chunk,
+    once,
+    request,
+    streamed,
+    whole,
+)
+from tests.journal.kit import soon
+
+pytestmark = pytest.mark.real
+
+CHAT = "/v1/chat/completions"
+JSON = b"content-type: application/json"
+ANSWER = whole(
+    b'{"id":"x","object":"chat.completion","choices":[{"index":0,"finish_reason":"stop",'
+    b'"message":{"role":"assistant","content":"yes"}}]}',
+    JSON,
+)
+OUR_KEY, OTHER_KEY, UPSTREAM_KEY, WRONG_KEY = "sk-ours-5f1a", "sk-also-8c2d", "sk-upstream-77b3", "sk-wrong-19e0"
+PROMPT, SAID = "the zebra crossed the velvet prompt", "seventeen purple answers sang"
+
+
+def saying(model: str = "m", **more: Any) -> dict[str, Any]:
+    return {"model": model, "messages": [{"role": "user", "content": "hi"}], **more}
+
+
+def delta(text: str | None) -> bytes:
+    """A chunk with this text; with None, the last one."""
+    piece = {"delta": {} if text is None else {"content": text}, "finish_reason": "stop" if text is None else None}
+    told = {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [{"index": 0, **piece}]}
+    return b"data: " + json.dumps(told).encode() + b"\n\n"
+
+
+async def silent(_: Heard) -> AsyncIterator[bytes]:
+    yield streamed()
+    await asyncio.sleep(PATIENCE)
+
+
+def command(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """What the command says and how it ends."""
+    told = {**os.environ, "HANGTIGHT_JOURNAL": str(folder / "journal.db")}
+    line = [sys.executable, "-m", "hangtight", *words]
+    return subprocess.run(line, cwd=folder, env=told, capture_output=True, text=True, timeout=PATIENCE)
+
+
+@pytest.fixture(scope="module")
+def puppet() -> Iterator[Puppet]:
+    with Puppet() as puppet:
+        yield puppet
+
+
+@pytest.fixture
+def server(puppet: Puppet) -> Puppet:
+    """The one behind the gateway; it answers well, and has heard nothing."""
+    puppet.says = always(ANSWER)
+    puppet.heard.clear()
+    return puppet
+
+
+@pytest.fixture(scope="module")
+def served(puppet: Puppet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    settings = all_at(puppet.url) + "circuit: false\ngateway: {body: 50000, headers: 8192, patience: 1}\n"
+    with Served(tmp_path_factory.mktemp("served"), settings) as served:
+        yield served
+        assert "Traceback" not in served.said
+
+
+def is_well(served: Served, server: Puppet) -> bool:
+    """A stranger who means well is answered all the same."""
+    server.says = always(ANSWER)
+    return once(served.url, asked(CHAT, saying())).status == 200
+
+
+# -- who may reach it -----------------------------------------------------------------------------------------
+
+
+def test_it_listens_on_this_machine_alone_unless_told_otherwise(served: Served) -> None:
+    places = [each.laddr.ip for each in psutil.Process(served.process.pid).net_connections() if each.status == "LISTEN"]
+    assert places == ["127.0.0.1"]
+
+
+def test_elsewhere_it_does_not_start_without_a_key_or_a_word(tmp_path: Path) -> None:
+    (tmp_path / "open.yaml").write_text('models: {m: {proxy: "http://127.0.0.1:1"}}\n')
+    (tmp_path / "keys.yaml").write_text('apiKeys: [k]\nmodels: {m: {proxy: "http://127.0.0.1:1"}}\n')
+    nowhere = ["--host", "192.0.2.1", "--port", "0"]  # of nobody: who is let through cannot listen there either
+    refused = command(tmp_path, "serve", "--config", "open.yaml", *nowhere)
+    assert refused.returncode == 2
+    assert "apiKeys" in refused.stderr
+    assert "--insecure" in refused.stderr
+    for words in (["keys.yaml"], ["open.yaml", "--insecure"]):
+        let_through = command(tmp_path, "serve", "--config", *words, *nowhere)
+        assert let_through.returncode == 1
+        assert "cannot listen" in let_through.stderr
+
+
+ROUTES = [
+    *[("GET", path) for path in ("/health", "/ready", "/metrics", "/v1/models", "/v1/models/m", "/api/tags")],
+    *[("GET", path) for path in ("/api/version", "/hangtight/generations", "/hangtight/generations/abcd1234")],
+    *[("GET", path) for path in ("/hangtight/stats", "/hangtight/events", "/hangtight/nothing", "/?model=m")],
+    *[("DELETE", "/hangtight/generations/abcd1234"), ("DELETE", "/any?model=m"), ("HEAD", "/metrics")],
+    *[("POST", path) for path in (CHAT, "/v1/messages", "/api/chat", "/v1/embeddings", "/anything")],
+    *[("OPTIONS", path) for path in (CHAT, "/metrics")],
+]
+REBOUND = [b"evil.example", b"evil.example:8383", b"127.0.0.1.evil.example", b"localhost.evil.example"]
+FOREIGN = [b"Origin: https://evil.example", b"Origin: null", b"Origin: http://localhost.evil.example", b"Origin: x"]
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+def test_no_route_answers_the_page_of_a_stranger(served: Served, server: Puppet, method: str, path: str) -> None:
+    body = json.dumps(saying()).encode() if method == "POST" else None
+    strangers = [request(method, path, body=body, host=host) for host in REBOUND]
+    strangers += [request(method, path, origin, body=body) for origin in (*FOREIGN, b"Sec-Fetch-Site: cross-site")]
+    preflight = (FOREIGN[0], b"Access-Control-Request-Method: POST")
+    strangers.append(request(method, path, *preflight, body=body))
+    for data in strangers:
+        answer = once(served.url, data, bodiless=method == "HEAD")
+        assert answer.status == 403, data
+        assert not any(name.startswith(b"access-control-") for name, _ in answer.headers)
+    assert server.heard == []
+
+
+@pytest.mark.parametrize("fields", [(b"Host: localhost",), (b"Host: evil.example",)])
+def test_two_hosts_are_none(served: Served, server: Puppet, fields: tuple[bytes, ...]) -> None:
+    assert once(served.url, asked(CHAT, saying(), *fields)).status == 400
+    assert once(served.url, b"GET /health HTTP/1.1\r\n\r\n").status == 400
+    assert server.heard == []
+
+
+def test_a_server_does_not_say_which_pages_may_read_where_we_do(server: Puppet, tmp_path: Path) -> None:
+    server.says = always(whole(b"{}", JSON, b"access-control-allow-origin: *"))
+    listed = "gateway: {origins: ['https://app.example']}\n"
+    with Served(tmp_path, all_at(server.url) + listed) as served:
+        answer = once(served.url, request("POST", CHAT, b"Origin: https://app.example", body=b'{"model":"m"}'))
+        assert answer.all(b"access-control-allow-origin") == [b"https://app.example"]
+
+
+# -- keys -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def locked(puppet: Puppet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    settings = (
+        'apiKeys: ["${env.FIRST_KEY}", "${env.SECOND_KEY}"]\ncircuit: false\nmodels:\n'
+        f'  theirs: {{proxy: "{puppet.url}", key: "${{env.UPSTREAM}}", headers: {{X-Secret: "${{env.UPSTREAM}}"}}}}\n'
+        f'  open: {{proxy: "{puppet.url}"}}\n  gone: {{proxy: "http://127.0.0.1:1", key: "${{env.UPSTREAM}}"}}\n'
+    )
+    keys = {"FIRST_KEY": OUR_KEY, "SECOND_KEY": OTHER_KEY, "UPSTREAM": UPSTREAM_KEY}
+    with Served(tmp_path_factory.mktemp("locked"), settings, **keys) as served:
+        yield served
+
+
+def bearer(key: str) -> bytes:
+    return b"Authorization: Bearer " + key.encode()
+
+
+@pytest.mark.parametrize(("method", "path"), [route for route in ROUTES if route[1] not in ("/health", "/ready")])
+def test_without_a_key_nothing_is_told_and_nobody_asked(
+    locked: Served, server: Puppet, method: str, path: str
+) -> None:
+    body = json.dumps(saying("open")).encode() if method == "POST" else None
+    for fields in ((), (bearer(WRONG_KEY),), (b"x-api-key: ",), (bearer(OUR_KEY[:-1]),), (b"Cookie: " + OUR_KEY.encode(),)):
+        answer = once(locked.url, request(method, path, *fields, body=body), bodiless=method == "HEAD")
+        assert answer.status == 401
+        assert WRONG_KEY.encode() not in answer.body
+    assert server.heard == []
+
+
+def test_our_keys_do_not_travel_and_those_of_servers_do(locked: Served, server: Puppet) -> None:
+    for key in (OUR_KEY, OTHER_KEY):
+        for field in (bearer(key), b"x-api-key: " + key.encode()):
+            assert once(locked.url, asked(CHAT, saying("theirs"), field)).status == 200
+            assert once(locked.url, asked(CHAT, saying("open"), field)).status == 200
+    assert once(locked.url, asked(CHAT, saying("open"), b"x-api-key: " + OUR_KEY.encode(), bearer("own"))).status == 200
+    assert not [heard for heard in server.heard if b"sk-ours" in heard.head or b"sk-also" in heard.head]
+    theirs, without = server.heard[0:-1:2], server.heard[1:-1:2]
+    upstream = UPSTREAM_KEY.encode()
+    assert all(b"authorization: bearer " + upstream in heard.lines for heard in theirs)
+    assert all(b"x-secret: " + upstream in heard.lines for heard in theirs)
+    assert not any(b"authorization" in heard.head for heard in without)
+    assert b"authorization: bearer own" in server.heard[-1].lines
+
+
+def test_no_key_is_written_down_or_told_anywhere(locked: Served, server: Puppet) -> None:
+    """Not in the journal, on stderr, in errors, on our pages, nor by the commands that explain the settings."""
+    told: list[bytes] = []
+    for says in (always(ANSWER), always(whole(b"{}", status=401)), always(b"rubbish"), always()):
+        server.says = says
+        for model in ("theirs", "gone", "unknown"):
+            for key in (OUR_KEY, WRONG_KEY):
+                told.append(repr(once(locked.url, asked(CHAT, saying(model), bearer(key)))).encode())
+    told.append(repr(once(locked.url, asked(CHAT, saying("theirs"), bearer(OUR_KEY), b"X-Hangtight-Total: x"))).encode())
+    pages = ("/hangtight/generations", "/hangtight/stats", "/metrics", "/health", "/ready", "/v1/models", "/api/tags")
+    told += [once(locked.url, request("GET", page, bearer(OUR_KEY))).body for page in pages]
+    os.environ.update(FIRST_KEY=OUR_KEY, SECOND_KEY=OTHER_KEY, UPSTREAM=UPSTREAM_KEY)
+    for words in (["check", "hangtight.yaml"], ["explain", "--config", "hangtight.yaml", "--model", "theirs"]):
+        done = command(locked.folder, *words)
+        told.append((done.stdout + done.stderr).encode())
+        assert done.stdout
+    for words in (["log"], ["stats"]):
+        done = command(locked.folder, *words, "--config", "hangtight.yaml")
+        told.append((done.stdout + done.stderr).encode())
+    told.append(locked.said.encode())
+    kept = [path.read_bytes() for path in locked.folder.glob("journal*")]
+    assert any(b"theirs" in each for each in kept)
+    for key in (OUR_KEY, OTHER_KEY, UPSTREAM_KEY, WRONG_KEY):
+        assert not [each for each in (*told, *kept) if key.encode() in each]
+
+
+# -- limits ---------------------------------------------------------------------------------------------------
+
+MOST = {"total": 50.0, "first_token": 10.0, "idle": 30.0}
+FILE = {"total": 40.0, "first_token": 8.0, "idle": 8.0}
+GREEDY = [
+    (b"X-Hangtight-Total: 1000",),
+    (b"X-Hangtight-Total: none",),
+    (b"X-Hangtight-Idle: 1000",),
+    (b"X-Hangtight-Idle: 29",),  # `first_token` follows it
+    (b"X-Hangtight-Idle: none",),
+    (b"X-Hangtight-First-Token: none",),
+    (b"x-litellm-timeout: 1000",),
+    (b"x-stainless-read-timeout: 1000",),
+    (b"X-Hangtight-Budget: remaining=80000&run=greedy",),
+    (b"X-Hangtight-Total: 10", b"X-Hangtight-Total: 1000"),
+    (b"X-Hangtight-Total: 1000", b"x-litellm-timeout: 2000", b"X-Hangtight-Idle: 300", b"X-Hangtight-First-Token: 99"),
+    (b"X-Hangtight-Mode: deep", b"X-Hangtight-Total: 1000", b"X-Hangtight-Budget: remaining=80000&run="),
+]
+
+
+@pytest.mark.parametrize("headers", ["raise", "cut"])
+def test_no_header_raises_a_limit_above_the_most(headers: str, server: Puppet, tmp_path: Path) -> None:
+    server.says = silent
+    settings = f"headers: {headers}\nlimits: {json.dumps(FILE)}\nmost: {json.dumps(MOST)}\nmodes: {{deep: {{total: 45}}}}\n"
+    with Served(tmp_path, all_at(server.url) + settings) as served:
+        for fields in GREEDY:
+            limits = limits_of(served, fields)
+            most = MOST if headers == "raise" else {**FILE, "total": 45.0 if b"deep" in fields[0] else 40.0}
+            assert all(limits[name] is not None and limits[name] <= most[name] for name in most), (fields, limits)
+        for value in (b"inf", b"nan", b"1e999", b"-1", b"0", b"9" * 400, b"\xff", b"1_0", b""):
+            refused = once(served.url, asked(CHAT, saying(), b"X-Hangtight-Total: " + value))
+            assert (refused.status, refused.told["error"]["code"]) == (400, "settings"), value
+
+
+def limits_of(served: Served, fields: tuple[bytes, ...]) -> dict[str, float | None]:
+    """Those of a request with these headers, while it runs."""
+    with Caller(served.url) as caller:
+        caller.say(asked(CHAT, saying(stream=True), *fields))
+        assert soon(lambda: served.get("/hangtight/generations")["generations"])
+        own = served.get("/hangtight/generations")["generations"][0]["id"]
+        told = served.get(f"/hangtight/generations/{own}")["limits"]
+        assert served.ask("DELETE", f"/hangtight/generations/{own}")[0] == 200
+    return {name: told[name]["value"] for name in MOST}
+
+
+# -- privacy --------------------------------------------------------------------------------------------------
+
+QUOTED = json.dumps({"error": {"message": f"cannot do {PROMPT}, {SAID}", "code": 500}}).encode()
+
+
+async def stuck(_: Heard) -> AsyncIterator[bytes]:
+    yield streamed() + chunk(delta(SAID))
+    await asyncio.sleep(PATIENCE)
+
+
+INDISCREET = [
+    always(streamed(), chunk(delta(SAID)), chunk(delta(None)), LAST),
+    always(streamed(), chunk(delta(SAID))),
+    always(whole(QUOTED, JSON, status=400)),
+    always(whole(QUOTED, JSON, status=500)),
+    always(streamed(), chunk(delta(SAID)), chunk(b"data: " + QUOTED + b"\n\n"), LAST),
+    always(streamed(), chunk(b"data: " + QUOTED + b"\n\n"), LAST),
+    always(streamed(), chunk(b"data: {" + QUOTED[3:] + b"\n\n"), chunk(delta(None)), LAST),
+    always(streamed(), *[chunk(delta(SAID + ". "))] * 200),
+    always(PROMPT.encode() + b"\r\n" + SAID.encode() + b"\r\n\r\n"),
+    always(streamed(), chunk(delta(SAID)), SAID.encode() + b"\r\n"),
+    always(b"HTTP/1.1 307 Go\r\nlocation: /" + SAID.encode() + b"\r\ncontent-length: 0\r\n\r\n"),
+    stuck,
+]
+ASKS: list[tuple[str, Callable[[], dict[str, Any]]]] = [
+    (CHAT, lambda: {"messages": [{"role": "user", "content": PROMPT}]}),
+    ("/v1/completions", lambda: {"prompt": PROMPT}),
+    ("/v1/responses", lambda: {"input": PROMPT}),
+    ("/v1/messages", lambda: {"max_tokens": 9, "messages": [{"role": "user", "content": PROMPT}]}),
+    ("/api/chat", lambda: {"messages": [{"role": "user", "content": PROMPT}]}),
+    ("/api/generate", lambda: {"prompt": PROMPT}),
+    ("/v1/embeddings", lambda: {"input": PROMPT}),
+]
+
+
+def test_no_word_of_a_prompt_or_an_answer_is_kept_or_told_to_others(server: Puppet, tmp_path: Path) -> None:
+    """However it ends, and whoever quotes it."""
+    more = "circuit: false\nlimits: {total: 3, first_token: 1, idle: 0.3}\nmodes: {deep: {total: 3}}\n"
+    with Served(tmp_path, all_at(server.url, fallback="[n]") + more) as served, Caller(served.url) as listening:
+        listening.say(request("GET", "/hangtight/events"))
+        codes = set()
+        for says in INDISCREET:
+            server.says = says
+            for path, said in ASKS if says is not stuck else ASKS[:1]:
+                for stream in (True, False):
+                    codes.add(ending(served, path, {"model": "m", "stream": stream, **said()}))
+        assert codes >= {200, 307, 400, 500, 502, 504}
+        pages = ("/hangtight/generations", "/hangtight/stats", "/metrics", "/health", "/ready")
+        told = [once(served.url, request("GET", page)).body for page in pages]
+    with listening:
+        told += [served.said.encode()]
+    kept = [path.read_bytes() for path in tmp_path.glob("journal*")]
+    assert any(b"idle" in each for each in kept)
+    assert len(told[0]) > 10_000
+    for words in (PROMPT, SAID, PROMPT[:20], SAID[:20]):
+        assert not [each for each in (*told, *kept) if words.encode() in each]
+
+
+def ending(served: Served, path: str, said: dict[str, Any]) -> int:
+    """The status of the answer; 0 where it is cut."""
+    try:
+        return once(served.url, asked(path, said, b"X-Hangtight-Mode: deep")).status
+    except ConnectionError:
+        return 0
+
+
+# -- sizes and patience ---------------------------------------------------------------------------------------
+
+LARGE = [
+    (request("POST", CHAT, b"Content-Length: 50001"), 413),
+    (request("POST", CHAT, b"Content-Length: 99999999999999999999"), 400),
+    (request("POST", CHAT, b"Transfer-Encoding: chunked") + chunk(b"x" * 30000) * 2, 413),
+    (request("GET", "/health", b"X-A: " + b"a" * 9000), 431),
+    (request("GET", "/health", *[b"X-A: a"] * 101), 431),
+    (request("GET", "/health", *[b"X-A: " + b"a" * 100] * 90), 431),
+    (request("GET", "/" + "a" * 8193), 414),
+    (request("GET", "/health?" + "a" * 8193), 414),
+    (b"GET /" + b"a" * 20000, 431),
+    (request("POST", "/any", b"Transfer-Encoding: chunked") + b"1;" + b"a" * 60000 + b"\r\nx\r\n" + LAST, 400),
+]
+
+
+@pytest.mark.parametrize(("data", "status"), LARGE, ids=range(len(LARGE)))
+def test_what_is_too_large_is_refused_before_anybody_is_asked(
+    served: Served, server: Puppet, data: bytes, status: int
+) -> None:
+    with Caller(served.url) as caller:
+        try:
+            caller.say(data)
+            answer = caller.answer()
+        except ConnectionError:
+            pytest.fail("cut without a word")
+    assert answer.status == status
+    assert answer[b"x-should-retry"] == b"false"
+    assert server.heard == []
+    assert is_well(served, server)
+
+
+@pytest.mark.parametrize(
+    "start", [b"GET /health HTTP/1.1\r\nHost: loc", request("POST", CHAT, b"Content-Length: 900") + b"{"]
+)
+def test_who_sends_slowly_is_sent_away(served: Served, server: Puppet, start: bytes) -> None:
+    with Caller(served.url) as silent, Caller(served.url) as trickling:
+        silent.say(start)
+        trickling.say(start)
+        assert silent.answer().status == 408
+        with pytest.raises(ConnectionError):  # a head has its time once; a body at most ten times that
+            while b"POST" not in start or pytest.fail:
+                trickling.say(b"a")
+                if not soon(lambda: False, patience=0.05) and b"POST" in start:
+                    raise ConnectionError("long enough")
+        assert is_well(served, server)
