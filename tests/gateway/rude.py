@@ -139,6 +139,29 @@ def once(url: str, data: bytes, *, bodiless: bool = False) -> Answer:
         return caller.say(data).answer(bodiless=bodiless)
 
 
+# -- what they talk about -------------------------------------------------------------------------------------
+
+CHAT = "/v1/chat/completions"
+JSON = b"content-type: application/json"
+
+
+def saying(model: str = "m", **more: Any) -> dict[str, Any]:
+    return {"model": model, "messages": [{"role": "user", "content": "hi"}], **more}
+
+
+def delta(text: str | None) -> bytes:
+    """A chunk with this text; with None, the last one."""
+    piece = {"delta": {} if text is None else {"content": text}, "finish_reason": "stop" if text is None else None}
+    told = {
+        "id": "x",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": "m",
+        "choices": [{"index": 0, **piece}],
+    }
+    return b"data: " + json.dumps(told).encode() + b"\n\n"
+
+
 # -- a server -------------------------------------------------------------------------------------------------
 
 
@@ -245,3 +268,10 @@ def streamed(kind: bytes = b"text/event-stream", *fields: bytes) -> bytes:
     """The head of a stream in chunks."""
     lines = b"".join(b"%b\r\n" % field for field in fields)
     return b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\ntransfer-encoding: chunked\r\n%b\r\n" % (kind, lines)
+
+
+ANSWER = whole(
+    b'{"id":"x","object":"chat.completion","choices":[{"index":0,"finish_reason":"stop",'
+    b'"message":{"role":"assistant","content":"yes"}}]}',
+    JSON,
+)

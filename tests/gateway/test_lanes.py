@@ -208,6 +208,20 @@ def test_who_waits_in_the_queue_is_told_the_place_in_it(tmp_path: Path) -> None:
     run(tmp_path, main, more="queue: true\nproxy_silence: 0.3\nheartbeat: 0.1\n")
 
 
+def test_who_was_told_the_place_and_then_waits_too_long_gets_that_as_the_last_event(tmp_path: Path) -> None:
+    async def main(ours: Before, shop: Shop) -> None:
+        first = ask(ours)
+        await shop.when(1)
+        late = await ask(ours)
+        assert (late.status, late.error["code"]) == (200, "queue")
+        assert b"number 1 in the queue" in late.body
+        assert b"[DONE]" not in late.body
+        shop.open.set()
+        assert (await first).status == 200
+
+    run(tmp_path, main, queue=0.4, more="queue: true\nproxy_silence: 0.2\nheartbeat: 0.1\n")
+
+
 # -- the circuit ----------------------------------------------------------------------------------------------
 
 SHORT = "circuit: {{in_a_row: 3, first: 0.3, longest: 9}}\nqueue: true\n"

@@ -66,7 +66,7 @@ class Mould:
         return self._read(data[start + len(self._before) : end - len(self._after)])
 
     def framed(self, raw: bytes) -> str | None:
-        """The text of the event that fills this chunk of HTTP, frame and all; None where it is another kind of chunk."""
+        """The text of the event that fills this chunk of HTTP, frame and all; None where it is another kind."""
         head = self._heads.get(len(raw)) or self._head_of(raw)
         if head is None or not (raw.startswith(head) and raw.endswith(self._end)):
             return None

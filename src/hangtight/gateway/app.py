@@ -87,7 +87,7 @@ class Gateway:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         ours = scope.get("extensions", {}).get(DIRECT, {})
         outlet = Outlet(send, asyncio.get_running_loop(), direct=bool(ours), framed=ours.get("framed"))
-        outlet.leaving = ours.get("leaving")
+        outlet.leaving, outlet.line = ours.get("leaving"), ours.get("line")
         path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
         method = scope["method"]
         dialect = dialect_for(path) if method == "POST" else None

@@ -51,10 +51,11 @@ class Asking:
 
     def __init__(self, state: State, gate: Gate, scope: MutableMapping[str, Any], path: str, body: bytes) -> None:
         self.state = state
+        self.settings = settings()  # looked up once: whoever asks looks at the clock, and at the file now and then
         self.scope = scope
         self.path = path
         self.headers = gate.without_credentials([(name.lower(), value) for name, value in scope["headers"]])
-        self._named = {name: value for name, value in reversed(self.headers)}  # of several the first counts
+        self._named = dict(reversed(self.headers))  # of several the first counts
         self.body = body
         self.kind = self._header(b"content-type")
         self.found = parsed(body, self.kind)
@@ -95,7 +96,7 @@ class Asking:
         return exchange
 
     def _came(self, target: Target, targets: Targets) -> Incoming:
-        said, scope = settings().gateway, self.scope
+        said, scope = self.settings.gateway, self.scope
         bound = (scope.get("server") or ("",))[0] or ""
         may_raise = is_loopback(bound) if said.may_raise is None else said.may_raise
         return Incoming(
@@ -115,7 +116,7 @@ class Asking:
         )
 
     def _priority(self) -> Priority:
-        word = self._header(PRIORITY).strip().lower() or settings().priorities.get(self._header(STEP))
+        word = self._header(PRIORITY).strip().lower() or self.settings.priorities.get(self._header(STEP))
         if not word:
             return Priority.NORMAL
         try:
@@ -131,13 +132,13 @@ class Asking:
     def _form(self, name: str) -> Form:
         dialect = dialect_for(self.path) if self.scope["method"] == "POST" else None
         streamed = bool(dialect is not None and self.found and dialect.streams(self.found))
-        wanted = settings().serving(name).form or settings().gateway.form(self.path)
+        wanted = self.settings.serving(name).form or self.settings.gateway.form(self.path)
         return form_for(dialect, streamed=streamed, wanted=None if wanted is None else Form(wanted))
 
     def _signs(self, call: GatewayCall, exchange: Exchange) -> Signs | None:
         if exchange.form is Form.OFF:
             return None
-        serving, headers = settings().serving(call.asked.model), call.asked.headers
+        serving, headers = self.settings.serving(call.asked.model), call.asked.headers
         no_proxy = is_direct(self.scope) and not serving.proxy_is_said
         silence = None if no_proxy else serving.proxy_silence
         span = span_of(read_timeout(headers), silence, says_nothing=READ_TIMEOUT not in headers)

@@ -281,7 +281,7 @@ class Exchange:
         elif self.dialect is not None and self._in_stream:
             await self.outlet.finish(broken(self.dialect, told))
         else:
-            self.outlet.close()  # half a body cannot say anything: that it is cut is the error
+            self.outlet.cut()  # that it is cut is the error
 
     async def _watch(self, receive: Callable[[], Awaitable[Any]]) -> None:
         """Until the client leaves."""

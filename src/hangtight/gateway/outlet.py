@@ -10,7 +10,10 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator, MutableMapping
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from hangtight.gateway.protocol import Line
 
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
@@ -44,6 +47,7 @@ class Outlet:
         "framed",
         "is_slow",
         "leaving",
+        "line",
         "on_free",
         "on_slow",
         "own",
@@ -60,6 +64,8 @@ class Outlet:
         """Our own server's way past `send`."""
         self.leaving: Leaving | None = None
         """Our own server's way to tell that the client leaves: no task has to wait for that."""
+        self.line: Line | None = None
+        """Our own server's connection."""
         self._waiting: deque[Message] = deque()
         self._size = 0
         self._task: asyncio.Task[None] | None = None
@@ -94,8 +100,23 @@ class Outlet:
         await self.settled()
 
     async def settled(self) -> None:
+        """All is written. A client that takes nothing of it any more is cut off, where we can see that."""
+        line = self.line
+        unsent = None if line is None else line.unsent()
         while self._task is not None:
-            await asyncio.wait({self._task})
+            done, _ = await asyncio.wait({self._task}, timeout=None if line is None else line.patience)
+            if line is None or done:
+                continue
+            before, unsent = unsent, line.unsent()
+            if before is not None and unsent >= before:
+                self.cut()
+                return
+
+    def cut(self) -> None:
+        """End the connection where it stands: half a body cannot say that it is one."""
+        self.close()
+        if self.line is not None:
+            self.line.cut()
 
     def let_go(self) -> None:
         """Nobody is to be told any more."""

@@ -48,7 +48,18 @@ EXTENSION = "hangtight"
              waits in `receive` for that alone
     framed   writes a chunk of the answer that has its frame already (`1f\\r\\n...\\r\\n`), past `send`; False where
              that cannot be: the client is slow or gone, or the answer is not in chunks
+    line     a `Line`
 """
+
+
+class Line(NamedTuple):
+    """The connection to a client, for whoever has said his last word and waits until it is taken."""
+
+    unsent: Callable[[], int]
+    """Bytes that the client has not taken yet."""
+    cut: Callable[[], None]
+    patience: float
+    """Seconds in which it has to take something."""
 
 
 CUT = "ASGI callable returned without completing response."
@@ -160,7 +171,15 @@ class Guarded(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._told = {EXTENSION: {"direct": True, "flow": self.flow, "framed": self.write_framed, "leaving": self.when_left}}
+        self._told = {
+            EXTENSION: {
+                "direct": True,
+                "flow": self.flow,
+                "framed": self.write_framed,
+                "leaving": self.when_left,
+                "line": Line(transport.get_write_buffer_size, self.give_up, self._patience),
+            }
+        }
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -60,11 +60,9 @@ class GatewayReading(AsyncReading):
         self._upstream = upstream
         self._ticket: Ticket | None = None
         self._passed: Pass | None = None
-        self._probes = False
-        """The circuit waits for what comes of this."""
+        self._probes = False  # the circuit waits for what comes of this
         self._sent = False
-        self._house = lane.house
-        """Where it was sent; the settings may name another server by the time it ends."""
+        self._house = lane.house  # where it was sent: the settings may name another server by the time it ends
         self._generates = call.asked.dialect is not None
         self._pass_on: PassOn = _nothing
         self._poured: asyncio.Future[None] | None = None

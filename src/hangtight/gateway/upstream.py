@@ -47,8 +47,6 @@ class Upstream:
         self._tls = tls
         self._idle: dict[Key, list[Connection]] = {}
         self._sweeper: asyncio.TimerHandle | None = None
-        self.open = 0
-        """Connections that were made and not yet closed, for whoever watches descriptors."""
 
     async def send(self, asked: Outgoing) -> Incoming:
         """Write the request; the answer arrives in what is returned, whose `head` is there already."""
