@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
@@ -18,7 +19,8 @@ LONGEST_HEAD = 1 << 20
 # -- a client -------------------------------------------------------------------------------------------------
 
 
-class Answer(NamedTuple):
+@dataclass(frozen=True)
+class Answer:
     """One whole answer."""
 
     status: int
@@ -28,7 +30,7 @@ class Answer(NamedTuple):
     def all(self, name: bytes) -> list[bytes]:
         return [value for key, value in self.headers if key == name]
 
-    def __getitem__(self, name: Any) -> Any:
+    def __getitem__(self, name: bytes) -> bytes:
         return self.all(name)[0]
 
     def __contains__(self, name: object) -> bool:
@@ -71,7 +73,7 @@ class Caller:
         head = self._head()
         while head.status < 200:
             head = self._head()
-        return head._replace(body=b"" if bodiless or head.status in (204, 304) else self._body(head))
+        return replace(head, body=b"" if bodiless or head.status in (204, 304) else self._body(head))
 
     def head(self) -> Answer:
         """The head of the next one, be it a preliminary one."""
@@ -198,6 +200,19 @@ def always(*pieces: bytes) -> Says:
     return says
 
 
+def beginning(*pieces: bytes) -> Says:
+    """Begin a stream with these, and be silent from then on; whoever looks what goes on finds nothing."""
+
+    async def says(heard: Heard) -> AsyncIterator[bytes]:
+        if heard.head.startswith(b"GET"):
+            yield whole(b"", status=404)
+            return
+        yield streamed() + b"".join(pieces)
+        await asyncio.sleep(PATIENCE)
+
+    return says
+
+
 class Puppet:
     """A server in a thread that says to each request what `says` gives, whatever that is, and then hangs up."""
 
@@ -243,6 +258,8 @@ class Puppet:
             async for piece in self.says(heard):
                 writer.write(piece)
                 await writer.drain()
+                if reader.at_eof():
+                    break
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass  # the other side has left, or the test is over
         finally:

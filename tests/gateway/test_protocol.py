@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Coroutine
+from functools import partial
 from typing import Any, TypeVar
 
 import pytest
@@ -402,6 +403,62 @@ def test_the_app_may_see_whether_its_client_reads_and_that_nobody_is_between_the
 
     assert played(play()) > 20_000_000
     assert told == [(True, False), True]
+
+
+def test_the_app_is_told_that_its_client_leaves_without_asking_and_once() -> None:
+    told: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert not (await receive())["more_body"]
+        left = asyncio.Event()
+
+        def leave() -> None:
+            told.append(scope["path"])
+            left.set()
+
+        scope["extensions"]["hangtight"]["leaving"](leave)
+        if scope["path"] == "/bye":
+            await answer(send, b"told")
+        else:
+            await left.wait()
+
+    async def play() -> None:
+        async with opened(app) as (_, port):
+            await exchanged(port, BYE)  # leaves when it has its answer
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(HELLO)
+            await writer.drain()
+            await asyncio.sleep(0.05)
+            writer.close()
+            await writer.wait_closed()
+            while not told:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            assert not await reader.read()
+
+    played(play())
+    assert told == ["/hello"]
+
+
+def test_who_asks_to_be_told_when_the_client_has_left_already_is_told_at_once() -> None:
+    told: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        scope["extensions"]["hangtight"]["leaving"](partial(told.append, "left"))
+
+    async def play() -> None:
+        async with opened(app) as (_, port):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(HELLO)
+            await writer.drain()
+            writer.close()
+            await writer.wait_closed()
+            while not told:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+    played(play())
+    assert told == ["left"]
 
 
 def test_every_answer_has_a_date_and_none_says_which_server_it_is() -> None:

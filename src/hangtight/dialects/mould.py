@@ -18,6 +18,8 @@ TRIES: Final = 16
 """So often a mould is made that then fits nothing. Some APIs number their chunks: there it never will."""
 LONGEST_SIZE: Final = 10
 """Characters of a chunk's size and the line break behind it; a longer one is no token."""
+QUOTE, BACKSLASH = b'"\\'
+"""As numbers: Python looks for one byte in others ten times as fast when it is given as a number."""
 HEADS: Final = 64
 """Lengths of chunks whose beginning is kept."""
 
@@ -87,7 +89,7 @@ class Mould:
         """What stands between the quotes; None where it could not stand there."""
         if not said:
             return None
-        if b'"' not in said and b"\\" not in said:
+        if QUOTE not in said and BACKSLASH not in said:
             try:
                 text = said.decode()
             except UnicodeDecodeError:

@@ -12,6 +12,7 @@ from hangtight.core.budget import Priority
 from hangtight.core.limits import checked
 from hangtight.core.telling import Door
 from hangtight.core.time import Instant
+from hangtight.dialects.dialect import Body
 from hangtight.drivers.clock import Timepiece
 from hangtight.drivers.given import Given
 from hangtight.drivers.http.asked import Asked
@@ -197,12 +198,12 @@ class GatewayCall(Call):
         if self.plan is not Plan.UPGRADED and body.get("model") == name:
             return None
         sent = body if self.plan is not Plan.UPGRADED else self.asked.dialect.upgraded(body) or body
-        return json.dumps({**sent, "model": name}, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
+        return _written({**sent, "model": name})
 
     def _renamed(self, name: str) -> bytes | None:
         """Something else in JSON for a server that knows the model by another name; other bodies stay as they are."""
         body = self.came.parsed
-        return json.dumps({**body, "model": name}).encode() if body is not None and "model" in body else None
+        return _written({**body, "model": name}) if body is not None and "model" in body else None
 
     def _headers(self, target: Target, *, identity: bool) -> library.Raw:
         dropped = _dropped(target, is_traced=bool(self.traced.headers))
@@ -226,6 +227,14 @@ def _dropped(target: Target, *, is_traced: bool) -> frozenset[bytes]:
     dropped = OF_A_HOP.union(name.lower().encode() for name, _ in target.headers)
     dropped = dropped | CREDENTIALS if target.key else dropped
     return dropped | OF_A_TRACE if is_traced else dropped
+
+
+def _written(body: Body) -> bytes:
+    """JSON again. What was just flat enough to be read may be too deep to be written."""
+    try:
+        return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
+    except RecursionError:
+        raise SettingsError("the body", "JSON", "nested less deeply") from None
 
 
 def named_by_connection(headers: library.Raw) -> set[bytes]:

