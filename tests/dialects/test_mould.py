@@ -198,7 +198,8 @@ def test_a_wire_forgets_its_mould_when_anything_else_comes(between: bytes) -> No
 
 
 def test_it_serves_other_apis_whose_chunks_stay_the_same() -> None:
-    chunk = 'event: content_block_delta\ndata: {{"type":"content_block_delta","index":0,"delta":{{"type":"text_delta","text":"{}"}}}}\n\n'
+    delta = '{{"type":"content_block_delta","index":0,"delta":{{"type":"text_delta","text":"{}"}}}}'
+    chunk = f"event: content_block_delta\ndata: {delta}\n\n"
     line = '{{"model":"m","created_at":"x","message":{{"role":"assistant","content":"{}"}},"done":false}}\n'
     for dialect, form in ((MESSAGES, chunk), (OLLAMA, line)):
         wire = Wire(dialect)  # type: ignore[arg-type]

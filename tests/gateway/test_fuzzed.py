@@ -12,6 +12,7 @@ import json
 import random
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
@@ -523,7 +524,7 @@ ENDLESS: list[Says] = [
     without_end(chunk(b"x"), streamed(), chunk(delta("a")), pause=0.02),
     without_end(chunk(b"\n"), streamed(b"text/plain"), pause=0.02),
     without_end(chunk(delta("a word, ")), streamed()),
-    without_end(chunk(delta("a word, " * 1000)), streamed()),
+    without_end(chunk(delta("a word, " * 1000)), streamed(), pause=0.01),
     without_end(chunk(delta(None)), streamed(), pause=0.1),
     without_end(b"", streamed(), chunk(delta("a") + delta(None)), pause=1.0),
     without_end(b"x", b"HTTP/1.1 503 Busy\r\n\r\n", pause=0.02),
@@ -570,3 +571,12 @@ def test_a_client_that_does_not_read_makes_its_server_wait(served: Served, serve
     for each in slow:
         each.__exit__()
     assert most < before + 40_000_000
+
+
+def test_an_answer_without_end_does_not_fill_the_memory(server: Puppet, tmp_path: Path) -> None:
+    server.says = without_end(chunk(delta("a word, " * 100_000)), streamed())
+    with Served(tmp_path, all_at(server.url) + LIMITS) as gateway:
+        process = psutil.Process(gateway.process.pid)
+        before = process.memory_info().rss
+        assert once(gateway.url, asked(CHAT, saying())).status in (502, 504)
+        assert process.memory_info().rss < before + MORE_MEMORY

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import openai
@@ -72,12 +71,14 @@ def test_a_silent_model_is_a_504_with_the_limit_and_is_asked_once(served: Served
 def test_a_stream_that_goes_silent_ends_with_an_error_and_never_as_a_success(served: Served, lab: Lab) -> None:
     said = []
     with client(served) as asking, pytest.raises(openai.APIError, match="stuck - no output"):
-        for chunk in asking.chat.completions.create(
-            model="m,tokens=9,mute=4",
-            messages=ASKED,
-            stream=True,
-            extra_headers={"X-Hangtight-Idle": "0.3"},
-        ):
-            said.append(chunk.choices[0].delta.content)
+        said.extend(
+            chunk.choices[0].delta.content
+            for chunk in asking.chat.completions.create(
+                model="m,tokens=9,mute=4",
+                messages=ASKED,
+                stream=True,
+                extra_headers={"X-Hangtight-Idle": "0.3"},
+            )
+        )
     assert len([text for text in said if text]) == 4
     assert lab.settled("m,tokens=9,mute=4").cancelled == 1

@@ -1,4 +1,4 @@
-"""A client that has stopped to read: after the verdict it is told why, and if it does not take that either it is cut off."""
+"""A client that reads nothing any more: after the verdict it is told why; if it does not take that, it is cut off."""
 
 from __future__ import annotations
 

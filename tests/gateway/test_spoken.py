@@ -104,7 +104,6 @@ def test_a_client_of_http_1_0_is_answered_and_the_connection_closed(served: Serv
         assert (answer.status, answer[b"connection"], caller.rest()) == (200, b"close", b"")
 
 
-@pytest.mark.xfail(strict=True, reason="uvicorn sends chunks to clients of HTTP/1.0, too, which know none")
 def test_a_stream_for_a_client_of_http_1_0_is_not_in_chunks(served: Served, server: Puppet) -> None:
     server.says = always(streamed(), chunk(delta("a")), chunk(delta(None)), LAST)
     answer = once(served.url, asked(CHAT, saying(stream=True)).replace(b"HTTP/1.1", b"HTTP/1.0", 1))

@@ -13,6 +13,7 @@ from hangtight.core.limits import checked
 from hangtight.core.telling import Door
 from hangtight.core.time import Instant
 from hangtight.dialects.dialect import Body
+from hangtight.drivers.attention import IGNORED
 from hangtight.drivers.clock import Timepiece
 from hangtight.drivers.given import Given
 from hangtight.drivers.http.asked import Asked
@@ -177,6 +178,12 @@ class GatewayCall(Call):
         if count is None:  # no SDK: a long body need not be looked through
             return now
         return self.came.retries.born(hash((self.came.client, self.asked.path, self.came.body)), count, now)
+
+    def session(self) -> Session:
+        """Its text goes to the client and is kept by nobody: an answer may be longer than the memory."""
+        session = super().session()
+        session.parts = IGNORED
+        return session
 
     # -- what is sent -----------------------------------------------------------------------------------------
 

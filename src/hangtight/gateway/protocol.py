@@ -30,6 +30,7 @@ from uvicorn.server import ServerState
 
 from hangtight.core.time import NEVER, Instant
 from hangtight.drivers import clock
+from hangtight.gateway.old_clients import HTTP_1_0, without_chunks
 from hangtight.gateway.rebuffs import LATE_BODY, LATE_HEAD, NOT_HTTP, TOO_LARGE, Answer
 
 BODY_PATIENCES = 10  # of these for a whole body: 64 MiB within 5 minutes is a megabit or two
@@ -284,7 +285,8 @@ class Guarded(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
-        super()._start_asgi_task(cycle, app)
+        old = cycle.scope["http_version"] == HTTP_1_0
+        super()._start_asgi_task(cycle, without_chunks(app, cycle) if old else app)
 
     def on_response_complete(self) -> None:
         self._when_left = None

@@ -16,6 +16,7 @@ from hangtight.drivers.http.answers import LAST_WORDS
 from hangtight.drivers.http.asyncs import AsyncReading
 from hangtight.drivers.http.call import Plan
 from hangtight.drivers.http11 import BrokenHead, ConnectFailed
+from hangtight.errors import BackendError
 from hangtight.gateway import library
 from hangtight.gateway.connection import Incoming
 from hangtight.gateway.lanes import CUT_SHORT, Lane, Lanes, Ticket
@@ -300,7 +301,10 @@ class GatewayReading(AsyncReading):
         if now - machine.since > machine.longest:  # noqa: PLR1730 - the call of max() costs as much as the rest
             machine.longest = now - machine.since
         machine.since, machine.tokens = now, machine.tokens + 1
-        self._keep(text)
+        try:
+            self._keep(text)
+        except BackendError as error:
+            self._fail(error)
         if machine.tokens >= session.look_at:
             session.look()
             if session.rang is not None:
@@ -316,6 +320,7 @@ class GatewayReading(AsyncReading):
         def keep_both(text: str) -> None:
             keep(text)
             more(text)
+            self.answer.holds(len(text))  # type: ignore[union-attr]
 
         return keep_both
 

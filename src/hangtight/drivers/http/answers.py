@@ -23,6 +23,8 @@ ASK_AGAIN = 1.0  # seconds between two questions to a server that is loading its
 LAST_WORDS = 0.05  # seconds for the end of a body whose end mark is there, so that its connection can be used again
 REFUSED = 400  # and above
 REFUSAL_LIMIT = 16 * 1024 * 1024
+ASSEMBLY_LIMIT = 64 * 1024 * 1024
+"""Bytes of a stream that is put together: a hundred times the longest answer of a model."""
 ABOUT_THE_BODY = ("content-length", "content-type", "content-encoding", "transfer-encoding")
 JSON = "application/json"
 EVENTS, LINES = b"event-stream", b"ndjson"
@@ -42,6 +44,7 @@ class Answer:
         self.unread = b""
         """Of a stream that was to be put together: what came before the first event."""
         self._unpack: Unpack | None = None
+        self._held = 0
         headers = {name.lower(): value for name, value in response.headers.raw}
         dialect, encoding = call.asked.dialect, headers.get(b"content-encoding", b"").strip().lower()
         if dialect is None or response.status_code != OK or call.plan not in (Plan.STREAMED, Plan.UPGRADED):
@@ -83,8 +86,16 @@ class Answer:
             raise BackendError(f"{self.call.asked.place} sent what nobody can read: {error}") from error
         in_lane = record(session, pieces, ends=self.is_complete)
         if self.assembly is not None:
+            self.holds(len(data))
             self.unread = b"" if session.machine.tokens or len(self.unread) > REFUSAL_LIMIT else self.unread + data
         return in_lane
+
+    def holds(self, more: int) -> None:
+        """So much more stands in the memory of what is put together. Raises BackendError where that is too much."""
+        self._held += more
+        if self._held > ASSEMBLY_LIMIT:
+            said = f"{ASSEMBLY_LIMIT} bytes came of what was asked for whole"
+            raise BackendError(f"{self.call.asked.place} answers without end: {said}")
 
     def close(self, session: Session) -> None:
         """The body has ended; an end without its border may still say something."""
