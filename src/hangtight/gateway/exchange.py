@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import suppress
 from functools import partial
 from math import ceil
@@ -46,6 +47,8 @@ NOT_PASSED_ON = frozenset(
 )
 BODILESS = (204, 304)
 BODY: Any = body_kind(library)
+LOG = logging.getLogger("hangtight.gateway")
+FAILED = Told.of(500, "internal", "hangtight made a mistake with this request; its log says more")
 CANCELLED = Told(499, "cancelled", "cancelled", "this generation was cancelled")
 
 
@@ -107,6 +110,9 @@ class Exchange:
             await self._say(told_of(self.call.for_the_caller(error)))
         except OSError as error:
             await self._say(told_of(BackendError(str(error))))
+        except Exception:
+            LOG.exception("hangtight: request %s failed by a mistake of ours", self.id)
+            await self._say(FAILED)
         finally:
             if self._alarm is not None:
                 self._alarm.cancel()
@@ -150,12 +156,15 @@ class Exchange:
         try:
             async for data in stream:
                 if reading.has_all:
-                    await self.outlet.finish(data)
+                    self.outlet.end(data)
                     continue
                 self.outlet.push(data)
                 self._wrote_at = reading.session.machine.since
                 if self.outlet.is_slow:
-                    await self.outlet.settled()
+                    await reading.meanwhile(self.outlet.settled())
+                if self.outlet.finished:  # it was cut off: nobody takes the rest
+                    reading.session.note(Left())
+                    break
         finally:
             await stream.aclose()
         await self.outlet.finish()

@@ -92,11 +92,15 @@ class Outlet:
         """The way for pieces that have their frame already; only until `on_slow` is called. None: they are pushed."""
         return self.framed if self._task is None and self.started else None
 
-    async def finish(self, data: bytes = b"") -> None:
-        """The last piece. Returns when the server of this app has taken all of it."""
+    def end(self, data: bytes) -> None:
+        """The last piece."""
         if not self.finished:
             self.finished = True
             self._put({"type": "http.response.body", "body": data})
+
+    async def finish(self, data: bytes = b"") -> None:
+        """The last piece. Returns when the server of this app has taken all of it."""
+        self.end(data)
         await self.settled()
 
     async def settled(self) -> None:

@@ -7,6 +7,7 @@ What uvicorn leaves to a proxy in front of it, and is done here because there ma
     a head without end                  431 past `head` bytes; the same for the lines behind a chunked body
     what is not HTTP                    400; while an answer is under way the answer comes first
     a hundred requests at once          400: who pipelines waits for some answers first
+    much behind a generation            413: it is read on, to see its client leave, and there is room for so much
     a client that does not read         cut off `patience` seconds after our last byte, if it takes nothing
 
 One alarm per connection, which is never moved: it rings early, looks, and is set again. Per piece of data there is a
@@ -18,7 +19,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from email.utils import formatdate
 from enum import Enum, auto
 from typing import Any, NamedTuple, cast
 
@@ -26,15 +26,16 @@ import httptools
 from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
-from uvicorn.server import ServerState
 
 from hangtight.core.time import NEVER, Instant
 from hangtight.drivers import clock
+from hangtight.gateway.doorway import Doorway
 from hangtight.gateway.old_clients import HTTP_1_0, without_chunks
 from hangtight.gateway.rebuffs import LATE_BODY, LATE_HEAD, NOT_HTTP, TOO_LARGE, Answer
 
 BODY_PATIENCES = 10  # of these for a whole body: 64 MiB within 5 minutes is a megabit or two
 MOST_WAITING = 32  # pipelined requests behind the one that is answered; browsers and SDKs send none
+MOST_AHEAD = 1024 * 1024  # bytes of their bodies, while an answer is under way whose client we watch
 FIELD_EXTRA = 4  # bytes around a field: the colon, the space and the end of the line
 WISHES = (b"upgrade", b"http2-settings")
 LINGER = 2.0  # seconds in which a refused client may read why, and what it still sends is thrown away
@@ -80,6 +81,7 @@ LOG.addFilter(_is_an_error)
 
 
 TOO_MANY = Answer(400, "too_many_requests_at_once", f"more than {MOST_WAITING} requests wait on this connection")
+TOO_MUCH = Answer(413, "too_much_ahead", f"more than {MOST_AHEAD} bytes came before the answer was there")
 
 
 class Stage(Enum):
@@ -91,36 +93,6 @@ class Stage(Enum):
 
 
 RESTING, HEAD, BODY = Stage  # looked up once: it is asked for each header
-
-
-class Doorway(ServerState):
-    """What all connections share: the bounds, the line with the date, and who is still here."""
-
-    def __init__(self, patience: float, head: int) -> None:
-        super().__init__()
-        self.patience = patience
-        self.head = head
-        self.draining = False
-        self._left = asyncio.Event()
-        self._dated = -NEVER
-
-    def dated(self, now: Instant) -> None:
-        """Bring the date up to date, at most once a second."""
-        if now - self._dated >= 1.0:
-            self._dated = now
-            self.default_headers = [(b"date", formatdate(clock.wall(), usegmt=True).encode())]
-
-    def left(self) -> None:
-        self._left.set()
-
-    async def emptied(self) -> None:
-        """Wait until every connection is closed and every request has been dealt with."""
-        while self.connections or self.tasks:
-            if self.tasks:
-                await asyncio.wait(set(self.tasks))
-            else:
-                self._left.clear()
-                await self._left.wait()
 
 
 class Guarded(HttpToolsProtocol):
@@ -269,11 +241,24 @@ class Guarded(HttpToolsProtocol):
         now = self._now()
         self.server_state.dated(now)
         super().on_headers_complete()
+        self._read_on()
         if self.server_state.draining:
             self.cycle.keep_alive = False
         self._stage, self._size = BODY, 0
         self._last = now
         self._whole_by = Instant(now + BODY_PATIENCES * self._patience)
+
+    def on_body(self, body: bytes) -> None:
+        super().on_body(body)
+        if self.pipeline:
+            self._read_on()
+
+    def _read_on(self) -> None:
+        """That its client leaves is seen only while we read, also behind requests that have to wait."""
+        if self._when_left is not None:
+            self.flow.resume_reading()
+            if sum([len(cycle.body) for cycle, _ in self.pipeline]) > MOST_AHEAD:
+                self._fail(TOO_MUCH)
 
     def on_message_complete(self) -> None:
         if self.parser.should_upgrade():

@@ -60,6 +60,14 @@ class AsyncReading(Reading):
         self.session.settle()
         raise asyncio.CancelledError
 
+    async def meanwhile(self, work: Awaitable[None]) -> None:
+        """Wait for who takes what was read. That is no silence of the source, but a limit breaks it off, too."""
+        self.life.alarm.breaks_off_always = True
+        try:
+            await self._guarded(work)
+        finally:
+            self.life.alarm.breaks_off_always = False
+
     async def read(self) -> bytes | None:
         session, answer = self.session, self.answer
         if self.over or answer is None:
