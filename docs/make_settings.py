@@ -52,7 +52,7 @@ DEFAULTS: Mapping[str, str] = {
     "preferred_models.NAME": "none",
     "apiKeys": "none",
     "includeAliasesInList": "false",
-    "headers": "`raise` on a loopback address, else `cut`",
+    "headers": "`raise` on a loopback address for a client of this machine without a proxy between; else `cut`",
     **dict.fromkeys(("most.total", "most.first_token", "most.idle"), "none"),
     "proxy_silence": f"{PROXY_SILENCE:g}",
     "routes.NAME": "`comment`",

@@ -131,6 +131,8 @@ class BackendError(HangtightError):
     """Of a process that died: its exit code, or minus the number of the signal that ended it."""
     status: int | None = None
     """Of a server that refused: its HTTP status."""
+    code: str = ""
+    """Why no server was asked, in a word of ours, as `circuit_open`. Empty where one was."""
     stderr: str = ""
     """The last lines of what a dead process said."""
 

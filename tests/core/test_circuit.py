@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from hangtight.core.attempts import Fault
-from hangtight.core.circuit import MOST_ENDS, Change, Circuit, Fuse, Pass, State, is_mark
+from hangtight.core.circuit import MOST_ENDS, Change, Circuit, Fuse, Permit, State, is_mark
 from hangtight.core.layers import Layer, Rank, Resolved, Situation, mode_layer
 from hangtight.core.limits import AUTO, Limit, length
 from hangtight.core.orders import Broken
@@ -23,10 +23,10 @@ def at(seconds: float) -> Instant:
     return Instant(seconds)
 
 
-def admitted(circuit: Circuit, now: float) -> Pass:
-    passed = circuit.admit(at(now))
-    assert passed is not None
-    return passed
+def admitted(circuit: Circuit, now: float) -> Permit:
+    permit = circuit.admit(at(now))
+    assert permit is not None
+    return permit
 
 
 def one_ends(circuit: Circuit, now: float, *, good: bool) -> Change | None:
@@ -206,7 +206,7 @@ class Lives(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.circuit, self.now = Circuit(), 0.0
-        self.live: list[Pass] = []
+        self.live: list[Permit] = []
         self.known: list[tuple[float, bool]] = []
         """All that ended since it closed."""
 
@@ -217,25 +217,25 @@ class Lives(RuleBasedStateMachine):
     @rule()
     def one_asks(self) -> None:
         may = self.circuit.admits(at(self.now))
-        passed = self.circuit.admit(at(self.now))
-        assert may == (passed is not None)
-        if passed is not None:
-            assert passed.probes == (self.circuit.state is State.PROBING)
-            self.live.append(passed)
+        permit = self.circuit.admit(at(self.now))
+        assert may == (permit is not None)
+        if permit is not None:
+            assert permit.probes == (self.circuit.state is State.PROBING)
+            self.live.append(permit)
 
     @precondition(lambda self: self.live)
     @rule(data=st.data(), good=st.booleans(), times=st.integers(1, 6))
     def some_end(self, data: st.DataObject, good: bool, times: int) -> None:
         for _ in range(min(times, len(self.live))):
-            passed = self.live.pop(data.draw(st.integers(0, len(self.live) - 1)))
-            state, counts = self.circuit.state, passed.era == self.circuit._era
+            permit = self.live.pop(data.draw(st.integers(0, len(self.live) - 1)))
+            state, counts = self.circuit.state, permit.era == self.circuit._era
             lasted = self.circuit.lasts
-            change = self.circuit.ended(passed, good=good, now=at(self.now))
+            change = self.circuit.ended(permit, good=good, now=at(self.now))
             if not counts:
                 assert change is None
                 assert self.circuit.state is state
             elif state is State.PROBING:
-                assert passed.probes
+                assert permit.probes
                 assert change is (Change.CLOSED if good else Change.OPENED)
                 assert good or self.circuit.lasts == min(2 * lasted, 300.0)
                 self.known = []
@@ -264,7 +264,7 @@ class Lives(RuleBasedStateMachine):
 
     @invariant()
     def there_are_never_two_probes(self) -> None:
-        current = [passed for passed in self.live if passed.era == self.circuit._era and passed.probes]
+        current = [permit for permit in self.live if permit.era == self.circuit._era and permit.probes]
         assert len(current) <= 1
         if self.circuit.state is State.PROBING:
             assert len(current) == 1
@@ -410,14 +410,14 @@ def test_no_number_of_failures_that_are_the_callers_opens_it(story: list[str]) -
     budget = resolve((), Situation(remaining=1.0))
     circuit = Circuit()
     for told in story:
-        passed = admitted(circuit, 0.0)
+        permit = admitted(circuit, 0.0)
         mark = told != "left" and (
             is_mark(Fault.REQUEST, status=400)
             if told == "refused"
             else rings(Limit.TOTAL, call if told == "call" else budget)
         )
         if mark:
-            circuit.ended(passed, good=False, now=at(0.0))
+            circuit.ended(permit, good=False, now=at(0.0))
         else:
-            circuit.gave_up(passed)
+            circuit.gave_up(permit)
     assert circuit.state is State.CLOSED

@@ -104,6 +104,15 @@ def test_a_server_that_failed_is_told_by_a_status_that_is_true_of_us_too(status:
     assert said(None, told_of(error))["error"].get("upstream_status") == status
 
 
+@pytest.mark.parametrize("status", [429, 503])
+def test_what_was_never_sent_has_our_status_and_our_word_and_none_of_a_server(status: int) -> None:
+    error = BackendError("no slot")
+    error.status, error.code = status, "queue_full"
+    told = told_of(error)
+    assert (told.status, told.code) == (status, "queue_full")
+    assert "upstream_status" not in said(None, told)["error"]
+
+
 def test_half_an_answer_is_told_as_one() -> None:
     told = told_of(Truncated("the stream ended"))
     assert (told.status, told.code) == (502, "truncated")

@@ -306,14 +306,14 @@ def chat(model: str = "m", *, headers: dict[str, str] | None = None, **more: Any
 
 
 @asynccontextmanager
-async def before(folder: Path, settings: str) -> AsyncIterator[Before]:
+async def before(folder: Path, settings: str, patience: float = 30.0) -> AsyncIterator[Before]:
     """Under these settings, for the length of the block; afterwards nothing of it runs."""
     file = folder / "hangtight.yaml"
     file.write_text(settings)
     hangtight.configure(file, "off")
     gateway = Gateway()
     try:
-        async with opened(gateway) as (_, port):
+        async with opened(gateway, patience) as (_, port):
             yield Before(gateway, port)
     finally:
         await gateway.shutdown()

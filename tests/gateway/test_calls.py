@@ -14,7 +14,7 @@ from hypothesis import strategies as some
 
 from hangtight.core.time import Instant
 from hangtight.drivers.given import Given
-from hangtight.gateway.calls import RETRIES_KEPT, Policy, Retries, read_timeout
+from hangtight.gateway.calls import RETRIED_FOR, RETRIES_KEPT, Policy, Retries, chosen_timeout, read_timeout
 from tests.gateway.behind import ANSWERED, PATIENCE, Before, Behind, Serve, Talk, answer, before, behind, chat, post
 
 CHAT = "/v1/chat/completions"
@@ -170,6 +170,20 @@ def test_what_concerns_one_connection_alone_and_what_is_for_us_goes_no_further(t
     run(tmp_path, main)
 
 
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_model_is_asked_for_no_compression_and_what_is_not_ours_to_read_may_have_it(
+    tmp_path: Path, stream: bool
+) -> None:
+    async def main(ours: Before, desk: Desk) -> None:
+        packed = {"accept-encoding": "gzip, deflate"}
+        await ours.chat(stream=stream, headers=packed)
+        assert desk.fields["accept-encoding"] == ["identity"]
+        await ours.ask(post("/v1/rerank", json.dumps({"model": "m"}).encode(), packed))
+        assert desk.fields["accept-encoding"] == ["gzip, deflate"]
+
+    run(tmp_path, main)
+
+
 def test_what_is_no_json_passes_byte_for_byte_in_both_directions(tmp_path: Path) -> None:
     sound = bytes(range(256)) * 1000
     form = b'--b\r\ncontent-disposition: form-data; name="model"\r\n\r\nm\r\n--b\r\n'
@@ -315,14 +329,14 @@ def test_a_time_that_cannot_be_meant_is_refused_by_its_name(tmp_path: Path, name
 
 
 def test_what_an_sdk_says_of_its_patience_counts_only_where_somebody_chose_it() -> None:
-    def said(value: bytes) -> float | None:
-        return read_timeout({b"x-stainless-read-timeout": value})
+    def chosen(value: bytes) -> float | None:
+        return chosen_timeout({b"x-stainless-read-timeout": value})
 
-    assert read_timeout({}) is None
-    assert [said(value) for value in (b"600", b"600.0", b"601", b"0", b"-1", b"x", b"nan", b"inf", b"NOT_GIVEN")] == [
-        None
-    ] * 9
-    assert said(b"12.5") == 12.5
+    assert chosen_timeout({}) is None
+    for value in (b"600", b"600.0", b"0", b"-1", b"x", b"nan", b"inf", b"NOT_GIVEN"):
+        assert chosen(value) is None
+    assert [chosen(value) for value in (b"12.5", b"601", b"900", b"1800")] == [12.5, 601, 900, 1800]
+    assert read_timeout({b"x-stainless-read-timeout": b"600"}) == 600  # it leaves then, whoever chose that
 
 
 # -- the retries of an SDK ------------------------------------------------------------------------------------
@@ -350,6 +364,23 @@ def test_who_asks_the_same_again_begins_anew_and_who_is_no_sdk_is_not_remembered
     assert retries.born(3, b"1", at(70)) == at(70)  # its first attempt was somewhere else
 
 
+def test_a_call_that_has_its_answer_is_no_longer_remembered() -> None:
+    retries = Retries()
+    retries.forget(1, retries.born(1, b"0", at(10)))
+    assert retries.born(1, b"1", at(40)) == at(40)
+    retries.forget(1, at(10))  # that was another one
+    assert retries.born(1, b"2", at(50)) == at(40)
+
+
+def test_what_began_longer_ago_than_such_a_call_lasts_was_another_call() -> None:
+    retries = Retries()
+    retries.born(1, b"0", at(10))
+    assert retries.born(1, b"1", at(10 + 60), 60.0) == at(10)
+    assert retries.born(1, b"2", at(10 + 61), 60.0) == at(71)
+    assert retries.born(1, b"3", at(71 + RETRIED_FOR)) == at(71)
+    assert retries.born(1, b"4", at(72 + RETRIED_FOR)) == at(72 + RETRIED_FOR)
+
+
 def test_so_many_calls_are_remembered_and_no_more() -> None:
     retries = Retries()
     for key in range(3 * RETRIES_KEPT):
@@ -364,6 +395,33 @@ def test_a_retry_of_an_sdk_has_only_what_is_left_of_the_total(tmp_path: Path) ->
         first = await ours.ask(request[0])
         again = await ours.ask(request[1])
         assert (first.status, again.status, again.error["limit"]) == (504, 504, "total")
-        assert len(desk.bodies) == 1  # nothing was left for a second one
+        assert len([body for body in desk.bodies if body]) == 1  # nothing was left for a second one; the rest are looks
+
+    run(tmp_path, main, "circuit: false\n" + MODELS)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_retry_of_a_later_call_in_the_same_words_has_a_time_of_its_own(tmp_path: Path, stream: bool) -> None:
+    async def main(ours: Before, desk: Desk) -> None:
+        def asked(count: str) -> bytes:
+            return chat(stream=stream, headers={"x-stainless-retry-count": count, "x-hangtight-total": "0.3"})
+
+        assert (await ours.ask(asked("0"))).status == 200
+        await asyncio.sleep(0.35)
+        assert (await ours.ask(asked("1"))).status == 200
+
+    run(tmp_path, main, "circuit: false\n" + MODELS)
+
+
+def test_a_retry_long_after_the_first_try_has_a_time_of_its_own(tmp_path: Path) -> None:
+    async def main(ours: Before, desk: Desk) -> None:
+        def asked(count: str) -> bytes:
+            return chat(headers={"x-stainless-retry-count": count, "x-hangtight-total": "0.3"})
+
+        desk.is_mute = True
+        assert (await ours.ask(asked("0"))).status == 504
+        desk.is_mute = False
+        await asyncio.sleep(0.35)
+        assert (await ours.ask(asked("1"))).status == 200
 
     run(tmp_path, main, "circuit: false\n" + MODELS)

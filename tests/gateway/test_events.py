@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -154,7 +154,7 @@ def test_a_gateway_that_drains_lets_its_listeners_go_at_once(lab: Lab, tmp_path:
 
 
 def listener(**wanted: str) -> Listener:
-    async def send(message: dict[str, Any]) -> None:
+    async def send(message: MutableMapping[str, Any]) -> None:
         """Takes all."""
 
     return Listener(Outlet(send, asyncio.get_running_loop(), direct=True), **wanted)
@@ -185,7 +185,7 @@ class Stuck:
         self.leaves = asyncio.Event()
         self.outlet = Outlet(self._send, asyncio.get_running_loop(), direct=True)
 
-    async def _send(self, message: dict[str, Any]) -> None:
+    async def _send(self, message: MutableMapping[str, Any]) -> None:
         if self.took:
             await self.goes_on.wait()
         self.took += message.get("body", b"")

@@ -15,6 +15,7 @@ from tests.gateway.behind import (
     ANSWERED,
     CHUNKED,
     FINISHED,
+    HOST,
     LAST,
     PATIENCE,
     Before,
@@ -42,11 +43,20 @@ SIGN = b": hangtight: still waiting\n\n"
 Main = Callable[[Before, Behind], Awaitable[None]]
 
 
-def run(folder: Path, serve: Serve, main: Main, *, more: str = "", first_token: float = 9, idle: float = 9) -> None:
+def run(
+    folder: Path,
+    serve: Serve,
+    main: Main,
+    *,
+    more: str = "",
+    first_token: float = 9,
+    idle: float = 9,
+    patience: float = 30,
+) -> None:
     async def bounded() -> None:
         async with asyncio.timeout(PATIENCE), behind(serve) as server:
             said = (more + LIMITS + MODELS).format(url=server.url, first_token=first_token, idle=idle)
-            async with before(folder, said) as ours:
+            async with before(folder, said, patience) as ours:
                 await main(ours, server)
 
     asyncio.run(bounded())
@@ -240,7 +250,9 @@ class Fast:
     said = 0
 
     async def __call__(self, talk: Talk) -> None:
-        await talk.request()
+        head, _ = await talk.request()
+        if not head.startswith(b"POST "):
+            return  # the gateway looks at what its server does
         talk.say(CHUNKED)
         for number in range(MANY):
             talk.say(TOKEN)
@@ -344,6 +356,67 @@ def test_the_rest_of_a_slow_answer_that_is_whole_is_read_at_leisure(tmp_path: Pa
         writer.close()
 
     run(tmp_path, saying(wire), main, idle=0.2)
+
+
+FILE = post("/v1/files/x?model=m", b"", method="GET")
+LENGTH = 50_000_000
+
+
+class File:
+    """A large answer that is passed on as it is."""
+
+    def __init__(self) -> None:
+        self.left = asyncio.Event()
+        self.said = 0
+
+    async def __call__(self, talk: Talk) -> None:
+        await talk.request()
+        talk.say(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % LENGTH)
+        try:
+            for _ in range(LENGTH // 100_000):
+                talk.say(b"x" * 100_000)
+                self.said += 100_000
+                await talk.writer.drain()
+        except ConnectionError:
+            self.left.set()
+
+
+def test_a_limit_rings_for_a_file_that_its_client_does_not_read_and_its_server_is_left_at_once(tmp_path: Path) -> None:
+    serve = File()
+
+    async def main(ours: Before, server: Behind) -> None:
+        request = FILE.replace(HOST, HOST + b"x-hangtight-total: 0.5\r\nx-hangtight-idle: 0.2\r\n")
+        reader, writer = await ours.open(request, window=4096)
+        await serve.left.wait()  # and not only with the patience for who reads nothing, which is longer than this test
+        await until(lambda: not ours.gateway.state.exchanges)
+        assert len(await reader.read()) < LENGTH
+        writer.close()
+
+    run(tmp_path, serve, main)
+
+
+def test_a_client_that_is_cut_off_for_reading_nothing_of_a_file_leaves_its_server(tmp_path: Path) -> None:
+    serve = File()
+
+    async def main(ours: Before, server: Behind) -> None:
+        _, writer = await ours.open(FILE, window=4096)
+        await serve.left.wait()
+        await until(lambda: not ours.gateway.state.exchanges)
+        assert serve.said < LENGTH
+        writer.close()
+
+    run(tmp_path, serve, main, patience=0.3)
+
+
+def test_a_file_that_is_read_slowly_is_whole_and_no_silence_of_its_server(tmp_path: Path) -> None:
+    async def main(ours: Before, server: Behind) -> None:
+        reader, writer = await ours.open(FILE, window=4096)
+        await asyncio.sleep(0.6)
+        reader._limit = 1_000_000  # type: ignore[attr-defined]
+        assert len((await got(reader)).body) == LENGTH
+        writer.close()
+
+    run(tmp_path, File(), main, idle=0.2)
 
 
 def test_chunks_and_json_of_the_helpers_are_what_they_seem() -> None:

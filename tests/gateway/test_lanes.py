@@ -386,7 +386,7 @@ def test_who_was_sent_to_a_server_ends_there_when_the_settings_name_another_one(
         first = ask(ours)
         await shop.when(1)
         (lane,) = ours.gateway.state.lanes.all()
-        former, other = lane.house, ours.gateway.state.lanes.house("http://127.0.0.1:9", "")
+        former, other = lane.house, ours.gateway.state.lanes.house("http://127.0.0.1:9")
         assert former.active == 1
         lane.renew(Serving("m", slots=2), CircuitSettings(), other)
         shop.open.set()

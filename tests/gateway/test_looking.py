@@ -12,6 +12,7 @@ import pytest
 
 from hangtight.drivers.clock import clock_of
 from hangtight.drivers.http11 import request
+from hangtight.gateway.look_evidence import Evidence
 from hangtight.gateway.looking import NOBODY, Found, Looker, Seen
 from hangtight.testing import jumping
 from hangtight.testing.lab import Lab
@@ -348,6 +349,47 @@ def test_one_that_was_seen_running_is_not_taken_for_somebody_else_later() -> Non
             return [(await looker.freed(ours, 2, now)).found for ours in (lambda: 1, none)]
 
     assert jumping(main()) == [Found.RUNNING, Found.RUNNING]
+
+
+@pytest.mark.parametrize("ends", [0.5, 60.0])
+def test_what_was_there_before_a_cancel_and_is_there_after_it_may_be_a_stranger(ends: float) -> None:
+    async def main() -> Found:
+        async with faked() as fake:
+            now = clock()
+            began = now()
+            fake.is_vllm(lambda: 1 + (now() < began + ends), lambda: now() * 100)
+            looker = Looker(fake.url)
+            await looker.glance(lambda: 1, now)  # ours and another one, which may be one of ours that has just ended
+            await asyncio.sleep(1)
+            await looker.glance(lambda: 1, now)
+            return (await looker.freed(none, 2, now)).found
+
+    assert jumping(main()) is (Found.RUNNING if ends < 1 else Found.UNKNOWN)
+
+
+def test_one_glance_is_enough_for_a_doubt_that_a_cancel_does_not_end() -> None:
+    async def main() -> Found:
+        async with faked() as fake:
+            now = clock()
+            fake.is_vllm(lambda: 2 if now() < 0.3 else 1, lambda: now() * 100)
+            looker = Looker(fake.url)
+            await looker.glance(lambda: 1, now)
+            return (await looker.freed(none, 2, now)).found
+
+    assert jumping(main()) is Found.UNKNOWN
+
+
+def test_who_looks_on_knows_which_tasks_were_there_at_the_cancel() -> None:
+    async def main() -> list[Found]:
+        async with faked() as fake:
+            now = clock()
+            fake.is_llama(lambda: [7] if now() < 3 else [7, 8] if now() < 6 else [8])
+            looker, evidence = Looker(fake.url), Evidence()
+            first = await looker.freed(none, 2, now, evidence)
+            await asyncio.sleep(2)  # whoever helps takes a while, and somebody else comes
+            return [first.found, (await looker.freed(none, 9, now, evidence)).found]
+
+    assert jumping(main()) == [Found.RUNNING, Found.STOPPED]
 
 
 def test_the_key_of_a_server_goes_with_each_look() -> None:

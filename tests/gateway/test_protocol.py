@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Coroutine
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hangtight.gateway.protocol import LOG, MOST_WAITING
+from hangtight.gateway.protocol import LOG, MOST_AHEAD, MOST_WAITING
 from hangtight.gateway.serving import run
 from tests.gateway.doors import BYE, HEAD, HELLO, App, answer, exchanged, opened, read_all, status
 
@@ -437,6 +438,74 @@ def test_the_app_is_told_that_its_client_leaves_without_asking_and_once() -> Non
 
     played(play())
     assert told == ["/hello"]
+
+
+class Watchful:
+    """Answers `/slow` when it is let go, and wants to be told when its client leaves."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+        self.go = asyncio.Event()
+        self.left = asyncio.Event()
+        self.seen: list[int] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        size, more = 0, True
+        while more:
+            message = await receive()
+            size, more = size + len(message.get("body", b"")), message.get("more_body", False)
+        if scope["path"] == "/slow":
+            going = asyncio.ensure_future(self.go.wait())
+            leaving = asyncio.ensure_future(self.left.wait())
+            scope["extensions"]["hangtight"]["leaving"](self.left.set)
+            self.begun.set()
+            await asyncio.wait([going, leaving], return_when=asyncio.FIRST_COMPLETED)
+            going.cancel()
+            leaving.cancel()
+        self.seen.append(size)
+        await answer(send, b"%d" % size)
+
+
+LARGE = b"POST /p HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [HELLO, HELLO * 3, BYE[:20], POST, POST + b"a" * 90, POST + b"a" * 100 + HELLO, LARGE % 900_000 + b"a" * 800_000],
+    ids=["one", "some", "half a head", "no body", "half a body", "two", "much of a body"],
+)
+@pytest.mark.parametrize("later", [True, False])
+def test_a_client_is_seen_to_leave_whatever_it_has_asked_behind_its_request(behind: bytes, later: bool) -> None:
+    async def play() -> None:
+        app = Watchful()
+        async with asyncio.timeout(10), opened(app) as (_, port):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(SLOW if later else SLOW + behind)
+            await app.begun.wait()
+            writer.write(behind if later else b"")
+            await writer.drain()
+            writer.close()
+            await app.left.wait()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+
+    played(play())
+
+
+def test_a_body_behind_a_generation_waits_and_one_too_large_to_wait_is_refused_after_the_answer() -> None:
+    async def play(size: int) -> tuple[bytes, list[int]]:
+        app = Watchful()
+        async with asyncio.timeout(10), opened(app) as (_, port):
+            asking = asyncio.ensure_future(exchanged(port, SLOW, LARGE % size, b"a" * size, BYE))
+            await app.begun.wait()
+            await asyncio.sleep(SOON)
+            app.go.set()
+            return await asking, app.seen
+
+    fine, seen = played(play(MOST_AHEAD - 1))
+    assert (fine.count(b"HTTP/1.1 200"), seen) == (3, [0, MOST_AHEAD - 1, 0])
+    large, seen = played(play(20 * MOST_AHEAD))
+    assert (large.count(b"HTTP/1.1 200"), status(large), seen) == (1, 413, [0])
 
 
 def test_who_asks_to_be_told_when_the_client_has_left_already_is_told_at_once() -> None:

@@ -79,6 +79,7 @@ class Wire:
         (lane,) = self.gateway.state.lanes.all()
         (self.reading,) = lane.readings
         self.reading.session.look_at = 10**9  # else what was thought is gone when it was read
+        self.reading.session.parts = []  # a gateway keeps none
         assert self.reading.session.attention is not None
         self.attention = self.reading.session.attention
         line = Line()

@@ -257,6 +257,15 @@ def test_no_header_raises_a_limit_above_the_most(headers: str, server: Puppet, t
             assert (refused.status, refused.told["error"]["code"]) == (400, "settings"), value
 
 
+def test_who_comes_through_a_proxy_of_this_machine_only_cuts(server: Puppet, tmp_path: Path) -> None:
+    server.says = silent
+    greedy = b"X-Hangtight-Total: 1000"
+    with Served(tmp_path, all_at(server.url) + f"limits: {json.dumps(FILE)}\n") as served:
+        assert limits_of(served, (greedy,))["total"] == 1000.0
+        for trace in (b"X-Forwarded-For: 203.0.113.9", b"Via: 1.1 somebody"):
+            assert limits_of(served, (greedy, trace))["total"] == FILE["total"]
+
+
 def limits_of(served: Served, fields: tuple[bytes, ...]) -> dict[str, float]:
     """Those of a request with these headers, while it runs."""
     with Caller(served.url) as caller:

@@ -69,7 +69,7 @@ def test_a_silent_model_is_a_504_with_the_limit_and_is_asked_once(served: Served
 
 
 def test_a_stream_that_goes_silent_ends_with_an_error_and_never_as_a_success(served: Served, lab: Lab) -> None:
-    said = []
+    said: list[str] = []
     with client(served) as asking, pytest.raises(openai.APIError, match="stuck - no output"):
         said.extend(
             chunk.choices[0].delta.content

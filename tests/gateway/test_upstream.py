@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ssl
 import subprocess
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -20,6 +21,7 @@ from hangtight.drivers.http11 import Address, BrokenBody, BrokenHead, ConnectFai
 from hangtight.gateway import upstream as module
 from hangtight.gateway.connection import Incoming
 from hangtight.gateway.upstream import KEPT_FOR, Outgoing, Upstream, head_of
+from hangtight.testing.lab import Lab
 from tests.gateway.behind import CHUNKED, LAST, PATIENCE, Behind, Serve, Talk, answer, behind, chunk
 
 pytestmark = pytest.mark.real
@@ -209,6 +211,30 @@ def test_connections_that_nobody_uses_are_closed_in_time(monkeypatch: pytest.Mon
 
     closed = asyncio.Event()
     run(main)
+
+
+@pytest.mark.parametrize("closed", [True, False])
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # a loop that was closed over a socket
+def test_a_connection_of_another_loop_is_let_go(closed: bool) -> None:
+    upstream, loops = Upstream(), [asyncio.new_event_loop() for _ in range(2)]
+    with Lab() as lab:
+        asked = asked_of(int(lab.url.rpartition(":")[2]))
+        for loop in loops:
+            assert loop.run_until_complete(asyncio.wait_for(told(upstream, asked), PATIENCE))[0] == 404
+            assert [each.loop for waiting in upstream._idle.values() for each in waiting] == [loop]
+            if closed and loop is loops[0]:
+                loop.close()
+        loops[1].run_until_complete(closing_of(upstream))
+        if not closed:
+            loops[0].run_until_complete(asyncio.sleep(0.01))
+    for loop in loops:
+        loop.close()
+    gc.collect()
+
+
+async def closing_of(upstream: Upstream) -> None:
+    upstream.close()
+    await asyncio.sleep(0.01)
 
 
 # -- long bodies ----------------------------------------------------------------------------------------------

@@ -8,11 +8,10 @@ from typing import NamedTuple
 from hangtight.cli.journals import leave_journal
 from hangtight.cli.process import FAILED, say
 from hangtight.cli.settings import USAGE, fail, use
-from hangtight.drivers.servers import PORTS, Server, find_servers
+from hangtight.drivers.servers import Place, Server
 from hangtight.drivers.standing import settings
 from hangtight.errors import HangtightError
 
-OWN_NAME = "hangtight"
 SHOWN = 8
 
 
@@ -40,12 +39,12 @@ def serve_command(where: Where, config: str | None, *, drain: float, insecure: b
         if where.uds is None:
             may_listen(where.host, said.keys, insecure=insecure)
         state = State()
-        app = Gateway(state, where.host)
+        app = Gateway(state, where.host, insecure=insecure or where.uds is not None)
 
         async def work() -> int:
             state.own_port = where.port
             if not state.targets.are_written:
-                state.discovered(await _found(where.port))
+                _tell_found(await state.find())
             _tell_models(state.targets.names)
             served = await serve(
                 app, host=where.host, port=where.port, uds=where.uds, patience=said.patience, head=said.head,
@@ -64,18 +63,15 @@ def serve_command(where: Where, config: str | None, *, drain: float, insecure: b
     return code
 
 
-async def _found(own_port: int) -> tuple[Server, ...]:
-    """What stands on the usual ports, told line by line."""
-    ports = {port: owners for port, owners in PORTS.items() if port != own_port and owners != OWN_NAME}
-    found: list[Server] = []
-    for place, server in await find_servers(ports):
+def _tell_found(seen: list[tuple[Place, Server | str]]) -> None:
+    """What stands on the usual ports, line by line."""
+    for place, server in seen:
         if isinstance(server, Server):
-            found.append(server)
             say(f"found {place.url} ({place.source.partition(',')[0]}): {_listed(server.models)}\n")
-    if not found:
-        say(f"no model server found on the usual ports of this machine ({', '.join(map(str, ports))})\n")
+    if not any(isinstance(server, Server) for _, server in seen):
+        ports = ", ".join(place.url.rpartition(":")[2] for place, _ in seen)
+        say(f"no model server found on the usual ports of this machine ({ports})\n")
         say("to name one:  models: {NAME: {proxy: http://HOST:PORT}} in hangtight.yaml\n")
-    return tuple(found)
 
 
 def _listed(names: tuple[str, ...]) -> str:

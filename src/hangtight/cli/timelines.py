@@ -152,11 +152,17 @@ def _fallback(told: Any) -> str:
     return f": in place of {told.get('model')}, which failed{after} ({why})"
 
 
+def _queued(told: Any) -> str:
+    return f": number {told}" if isinstance(told, int) else ""
+
+
 def _plainly(told: Any) -> str:
     return f": {told}" if isinstance(told, str | int | float) else ""
 
 
 WORDS: Mapping[str, Callable[[Any], str]] = {
+    Kind.QUEUED: _queued,
+    Kind.ADMITTED: _length(" after "),
     Kind.LOADING: _plainly,
     Kind.READY: _plainly,
     Kind.HEARTBEAT: _heartbeat,

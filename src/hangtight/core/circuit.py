@@ -56,7 +56,7 @@ class Fuse:
 
 
 @dataclass(frozen=True, slots=True)
-class Pass:
+class Permit:
     """One request may go. It is shown again when that request ends."""
 
     era: int
@@ -65,7 +65,7 @@ class Pass:
 
 
 class Circuit:
-    """Each pass that `admit` gave is shown once to `ended` or `gave_up`; one shown too late changes nothing.
+    """Each permit that `admit` gave is shown once to `ended` or `gave_up`; one shown too late changes nothing.
 
     `fuse` may be replaced at any time; the length of an opening that runs stays as it is.
     """
@@ -90,13 +90,13 @@ class Circuit:
         """Whether a request that asked now would go. Only a question."""
         return self.state is State.CLOSED or (self.state is State.OPEN and now >= self._over_at)
 
-    def admit(self, now: Instant) -> Pass | None:
-        """A request goes now; None where it may not. Of an open circuit whose time is over exactly one gets a pass."""
+    def admit(self, now: Instant) -> Permit | None:
+        """One goes now; None where it may not. Of an open circuit whose time is over exactly one gets a permit."""
         if not self.admits(now):
             return None
         if self.state is State.OPEN:
             self.state = State.PROBING
-        return Pass(self._era, probes=self.state is State.PROBING)
+        return Permit(self._era, probes=self.state is State.PROBING)
 
     def retry_after(self, now: Instant) -> Seconds:
         """When it is worth asking again. How long a probe takes nobody knows: then as long as a first opening."""
@@ -108,9 +108,9 @@ class Circuit:
             case State.PROBING:  # pragma: no branch - mypy holds that there is no other
                 return self.fuse.first
 
-    def ended(self, passed: Pass, *, good: bool, now: Instant) -> Change | None:
+    def ended(self, permit: Permit, *, good: bool, now: Instant) -> Change | None:
         """It ended in a way that tells of the server: with an answer, or with a mark. Returns what that changed."""
-        if passed.era != self._era:
+        if permit.era != self._era:
             return None
         if self.state is State.PROBING:
             twice = Seconds(min(2 * self.lasts, self.fuse.longest))
@@ -121,18 +121,18 @@ class Circuit:
         self.opened_at = now
         return self._open(self.fuse.first, now)
 
-    def gave_up(self, passed: Pass) -> None:
+    def gave_up(self, permit: Permit) -> None:
         """It ended and told nothing: its client left, its limit was short, it was refused. A probe frees its place."""
-        if passed.era == self._era and self.state is State.PROBING:
+        if permit.era == self._era and self.state is State.PROBING:
             self.state = State.OPEN
             self._era += 1
 
-    def spoke(self, passed: Pass) -> Change | None:
+    def spoke(self, permit: Permit) -> Change | None:
         """Its first progress came: the others need not wait until a probe has finished its answer.
 
         How it ends is told all the same, and then counts like that of any other.
         """
-        probes = passed.era == self._era and self.state is State.PROBING
+        probes = permit.era == self._era and self.state is State.PROBING
         return self._close() if probes else None
 
     def _count(self, good: bool, now: Instant) -> None:

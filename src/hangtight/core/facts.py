@@ -12,6 +12,9 @@ from hangtight.intent.findings import Finding
 class Queued:
     """The request is accepted and stands in line for a slot."""
 
+    place: int | None = None
+    """In the line, where it is known; 1 is the next to go."""
+
 
 @dataclass(frozen=True, slots=True)
 class Admitted:

@@ -91,8 +91,10 @@ def told_of(error: HangtightError) -> Told:
         case SettingsError():
             return Told.of(BAD_REQUEST, "settings", str(error), param=error.name)
         case BackendError(status=status):
-            code = "truncated" if isinstance(error, Truncated) else "backend"
             passed = status if status is not None and status in PASSED_ON else BAD_GATEWAY
+            if error.code:  # the status is ours
+                return Told.of(passed, error.code, str(error), elapsed=error.elapsed)
+            code = "truncated" if isinstance(error, Truncated) else "backend"
             return Told.of(passed, code, str(error), elapsed=error.elapsed, upstream_status=status)
         case _:
             return Told.of(OURS, "internal", str(error))

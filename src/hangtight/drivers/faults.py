@@ -29,6 +29,8 @@ def fault_of(error: BaseException) -> Fault | None:
 
 def failure_of(error: BaseException) -> str:
     """What went wrong, in a word or two. Not the message: it may quote the model, or a key."""
+    if isinstance(error, BackendError) and error.code:
+        return error.code
     status: object = getattr(error, "status", None) or getattr(error, "status_code", None)
     code: object = getattr(error, "returncode", None)
     told = f" {status}" if isinstance(status, int) else f" {code}" if isinstance(code, int) else ""

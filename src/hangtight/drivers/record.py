@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from hangtight.core.attempts import Fault
-from hangtight.core.facts import Absent, Fact, Paused, Ready, Resumed
+from hangtight.core.facts import Absent, Admitted, Fact, Paused, Queued, Ready, Resumed
 from hangtight.core.heartbeat import Heartbeat
 from hangtight.core.orders import Cancel, CancelAgain, Excused, Moved
 from hangtight.core.phases import Outcome
@@ -32,7 +32,10 @@ SHORT = 8  # characters of an id that are enough to find it
 class Record:
     """The journal's side of a session. It must not keep the session alive; its times count from its own beginning."""
 
-    __slots__ = ("__weakref__", "_began", "_clock", "_keeping", "_machine", "_over", "_process", "_step", "call", "id")
+    __slots__ = (
+        *("__weakref__", "_began", "_clock", "_keeping", "_machine", "_over", "_process", "_queued_at", "_step"),
+        *("call", "id"),
+    )
 
     def __init__(self, session: Session, keeping: Recorder, began: Instant | None = None) -> None:
         self._keeping = keeping
@@ -41,6 +44,7 @@ class Record:
         self._clock, self._machine = session.clock, session.machine
         now = session.clock()
         self._began = now if began is None else began
+        self._queued_at: Instant | None = None
         self.id = session.wanted_id or keeping.new_id()
         self.call: str = session.call or self.id
         self._step = _begun(
@@ -89,6 +93,12 @@ class Record:
     def happened(self, fact: Fact, session: Session) -> None:
         """Few facts are worth a line; what else happens is in the numbers at the end."""
         match fact:
+            case Queued(place):
+                self._queued_at = session.clock()
+                self._note(session, Kind.QUEUED, place)
+            case Admitted():
+                since = self._queued_at
+                self._note(session, Kind.ADMITTED, None if since is None else session.clock() - since)
             case Absent():
                 self._note(session, Kind.LOADING)
             case Ready():

@@ -12,12 +12,11 @@ from typing import Any
 
 from hangtight.dialects.dialect import Dialect, dialect_for
 from hangtight.dialects.speaking import Told, refused, told_of
-from hangtight.drivers.standing import settings
 from hangtight.errors import HangtightError
 from hangtight.gateway.asking import UNKNOWN, Asking
-from hangtight.gateway.gate import Bounds, Gate, Intake, is_loopback
-from hangtight.gateway.listening import own_names
-from hangtight.gateway.outlet import Headers, Outlet
+from hangtight.gateway.gate import Intake
+from hangtight.gateway.gatekeeper import Gatekeeper
+from hangtight.gateway.outlet import EXTENSION, Headers, Outlet
 from hangtight.gateway.state import State
 from hangtight.gateway.views import answer_to
 
@@ -25,8 +24,6 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-DIRECT = "hangtight"
-"""Under this extension our own server says that `send` may be driven by hand."""
 DRAINING = Told.of(503, "draining", "this gateway is about to stop; ask again in a moment")
 COME_BACK = 5  # seconds
 NO_KEY = 401
@@ -36,11 +33,9 @@ WHICH_KEY: Headers = [(b"www-authenticate", b"Bearer")]
 class Gateway:
     """One address in front of every model."""
 
-    def __init__(self, state: State | None = None, bound: str | None = None) -> None:
+    def __init__(self, state: State | None = None, bound: str | None = None, *, insecure: bool = False) -> None:
         self.state = state or State()
-        self._bound = bound
-        self._gate = Gate.of(bound)
-        self._gate_for: object = None
+        self.state.keeper = Gatekeeper(bound, insecure=insecure)
 
     # -- what a server may call -------------------------------------------------------------------------------
 
@@ -57,7 +52,8 @@ class Gateway:
                 raise RuntimeError(f"the gateway speaks HTTP, and not {other}")
 
     async def startup(self) -> None:
-        """Nothing has to be ready before the first request."""
+        """The settings are followed from now on; elsewhere, from the first request on."""
+        self.state.follow(asyncio.get_running_loop())
 
     def draining(self, seconds: float) -> None:
         """What runs may end; nothing new begins."""
@@ -85,13 +81,15 @@ class Gateway:
     # -- one request ------------------------------------------------------------------------------------------
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        ours = scope.get("extensions", {}).get(DIRECT, {})
-        outlet = Outlet(send, asyncio.get_running_loop(), direct=bool(ours), framed=ours.get("framed"))
+        loop = asyncio.get_running_loop()
+        self.state.follow(loop)
+        ours = scope.get("extensions", {}).get(EXTENSION, {})
+        outlet = Outlet(send, loop, direct=bool(ours), framed=ours.get("framed"))
         outlet.leaving, outlet.line = ours.get("leaving"), ours.get("line")
         path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
         method = scope["method"]
         dialect = dialect_for(path) if method == "POST" else None
-        gate = self.gate
+        gate = self.state.keeper.gate
         if method == "OPTIONS" and (allowed := gate.preflight(scope)) is not None:
             outlet.start(204, allowed)
             await outlet.finish()
@@ -148,19 +146,3 @@ class Gateway:
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
         outlet.start(told.status, [*headers, (b"x-should-retry", b"false"), *(more or [])])
         await outlet.finish(body)
-
-    @property
-    def _own_names(self) -> tuple[str, ...]:
-        """The names by which other machines rightly ask for this one, where it listens to them."""
-        return () if self._bound is None or is_loopback(self._bound) else own_names()
-
-    @property
-    def gate(self) -> Gate:
-        """Made anew where the settings have changed."""
-        said = settings().gateway
-        if said is not self._gate_for:
-            bounds = Bounds(body=said.body, head=said.head)
-            self._gate_for = said
-            hosts = (*said.hosts, *self._own_names)
-            self._gate = Gate.of(self._bound, keys=said.keys, hosts=hosts, origins=said.origins, bounds=bounds)
-        return self._gate

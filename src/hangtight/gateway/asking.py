@@ -28,6 +28,7 @@ from hangtight.gateway.calls import DOOR, READ_TIMEOUT, VIA, GatewayCall, Incomi
 from hangtight.gateway.exchange import Exchange
 from hangtight.gateway.gate import Gate, is_direct, is_loopback
 from hangtight.gateway.readings import GatewayReading
+from hangtight.gateway.signing import Signing
 
 if TYPE_CHECKING:
     from hangtight.gateway.outlet import Outlet
@@ -53,6 +54,7 @@ class Asking:
         self.state = state
         self.settings = settings()  # looked up once: whoever asks looks at the clock, and at the file now and then
         self.scope = scope
+        self.is_direct = is_direct(scope)
         self.path = path
         self.headers = gate.without_credentials([(name.lower(), value) for name, value in scope["headers"]])
         self._named = dict(reversed(self.headers))  # of several the first counts
@@ -86,19 +88,21 @@ class Asking:
         loop = asyncio.get_running_loop()
         own = f"{IDS.getrandbits(48):012x}"
         # By its id: a listener that held the exchange would be held by it, and such rings wait for the collector.
-        listened = CallSettings(Given(), DOOR, on_heartbeat=partial(self.state.beat, own))
+        beat, refused = partial(self.state.beat, own), self.state.refused
+        listened = CallSettings(Given(), DOOR, on_heartbeat=beat, refused=refused)
         call = GatewayCall(self._came(target, targets), listened, clock.timepiece_of(loop))
         call.id = own
-        exchange = Exchange(call, outlet, call.id, self._form(target.name), self._reading)
-        exchange.events = self.state.events
-        exchange.signs = self._signs(call, exchange)
+        form = self._form(target.name)
+        exchange = Exchange(call, outlet, Signing(call, outlet, form, self._signs(call, form)), self._reading)
+        exchange.events, exchange.on_refused = self.state.events, self.state.metrics.refused
         exchange.path = self.path
         return exchange
 
     def _came(self, target: Target, targets: Targets) -> Incoming:
         said, scope = self.settings.gateway, self.scope
         bound = (scope.get("server") or ("",))[0] or ""
-        may_raise = is_loopback(bound) if said.may_raise is None else said.may_raise
+        # Through a proxy of this machine come strangers, too.
+        may_raise = self.is_direct and is_loopback(bound) if said.may_raise is None else said.may_raise
         return Incoming(
             method=scope["method"],
             path=as_written(scope, self.path),
@@ -135,11 +139,11 @@ class Asking:
         wanted = self.settings.serving(name).form or self.settings.gateway.form(self.path)
         return form_for(dialect, streamed=streamed, wanted=None if wanted is None else Form(wanted))
 
-    def _signs(self, call: GatewayCall, exchange: Exchange) -> Signs | None:
-        if exchange.form is Form.OFF:
+    def _signs(self, call: GatewayCall, form: Form) -> Signs | None:
+        if form is Form.OFF:
             return None
         serving, headers = self.settings.serving(call.asked.model), call.asked.headers
-        no_proxy = is_direct(self.scope) and not serving.proxy_is_said
+        no_proxy = self.is_direct and not serving.proxy_is_said
         silence = None if no_proxy else serving.proxy_silence
         span = span_of(read_timeout(headers), silence, says_nothing=READ_TIMEOUT not in headers)
         beat = call.terms.resolved(None, True, call.asked.model).limits.heartbeat

@@ -9,15 +9,15 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from hangtight.core.budget import Priority
-from hangtight.core.limits import checked
+from hangtight.core.limits import checked, length
 from hangtight.core.telling import Door
-from hangtight.core.time import Instant
+from hangtight.core.time import FOREVER, Instant, Seconds
 from hangtight.dialects.dialect import Body
 from hangtight.drivers.attention import IGNORED
 from hangtight.drivers.clock import Timepiece
 from hangtight.drivers.given import Given
 from hangtight.drivers.http.asked import Asked
-from hangtight.drivers.http.call import READABLE, RETRIES, Call, Plan, Settings
+from hangtight.drivers.http.call import RETRIES, Call, Plan, Settings
 from hangtight.drivers.http.sending import PIECE, taken
 from hangtight.drivers.terms import Terms, terms_of
 from hangtight.errors import SettingsError
@@ -47,6 +47,9 @@ SDK_DEFAULT = 600.0
 ANSWER_FIRST = 0.05  # of a client's own patience: our answer reaches it before it leaves
 AT_MOST_FIRST = 1.0  # seconds
 RETRIES_KEPT = 4096
+RETRIED_FOR = Seconds(900.0)
+"""A call without a total is not tried again after this."""
+FIRST_TRIES = (b"", b"0")
 OF_A_HOP = frozenset(
     (
         *(b"host", b"content-length", b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding"),
@@ -97,14 +100,21 @@ class Retries:
     def __init__(self) -> None:
         self._born: dict[int, Instant] = {}
 
-    def born(self, key: int, count: bytes | None, now: Instant) -> Instant:
+    def born(self, key: int, count: bytes | None, now: Instant, lasts: float = RETRIED_FOR) -> Instant:
+        """What began longer ago than `lasts` was another call in the same words."""
         if count is None:
             return now
-        first = self._born.pop(key, now) if count not in (b"", b"0") else now
+        before = self._born.pop(key, now)
+        first = before if count not in FIRST_TRIES and now - before <= lasts else now
         self._born[key] = first
         while len(self._born) > RETRIES_KEPT:
             del self._born[next(iter(self._born))]
         return min(first, now)
+
+    def forget(self, key: int, born: Instant) -> None:
+        """This call has its answer: who asks the same again begins anew."""
+        if self._born.get(key) == born:  # unless that has happened meanwhile
+            del self._born[key]
 
 
 @dataclass(slots=True)
@@ -136,6 +146,8 @@ class GatewayCall(Call):
         self.came = came
         self.traced = UNTRACED
         """Of the attempt under way."""
+        self._retried_as: int | None = None
+        """Under which key an SDK that sends this again is known; None for who is no SDK."""
         url = library.URL(came.target.address(came.path, came.query))
         super().__init__(library, library.Request(came.method, url, came.headers, came.body), settings, timepiece)
 
@@ -167,7 +179,7 @@ class GatewayCall(Call):
             yield Given("x-litellm-timeout", (("total", _seconds("x-litellm-timeout", raw)),))
         asked = self.asked
         if (raw := headers.get(READ_TIMEOUT)) is not None and asked.dialect and not asked.dialect.streams(asked.body):
-            patience = read_timeout(headers)
+            patience = chosen_timeout(headers)
             if patience is not None:
                 lasts = max(patience * (1 - ANSWER_FIRST), patience - AT_MOST_FIRST)
                 source = f"the client's own timeout ({patience:g})"
@@ -177,7 +189,18 @@ class GatewayCall(Call):
         count, now = self.asked.headers.get(RETRIES), self.timepiece.now()
         if count is None:  # no SDK: a long body need not be looked through
             return now
-        return self.came.retries.born(hash((self.came.client, self.asked.path, self.came.body)), count, now)
+        self._retried_as = hash((self.came.client, self.asked.path, self.came.body))
+        lasts = RETRIED_FOR if count in FIRST_TRIES else self._retried_for()
+        return self.came.retries.born(self._retried_as, count, now, lasts)
+
+    def _retried_for(self) -> float:
+        total = length(self.terms.resolved(None, False, self.asked.model).limits.total)
+        return RETRIED_FOR if total == FOREVER else 2 * total
+
+    def ended_well(self) -> None:
+        """The client has what it asked for."""
+        if self._retried_as is not None:
+            self.came.retries.forget(self._retried_as, self.born)
 
     def session(self) -> Session:
         """Its text goes to the client and is kept by nobody: an answer may be longer than the memory."""
@@ -191,7 +214,7 @@ class GatewayCall(Call):
         came, target = self.came, self.target
         content = self._content()
         body = came.body if content is None else content
-        headers = self._headers(target, identity=content is not None)
+        headers = self._headers(target)
         address = target.address(came.path, came.query)
         length = len(body) if body or came.method not in ("GET", "HEAD", "DELETE", "OPTIONS") else None
         head = head_of(came.method, address, headers, length)
@@ -212,13 +235,13 @@ class GatewayCall(Call):
         body = self.came.parsed
         return _written({**body, "model": name}) if body is not None and "model" in body else None
 
-    def _headers(self, target: Target, *, identity: bool) -> library.Raw:
+    def _headers(self, target: Target) -> library.Raw:
         dropped = _dropped(target, is_traced=bool(self.traced.headers))
         if named := named_by_connection(self.came.headers):
             dropped = dropped | named
         kept = [pair for pair in self.came.headers if pair[0] not in dropped and not pair[0].startswith(OURS)]
         kept += [*self.traced.headers, (VIA, self.came.via.encode("latin-1", "replace"))]
-        if self.asked.dialect is not None and (identity or self.asked.headers.get(b"accept-encoding") not in READABLE):
+        if self.asked.dialect is not None:  # nothing of ours, no sign and no error, can stand in what is compressed
             kept = [(name, value) for name, value in kept if name != b"accept-encoding"]
             kept.append((b"accept-encoding", b"identity"))
         if target.key:
@@ -251,13 +274,19 @@ def named_by_connection(headers: library.Raw) -> set[bytes]:
 
 
 def read_timeout(headers: Mapping[bytes, bytes]) -> float | None:
-    """How long the client waits for bytes, where it says so and somebody chose that."""
+    """How long the client waits for bytes, where it says so."""
     raw = headers.get(READ_TIMEOUT)
     try:
-        seconds = float(raw) if raw is not None else SDK_DEFAULT
+        seconds = float(raw) if raw is not None else 0.0
     except ValueError:
         return None
-    return seconds if 0 < seconds < SDK_DEFAULT else None
+    return seconds if 0 < seconds < FOREVER else None
+
+
+def chosen_timeout(headers: Mapping[bytes, bytes]) -> float | None:
+    """The same, where somebody chose it."""
+    seconds = read_timeout(headers)
+    return None if seconds == SDK_DEFAULT else seconds
 
 
 def _seconds(header: str, raw: bytes) -> float | None:

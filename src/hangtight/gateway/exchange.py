@@ -10,10 +10,9 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from hangtight.core.facts import Cancelled, Left
-from hangtight.core.signs import Signs
-from hangtight.core.time import Instant
+from hangtight.dialects.chat import complaint
 from hangtight.dialects.dialect import Dialect
-from hangtight.dialects.speaking import Form, Heading, Told, broken, refused, sign, told_of
+from hangtight.dialects.speaking import Told, broken, refused, told_of
 from hangtight.drivers import clock
 from hangtight.drivers.http.asyncs import body_kind, followed
 from hangtight.drivers.http.attempt import course
@@ -23,7 +22,9 @@ from hangtight.gateway.borders import Borders
 from hangtight.gateway.calls import OURS, named_by_connection
 from hangtight.gateway.lanes import Unavailable
 from hangtight.gateway.outlet import Headers, Outlet
-from hangtight.gateway.readings import GatewayReading, Past
+from hangtight.gateway.pouring import Past
+from hangtight.gateway.readings import GatewayReading
+from hangtight.gateway.signing import Signing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     Begin = Callable[[GatewayCall], GatewayReading]
 
-OK, BAD_GATEWAY = 200, 502
+OK, REFUSED, BAD_GATEWAY = 200, 400, 502
 LONGEST_WORDS = 16 * 1024  # bytes of a refusal that are told in an event
 NO_RETRY = (b"x-should-retry", b"false")
 """What we end is ended: an SDK that tries again would pay twice. Of an answer that began this is about its end."""
@@ -52,14 +53,18 @@ FAILED = Told.of(500, "internal", "hangtight made a mistake with this request; i
 CANCELLED = Told(499, "cancelled", "cancelled", "this generation was cancelled")
 
 
+def _unheard(code: str) -> None:
+    """Nobody counts."""
+
+
 class Exchange:
     """From the request to the last byte of its answer."""
 
-    def __init__(self, call: GatewayCall, outlet: Outlet, name: str, form: Form, begin: Begin) -> None:
+    def __init__(self, call: GatewayCall, outlet: Outlet, signing: Signing, begin: Begin) -> None:
         self.call = call
         self.outlet = outlet
-        self.id = name
-        self.form = form
+        self.signing = signing
+        self.id = call.id
         self.loop = asyncio.get_running_loop()
         self.dialect: Dialect | None = call.asked.dialect
         self.streams = self.dialect is not None and self.dialect.streams(call.asked.body)
@@ -71,15 +76,9 @@ class Exchange:
         self._held: list[bytes] = []
         self._held_size = 0
         self._borders = Borders(lines=self.dialect is not None and self.dialect.lines)
-        self.signs: Signs | None = None
-        """When the client needs a sign of life; None where it gets none."""
         self.path = ""
-        self._alarm: asyncio.TimerHandle | None = None
-        self._wrote_at: Instant | None = None
         self._in_stream = False
         """The status said that a stream comes."""
-        self._begun = False
-        """An event of the server went out."""
         self.left = False
         """The client is gone."""
         self.cancelled: Told | None = None
@@ -87,6 +86,8 @@ class Exchange:
         self.over = asyncio.Event()
         """The client has all that it gets, and the server is left."""
         self.events: Events | None = None
+        self.on_refused: Callable[[str], object] = _unheard
+        """Told why it was not even sent, where nobody else took it."""
 
     async def run(self, receive: Callable[[], Awaitable[Any]]) -> None:
         watching = None
@@ -94,9 +95,12 @@ class Exchange:
             self.outlet.leaving(self._leave)
         else:
             watching = self.loop.create_task(self._watch(receive))
-        self._arm()
+        self.signing.begin(self._commit)
         try:
-            await self._deliver(await followed(course(self.call, self._begin, BODY)))
+            response = await followed(course(self.call, self._begin, BODY))
+            await self._deliver(response)
+            if response.status_code < REFUSED:
+                self.call.ended_well()
         except asyncio.CancelledError:
             if self._task is None or not (self.left or self.cancelled is not None):
                 raise
@@ -104,8 +108,8 @@ class Exchange:
             if self.cancelled is not None:
                 await self._say(self.cancelled)
         except Unavailable as error:
-            told = told_of(error)._replace(code=error.code)
-            await self._say(told, [(b"retry-after", b"%d" % ceil(error.retry_after))])
+            self.on_refused(error.code)
+            await self._say(told_of(error), [(b"retry-after", b"%d" % ceil(error.retry_after))])
         except HangtightError as error:
             await self._say(told_of(self.call.for_the_caller(error)))
         except OSError as error:
@@ -114,8 +118,7 @@ class Exchange:
             LOG.exception("hangtight: request %s failed by a mistake of ours", self.id)
             await self._say(FAILED)
         finally:
-            if self._alarm is not None:
-                self._alarm.cancel()
+            self.signing.end()
             if watching is not None:
                 watching.cancel()
             self._let_go()
@@ -126,7 +129,7 @@ class Exchange:
         self._task = None
 
     def _begin(self) -> GatewayReading:
-        self.reading = self._read(self.call)
+        self.reading = self.signing.reading = self._read(self.call)
         if self.events is not None:
             self.reading.on_news = self.events.news
         return self.reading
@@ -142,15 +145,17 @@ class Exchange:
             await self._whole(status, headers, stream.content)
             return
         reading: GatewayReading = stream.reading
+        self.signing.sealed = reading.answer is None or not (reading.answer.is_stream and reading.answer.comes_plain)
+        whole = status == OK and not self.streams and b"content-encoding" not in dict(response.headers.raw)
+        if self.outlet.started and self.signing.sealed and not whole:
+            await self._too_late(status, stream)
+            return
         if reading.answer is not None and reading.answer.is_stream:
             self._head = status, [(name, value) for name, value in headers if name != b"content-length"]
             self.outlet.on_slow, self.outlet.on_free = reading.pause, reading.resume
             await reading.pour(stream.early, partial(self._pass, reading.session))
             self._open()
             await self.outlet.finish(self._borders.rest())
-            return
-        if self.outlet.started:
-            await self._too_late(status, stream)
             return
         self.outlet.start(status, headers)
         try:
@@ -159,7 +164,6 @@ class Exchange:
                     self.outlet.end(data)
                     continue
                 self.outlet.push(data)
-                self._wrote_at = reading.session.machine.since
                 if self.outlet.is_slow:
                     await reading.meanwhile(self.outlet.settled())
                 if self.outlet.finished:  # it was cut off: nobody takes the rest
@@ -181,13 +185,17 @@ class Exchange:
 
     async def _too_late(self, status: int, stream: Any) -> None:
         """A sign of life has said that a stream comes, and what comes is none."""
+        if status == OK:
+            await stream.aclose()
+            why = "the server answered a request for a stream with something else, or compressed it unasked"
+            await self._say(Told.of(BAD_GATEWAY, "upstream", why))
+            return
         words = bytearray()
         async for data in stream:
             words += data[: LONGEST_WORDS - len(words)]
         await stream.aclose()
-        said = words.decode("utf-8", "replace")
-        why = said if status != OK else "the server answered a request for a stream with something else"
-        await self._say(Told.of(status if status != OK else BAD_GATEWAY, "upstream", why))
+        why = complaint(words.decode("utf-8", "replace")) or f"the server refused with {status} and gave no reason"
+        await self._say(Told.of(status, "upstream", why))
 
     async def _whole(self, status: int, headers: Headers, content: bytes) -> None:
         if self.outlet.started and (status != OK or self.streams):  # a sign of life has said 200 before
@@ -204,11 +212,15 @@ class Exchange:
             self._held_size += len(data)
             if session.machine.tokens or self._held_size > HELD:
                 self._open()
-        elif whole := self._borders.whole(data):
+        elif whole := self._whole_of(data):
             self.outlet.push(whole)
-            self._wrote_at = session.machine.since
+            self.signing.wrote_at = session.machine.since
         # Whole events in their frames may follow past all of this, where nothing is held back that would go first.
         return None if self._head is not None or self._borders.holds else self.outlet.past
+
+    def _whole_of(self, data: bytes) -> bytes:
+        """What may go out now. Where nothing of ours can follow, nothing has to be kept back for that."""
+        return data if self.signing.sealed else self._borders.whole(data)
 
     def _open(self) -> None:
         """Begin the answer with what was kept back."""
@@ -216,66 +228,28 @@ class Exchange:
         if head is None:
             return
         self.outlet.start(*head)
-        self._in_stream = True
+        self._in_stream = not self.signing.sealed
         held, self._held = self._held, []
-        if held and (whole := self._borders.whole(b"".join(held))):
+        if held and (whole := self._whole_of(b"".join(held))):
             self.outlet.push(whole)
-            self._begun = True
-        self._wrote_at = clock.now()
+            self.signing.begun = True
+        self.signing.wrote_at = clock.now()
+
+    def _commit(self) -> None:
+        """A sign has to go out: the answer begins, with the head of its server or with one of ours."""
+        if self._head is not None:
+            self._open()
+        elif not self.outlet.started:
+            kind = b"application/json"
+            if self.dialect is not None and self.streams:
+                kind = b"application/x-ndjson" if self.dialect.lines else b"text/event-stream"
+            self.outlet.start(OK, [(b"content-type", kind), (b"cache-control", b"no-cache"), *self.own_headers()])
+            self._in_stream = self.streams
 
     def own_headers(self) -> Headers:
         """Of each answer."""
         model = self.call.attempts.model.encode("utf-8")
         return [(b"x-hangtight-id", self.id.encode()), (b"x-hangtight-model", model)]
-
-    # -- signs of life ----------------------------------------------------------------------------------------
-
-    def _arm(self) -> None:
-        if self.signs is not None:
-            now = clock.now()
-            self._alarm = self.loop.call_later(max(0.0, self.signs.alarm_at(now) - now), self._ring)
-
-    def _ring(self) -> None:
-        assert self.signs is not None, "only signs have an alarm"
-        now = clock.now()
-        if not self.outlet.finished:
-            if self.signs.wake(now, self._last_write()):
-                self._sign(now)
-            self._arm()
-
-    def _last_write(self) -> Instant | None:
-        """When bytes last went to the client. What goes out in frames is not noted; the machine knows when it came."""
-        reading = self.reading
-        if reading is None or self._wrote_at is None or not reading.session.machine.tokens:
-            return self._wrote_at
-        return max(self._wrote_at, reading.session.machine.since)
-
-    def _sign(self, now: Instant) -> None:
-        reading = self.reading
-        wire = reading.answer.wire if reading is not None and reading.answer is not None else None
-        if self.dialect is None or self.outlet.is_slow or (wire is not None and wire.finished):
-            return  # what is in the way of a slow client is a sign itself; and behind the last word there is none
-        began = self.outlet.started
-        if self._head is not None:
-            self._open()
-        elif not began:
-            kind = (
-                b"application/json"
-                if not self.streams
-                else b"application/x-ndjson"
-                if self.dialect.lines
-                else b"text/event-stream"
-            )
-            self.outlet.start(OK, [(b"content-type", kind), (b"cache-control", b"no-cache"), *self.own_headers()])
-            self._in_stream = self.streams
-        heading = Heading(self.call.asked.model, f"hangtight-{self.id}", int(clock.wall()))
-        words = "hangtight: still waiting"
-        if reading is not None:
-            reading.lane.metrics.heartbeat(self.form.value)
-            if (position := reading.position) is not None:
-                words = f"hangtight: number {position} in the queue"
-        self.outlet.push(sign(self.dialect, self.form, heading, streamed=self.streams, begun=self._begun, words=words))
-        self._wrote_at = now
 
     # -- ends that are not the answer -------------------------------------------------------------------------
 

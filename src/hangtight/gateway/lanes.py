@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING
 
 from hangtight.core.admission import Admission, Admitted, Queued
 from hangtight.core.budget import Priority
-from hangtight.core.circuit import Change, Circuit, Fuse, Pass, State
-from hangtight.core.phases import Outcome
+from hangtight.core.circuit import Change, Circuit, Fuse, Permit, State
 from hangtight.core.time import Instant, Seconds
 from hangtight.drivers import clock
 from hangtight.errors import BackendError
-from hangtight.gateway.looking import NOBODY, Escalation, Found, Looker, Seen
+from hangtight.gateway.houses import House
+from hangtight.gateway.look_evidence import Evidence
+from hangtight.gateway.looking import NOBODY, Escalation, Found, Seen
 
 if TYPE_CHECKING:
     from hangtight.gateway.metrics import Metrics, OfModel
     from hangtight.gateway.readings import GatewayReading
+    from hangtight.gateway.targets import Target
     from hangtight.gateway.tracing import Tracing
     from hangtight.rules.serving import CircuitSettings, Serving
 
@@ -33,7 +35,6 @@ ASK_AGAIN = 5.0
 class Unavailable(BackendError):
     """Not even asked: no slot, no place in the queue, a circuit that is open, a server that does not stop."""
 
-    code: str = ""
     retry_after: float = ASK_AGAIN
 
 
@@ -41,17 +42,6 @@ def unavailable(status: int, code: str, message: str, retry_after: float = ASK_A
     error = Unavailable(message)
     error.status, error.code, error.retry_after = status, code, retry_after
     return error
-
-
-@dataclass(slots=True)
-class House:
-    """One server: what of ours is under way there, and whether it goes on with what was cancelled."""
-
-    base: str
-    looker: Looker
-    active: int = 0
-    ghosts: int = 0
-    """Cancelled generations with which it was seen to go on."""
 
 
 @dataclass(slots=True)
@@ -128,9 +118,10 @@ class Lane:
 
     # -- the circuit ------------------------------------------------------------------------------------------
 
-    def admit(self) -> Pass | None:
+    def admit(self) -> Permit | None:
         """Raises where nobody shall be sent there now."""
-        if self.house.ghosts:
+        now = clock.now()
+        if self.house.is_closed(now):
             raise unavailable(
                 503,
                 "still_running",
@@ -138,7 +129,6 @@ class Lane:
             )
         if self.circuit is None:
             return None
-        now = clock.now()
         found = self.circuit.admit(now)
         if found is None:
             left = max(1.0, self.circuit.retry_after(now))
@@ -151,31 +141,34 @@ class Lane:
         self.metrics.circuit(self.circuit.state)
         return found
 
-    def spoke(self, passed: Pass | None) -> Change | None:
+    def spoke(self, permit: Permit | None) -> Change | None:
         """Its first progress came: a probe that speaks has shown enough, however long its answer is."""
-        if self.circuit is None or passed is None:
+        if self.circuit is None or permit is None:
             return None
-        change = self.circuit.spoke(passed)
+        change = self.circuit.spoke(permit)
         self.metrics.circuit(self.circuit.state)
         return change
 
-    def judged(self, passed: Pass | None, good: bool | None) -> Change | None:
+    def judged(self, permit: Permit | None, good: bool | None) -> Change | None:
         """How it ended for the circuit: well, badly, or in a way that tells nothing."""
-        if self.circuit is None or passed is None:
+        if self.circuit is None or permit is None:
             return None
         change = None
         if good is None:
-            self.circuit.gave_up(passed)
+            self.circuit.gave_up(permit)
         else:
-            change = self.circuit.ended(passed, good=good, now=clock.now())
+            change = self.circuit.ended(permit, good=good, now=clock.now())
         self.metrics.circuit(self.circuit.state)
         return change
 
     @property
+    def is_busy(self) -> bool:
+        return bool(self.readings or self.admission.running or self.admission.waiting)
+
+    @property
     def is_idle(self) -> bool:
         """Nothing of it is worth remembering."""
-        busy = self.readings or self.admission.running or self.admission.waiting
-        return not busy and (self.circuit is None or self.circuit.state is State.CLOSED)
+        return not self.is_busy and (self.circuit is None or self.circuit.state is State.CLOSED)
 
     # -- health -----------------------------------------------------------------------------------------------
 
@@ -214,13 +207,13 @@ class Lanes:
         self._houses: dict[str, House] = {}
         self._looks: set[asyncio.Task[None]] = set()
 
-    def of(self, name: str, base: str, key: str, serving: Serving, fuse: CircuitSettings | None) -> Lane:
+    def of(self, name: str, base: str, serving: Serving, fuse: CircuitSettings | None) -> Lane:
         lane = self._lanes.get(name)
         if lane is None:
             if len(self._lanes) >= MOST_LANES:
                 self._forget_the_idle()
             self.metrics.knows([name])
-            lane = self._lanes[name] = Lane(name, serving, fuse, self.house(base, key), self.metrics.of(name))
+            lane = self._lanes[name] = Lane(name, serving, fuse, self.house(base), self.metrics.of(name))
         return lane
 
     def _forget_the_idle(self) -> None:
@@ -228,11 +221,15 @@ class Lanes:
         for name in [name for name, lane in self._lanes.items() if lane.is_idle]:
             del self._lanes[name]
 
-    def house(self, base: str, key: str) -> House:
+    def forget(self, lane: Lane) -> None:
+        """It is no model any more. What still runs of it ends first."""
+        if not lane.is_busy:
+            self._lanes.pop(lane.name, None)
+
+    def house(self, base: str) -> House:
         found = self._houses.get(base)
         if found is None:
-            headers = {"authorization": f"Bearer {key}"} if key else None
-            found = self._houses[base] = House(base, Looker(base, headers))
+            found = self._houses[base] = House(base)
         return found
 
     def all(self) -> tuple[Lane, ...]:
@@ -241,31 +238,30 @@ class Lanes:
     # -- cancellation that is verified -------------------------------------------------------------------------
 
     def look_after(
-        self, lane: Lane, house: House, within: float | None, told: Callable[[Seen], None]
+        self, lane: Lane, target: Target, within: float | None, told: Callable[[Seen], None]
     ) -> asyncio.Task[None]:
         """Somebody's generation was cancelled: see whether its server stops. Nobody waits for that."""
+        house = self.house(target.base)
+        house.looker.shows(target.credentials)
         task = asyncio.get_running_loop().create_task(self._look(lane, house, within, told))
         self._looks.add(task)
         task.add_done_callback(self._looks.discard)
         return task
 
     async def _look(self, lane: Lane, house: House, within: float | None, told: Callable[[Seen], None]) -> None:
-
-        def ours() -> int:
-            return house.active
-
-        seen = await house.looker.freed(ours, within, clock.now)
+        evidence = Evidence()
+        seen = await house.looker.freed(house.ours, within, clock.now, evidence)
         told(seen)
         if seen.found is not Found.RUNNING:
             return
-        house.ghosts += 1
+        house.goes_on(seen, clock.now())
         lane.metrics.left_running()
         try:
             with suppress(Exception):  # whoever helps may fail, too
                 await self.escalation.still_running(lane.name, house.base, seen)
-            told(await house.looker.freed(ours, GHOST_PATIENCE, clock.now))
+            told(await house.looker.freed(house.ours, GHOST_PATIENCE, clock.now, evidence))
         finally:
-            house.ghosts -= 1
+            house.has_stopped()
 
     async def close(self) -> None:
         looks = list(self._looks)
@@ -273,6 +269,8 @@ class Lanes:
             look.cancel()
         if looks:
             await asyncio.wait(looks)
+        for house in self._houses.values():
+            await house.close()
 
 
 def fuse_of(said: CircuitSettings) -> Fuse:
@@ -284,8 +282,3 @@ def fuse_of(said: CircuitSettings) -> Fuse:
         first=Seconds(said.first),
         longest=Seconds(said.longest),
     )
-
-
-CUT_SHORT = (Outcome.TIMEOUT, Outcome.LOOPING, Outcome.LEFT, Outcome.CANCELLED)
-"""Ends after which a server may go on with what nobody waits for."""
-OPEN = State.OPEN

@@ -57,10 +57,12 @@ class Range:
 class Evidence:
     """What is known about one cancelled request."""
 
-    __slots__ = ("_agreed", "_before", "_first", "_goes_on", "_was_explained", "stopped")
+    __slots__ = ("_agreed", "_before", "_first", "_goes_on", "_was_explained", "stopped", "was_running")
 
     def __init__(self) -> None:
         self.stopped = False
+        self.was_running = False
+        """It was said to go on."""
         self._first: Look | None = None
         self._before: Look | None = None
         self._agreed = 0

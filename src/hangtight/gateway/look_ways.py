@@ -149,6 +149,11 @@ class Eyes:
         """The way that works; empty where none does, None where that is not known."""
         self._until = 0.0
 
+    def shows(self, headers: Mapping[str, str]) -> None:
+        """With another key the server may answer where it did not before."""
+        if headers != (self._headers or {}):
+            self._headers, self._path = headers, None
+
     async def look(self, now: float) -> Look | None:
         """What the server works on; None where it did not answer this time, NO_WAY where it cannot be asked."""
         if self._path is not None and now >= self._until:

@@ -36,6 +36,8 @@ class Seen:
     kind: str
     """The way of looking: `llama.cpp /slots`; empty where there is none."""
     took: float
+    numbered: bool = False
+    """The server numbers its tasks: what goes on there was there when we cancelled."""
 
 
 class Escalation(Protocol):
@@ -60,11 +62,13 @@ class _Wait:
 
     __slots__ = ("_began", "_due", "_last", "_latest", "_pause", "evidence", "now", "ours", "seen")
 
-    def __init__(self, ours: Callable[[], int], within: float | None, now: Callable[[], float]) -> None:
+    def __init__(
+        self, ours: Callable[[], int], within: float | None, now: Callable[[], float], evidence: Evidence
+    ) -> None:
         self.ours = ours
         self.now = now
         self.seen: asyncio.Future[Seen] = asyncio.get_running_loop().create_future()
-        self.evidence = Evidence()
+        self.evidence = evidence
         self._began = now()
         self._latest = inf if within is None else self._began + within
         self._pause = FIRST_PAUSE
@@ -86,15 +90,16 @@ class _Wait:
     def answer(self, found: Found, look: Look | None, ours: int, now: float) -> None:
         last = look or self._last
         busy = None if last is None or last.busy is None else last.present
-        self.seen.set_result(Seen(found, busy, ours, last.kind if last else "", now - self._began))
+        numbered = last is not None and last.tasks is not None
+        self.seen.set_result(Seen(found, busy, ours, last.kind if last else "", now - self._began, numbered))
 
 
 class Looker:
     """Looks at one server after a cancel until it has stopped, or until the time for that is over.
 
     `base` is the server's URL, with or without /v1; `headers` carry its key where it needs one. What it cannot promise:
-    where other clients use the server too, and it only counts, RUNNING may be theirs until a look has shown them;
-    `glance`, now and then while nothing is cancelled, finds them earlier, the second time that it sees them.
+    where other clients use the server too, RUNNING may be theirs until a look has shown them. `glance`, now and then
+    while nothing is cancelled, finds them earlier: the first one makes it doubtful, the second one certain.
     """
 
     def __init__(self, base: str, headers: Mapping[str, str] | None = None) -> None:
@@ -105,17 +110,35 @@ class Looker:
         self._one = asyncio.Lock()
         self._ghosts = 0
         """Cancelled requests that were last seen running."""
+        self._strange = 0
+        """So many more than we know of were there, when that was first seen; fewer would be some that just ended."""
         self._strange_since: float | None = None
-        """Since then each look has shown more than we know of."""
+        """Since then each look has shown as many."""
         self._shared_until = 0.0
 
-    async def freed(self, ours: Callable[[], int], within: float | None, now: Callable[[], float]) -> Seen:
+    def shows(self, headers: Mapping[str, str]) -> None:
+        """What the next looks carry. Where models of one server have several keys, that of the one asked last."""
+        self._eyes.shows(headers)
+
+    def is_alone(self, now: float) -> bool:
+        """Nobody else is known to use that server, and nothing that was seen there makes it doubtful."""
+        doubtful = self._strange_since is not None and now - self._strange_since < SHARED
+        return now >= self._shared_until and not doubtful
+
+    async def freed(
+        self,
+        ours: Callable[[], int],
+        within: float | None,
+        now: Callable[[], float],
+        evidence: Evidence | None = None,
+    ) -> Seen:
         """Look until what was just cancelled has stopped, at most `within` seconds; None is no limit.
 
         `ours` says how many generations of ours are still under way at that server, without the cancelled ones. A look
-        that is under way at the end is waited for. Where the server cannot be asked, the answer comes at once.
+        that is under way at the end is waited for. Where the server cannot be asked, the answer comes at once. Who
+        looks on for what was seen to go on hands in the `evidence` of the first time.
         """
-        wait = _Wait(ours, within, now)
+        wait = _Wait(ours, within, now, evidence or Evidence())
         self._waits.append(wait)
         self._came.set()
         if self._looking is None:
@@ -192,21 +215,32 @@ class Looker:
         if look is None:
             wait.evidence.missed()
         else:
-            self._note(look, ours, len(self._waits), now)
+            self._note(look, ours, self._cancelled(), now)
             wait.evidence.add(look, ours)
-        found = wait.evidence.verdict(alone=now >= self._shared_until)
+        found = wait.evidence.verdict(alone=self.is_alone(now))
         if found is Found.STOPPED or wait.is_over(now):
-            self._ghosts += found is Found.RUNNING
+            if found is Found.RUNNING and not wait.evidence.was_running:
+                wait.evidence.was_running = True
+                self._ghosts += 1
             wait.answer(found, look, later, now)
         else:
             wait.go_on(look, now)
 
+    def _cancelled(self) -> int:
+        """Those of which nothing is known yet: what was seen running is among the ghosts."""
+        return sum(not wait.evidence.was_running for wait in self._waits)
+
     def _note(self, look: Look, ours: Range, cancelled: int, now: float) -> None:
-        """Learn who else is there: more than what is ours, and what we cancelled, is somebody else's."""
-        if look.present - ours.most <= cancelled + self._ghosts:
-            self._strange_since = None
-        elif self._strange_since is None:
-            self._strange_since = now
-        elif now - self._strange_since >= SURE:
-            self._shared_until = now + SHARED
+        """Learn who else is there: more than what is ours, and what we cancelled, is somebody else's.
+
+        What was seen before a cancel stays in doubt after it: one who stopped and a stranger look like one who goes on.
+        """
+        rest = look.present - ours.most - self._ghosts
+        if rest < self._strange:
+            self._strange, self._strange_since = 0, None
+        if rest > cancelled:
+            if self._strange_since is None:
+                self._strange, self._strange_since = rest - cancelled, now
+            elif now - self._strange_since >= SURE:
+                self._shared_until = now + SHARED
         self._ghosts = min(self._ghosts, max(0, look.present - ours.fewest))

@@ -21,6 +21,18 @@ Headers = list[tuple[bytes, bytes]]
 Framed = Callable[[bytes], bool]
 Leaving = Callable[[Callable[[], None]], None]
 
+EXTENSION: Final = "hangtight"
+"""The key in `scope["extensions"]` of a request that comes straight from our own server, to a dictionary with
+
+    direct   True: `send` never waits unless writing is paused, so it may be driven without a task: `coro.send(None)`
+    flow     uvicorn's FlowControl of the connection: `flow.write_paused` is True while the client reads too slowly,
+             and `await flow.drain()` waits until it has read. `send` waits then, and at no other time
+    leaving  takes a function, to be called when the client of the request under way leaves, in place of a task that
+             waits in `receive` for that alone
+    framed   writes a chunk of the answer that has its frame already (`1f\\r\\n...\\r\\n`), past `send`; False where
+             that cannot be: the client is slow or gone, or the answer is not in chunks
+    line     a `Line`
+"""
 ENOUGH: Final = 64 * 1024
 """Bytes that wait for a slow client before its server is made to wait."""
 

@@ -31,6 +31,7 @@ from hangtight.core.time import NEVER, Instant
 from hangtight.drivers import clock
 from hangtight.gateway.doorway import Doorway
 from hangtight.gateway.old_clients import HTTP_1_0, without_chunks
+from hangtight.gateway.outlet import EXTENSION
 from hangtight.gateway.rebuffs import LATE_BODY, LATE_HEAD, NOT_HTTP, TOO_LARGE, Answer
 
 BODY_PATIENCES = 10  # of these for a whole body: 64 MiB within 5 minutes is a megabit or two
@@ -39,18 +40,6 @@ MOST_AHEAD = 1024 * 1024  # bytes of their bodies, while an answer is under way 
 FIELD_EXTRA = 4  # bytes around a field: the colon, the space and the end of the line
 WISHES = (b"upgrade", b"http2-settings")
 LINGER = 2.0  # seconds in which a refused client may read why, and what it still sends is thrown away
-EXTENSION = "hangtight"
-"""The key in `scope["extensions"]` of a request that comes straight from here, to a dictionary with
-
-    direct   True: `send` never waits unless writing is paused, so it may be driven without a task: `coro.send(None)`
-    flow     uvicorn's FlowControl of the connection: `flow.write_paused` is True while the client reads too slowly,
-             and `await flow.drain()` waits until it has read. `send` waits then, and at no other time
-    leaving  takes a function, to be called when the client of the request under way leaves, in place of a task that
-             waits in `receive` for that alone
-    framed   writes a chunk of the answer that has its frame already (`1f\\r\\n...\\r\\n`), past `send`; False where
-             that cannot be: the client is slow or gone, or the answer is not in chunks
-    line     a `Line`
-"""
 
 
 class Line(NamedTuple):
@@ -250,15 +239,15 @@ class Guarded(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         super().on_body(body)
-        if self.pipeline:
+        if self.pipeline and self._when_left is not None:
+            if sum([len(cycle.body) for cycle, _ in self.pipeline]) > MOST_AHEAD:
+                self._fail(TOO_MUCH)
             self._read_on()
 
     def _read_on(self) -> None:
         """That its client leaves is seen only while we read, also behind requests that have to wait."""
         if self._when_left is not None:
             self.flow.resume_reading()
-            if sum([len(cycle.body) for cycle, _ in self.pipeline]) > MOST_AHEAD:
-                self._fail(TOO_MUCH)
 
     def on_message_complete(self) -> None:
         if self.parser.should_upgrade():

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from hangtight.core.attempts import Fault
-from hangtight.core.circuit import Change, Pass, is_mark
+from hangtight.core.circuit import Change, Permit, is_mark
 from hangtight.core.facts import Admitted, Handed, Queued, Whole
 from hangtight.core.phases import Outcome, Phase
 from hangtight.dialects.mould import Mould
@@ -19,19 +19,19 @@ from hangtight.drivers.http11 import BrokenHead, ConnectFailed
 from hangtight.errors import BackendError
 from hangtight.gateway import library
 from hangtight.gateway.connection import Incoming
-from hangtight.gateway.lanes import CUT_SHORT, Lane, Lanes, Ticket
+from hangtight.gateway.lanes import Lane, Lanes, Ticket
 from hangtight.gateway.looking import Seen
+from hangtight.gateway.pouring import PassOn, Past, blocked, keep_nothing, nothing, swallow
 from hangtight.gateway.tracing import UNTRACED, About
 from hangtight.journal.entries import Kind
 
 if TYPE_CHECKING:
     from hangtight.gateway.calls import GatewayCall
+    from hangtight.gateway.targets import Target
     from hangtight.gateway.upstream import Outgoing, Upstream
 
-Past = Callable[[bytes], bool]
-"""Takes a whole chunk of HTTP, frame and all. False where it could not."""
-PassOn = Callable[[bytes], Past | None]
-"""Takes a piece of the body, and gives back the way by which chunks that follow may go past it."""
+CUT_SHORT = (Outcome.TIMEOUT, Outcome.LOOPING, Outcome.LEFT, Outcome.CANCELLED)
+"""Ends after which a server may go on with what nobody waits for."""
 
 
 class Life(aio.Life):
@@ -60,16 +60,16 @@ class GatewayReading(AsyncReading):
         self._lanes = lanes
         self._upstream = upstream
         self._ticket: Ticket | None = None
-        self._passed: Pass | None = None
+        self._permit: Permit | None = None
         self._probes = False  # the circuit waits for what comes of this
-        self._sent = False
-        self._house = lane.house  # where it was sent: the settings may name another server by the time it ends
+        self._sent_to: Target | None = None
+        """Whose server has it. The settings may name another one by the time it ends."""
         self._generates = call.asked.dialect is not None
-        self._pass_on: PassOn = _nothing
+        self._pass_on: PassOn = nothing
         self._poured: asyncio.Future[None] | None = None
-        self._past: Past = _blocked
+        self._past: Past = blocked
         self._mould = Mould()
-        self._keep: Callable[[str], object] = _keep_nothing
+        self._keep: Callable[[str], object] = keep_nothing
         """Of the kind that flows now: what goes the quick way is of that."""
         self._is_paused = False
         self.seen: asyncio.Future[Seen] | None = None
@@ -102,26 +102,22 @@ class GatewayReading(AsyncReading):
     async def _enter(self) -> None:
         """Through the circuit and the queue. A place in it is not the server's silence."""
         lane = self.lane
-        try:
+        self._admit()
+        self._ticket = ticket = Ticket(self.call.came.priority)
+        if not lane.arrive(ticket):
+            await self._wait(ticket)
+            lane.judged(self._permit, None)  # what let it in may be long ago
             self._admit()
-            self._ticket = ticket = Ticket(self.call.came.priority)
-            if not lane.arrive(ticket):
-                await self._wait(ticket)
-                lane.judged(self._passed, None)  # what let it in may be long ago
-                self._admit()
-        except Exception as error:
-            self.session.failure = str(getattr(error, "code", "")) or type(error).__name__
-            raise
 
     def _admit(self) -> None:
-        self._passed = None
+        self._permit = None
         if self.lane.house.ghosts or self.lane.circuit is not None:
-            self._passed = self.lane.admit()
-            self._probes = self._passed is not None and self._passed.probes
+            self._permit = self.lane.admit()
+            self._probes = self._permit is not None and self._permit.probes
 
     async def _wait(self, ticket: Ticket) -> None:
         session, unstreamed = self.session, self.session.machine.phase is Phase.UNSTREAMED
-        session.note(Queued())
+        session.note(Queued(self.position))
         self.life.alarm.rearm()
         try:
             await ticket.given
@@ -138,23 +134,27 @@ class GatewayReading(AsyncReading):
         return None if self._ticket is None else self.lane.admission.position(self._ticket, clock.now())
 
     async def _asked(self, asked: Outgoing) -> library.Response:
-        if not self._sent:
-            self._sent = True
-            self._house = self.lane.house
-            self._house.active += self._generates
-        incoming = await self._upstream.send(asked)
+        incoming = await self._upstream.send(asked._replace(sent=self._goes_out))
         head = incoming.head.result()
         return library.Response(head.status, headers=head.headers, stream=incoming)
+
+    def _goes_out(self) -> None:
+        """The first of it is written: from here on there is something to look for."""
+        if self._sent_to is None:
+            self._sent_to = target = self.call.target
+            if self._generates:
+                self._lanes.house(target.base).enter(target.credentials)
 
     # -- after it has ended -----------------------------------------------------------------------------------
 
     async def _ended(self, error: BaseException | None) -> bool:
         first = not self.over
-        ours = await super()._ended(error)
-        if first:
-            self._left_behind(error)
-            self._let_go()
-        return ours
+        try:
+            return await super()._ended(error)
+        finally:  # also where one who leaves breaks off the end that somebody else has brought about
+            if first:
+                self._left_behind(error)
+                self._let_go()
 
     def _left_behind(self, error: BaseException | None) -> None:
         lane, session, machine = self.lane, self.session, self.session.machine
@@ -167,32 +167,32 @@ class GatewayReading(AsyncReading):
             self._metrics.extended()
         if machine.deadline.is_short:
             self._metrics.shortened()
-        self._told_of(lane.judged(self._passed, self._was_good(error)))
-        ticket = self._ticket
-        if not self._sent:
-            if ticket is not None:
-                lane.leave(ticket)
+        self._told_of(lane.judged(self._permit, self._was_good(error)))
+        ticket, looking = self._ticket, None
+        if self._sent_to is not None and self._generates:
+            looking = self._look_after(self._sent_to)
+        if ticket is None:
             return
-        self._house.active -= self._generates
-        if (
-            not self._generates
-            or machine.outcome not in CUT_SHORT
-            or (self.answer is not None and self.answer.is_complete)
-        ):
-            if ticket is not None:
-                lane.leave(ticket)
-            return
-        self.seen = self.loop.create_future()
-        looking = self._lanes.look_after(lane, self._house, session.resolved.limits.cancel, self._seen)
-        if ticket is not None:  # a slot is free when its server has stopped, and not before
+        if looking is None:
+            lane.leave(ticket)
+        else:  # a slot is free when its server has stopped, and not before
             looking.add_done_callback(lambda _: lane.leave(ticket))
+
+    def _look_after(self, target: Target) -> asyncio.Task[None] | None:
+        """Whether its server stops; None where there is nothing to stop."""
+        self._lanes.house(target.base).leave()
+        is_complete = self.answer is not None and self.answer.is_complete
+        if self.session.machine.outcome not in CUT_SHORT or is_complete:
+            return None
+        self.seen = self.loop.create_future()
+        return self._lanes.look_after(self.lane, target, self.session.resolved.limits.cancel, self._seen)
 
     def _let_go(self) -> None:
         """What leads in circles is cut, so that all of this is gone now and not with the next collection."""
         session = self.session
         session.hand, session.nudge, session.others = (_none, _none), _none, _none
-        self._pass_on, self._past, self._send = _nothing, _blocked, self._upstream.nowhere
-        self._keep = _keep_nothing
+        self._pass_on, self._past, self._send = nothing, blocked, self._upstream.nowhere
+        self._keep = keep_nothing
         if isinstance(self.stream, Incoming):
             self.stream.let_go()
         if self.answer is not None:
@@ -238,7 +238,7 @@ class GatewayReading(AsyncReading):
         """What is put together is poured, too: whoever waits for the whole need not be woken for each piece."""
         if self.over or self.call.plan is not Plan.UPGRADED or self.answer is None or not self.answer.is_stream:
             return await super().read()
-        await self.pour([], _swallow)
+        await self.pour([], swallow)
         return None
 
     async def pour(self, early: list[bytes], pass_on: PassOn) -> None:
@@ -276,7 +276,7 @@ class GatewayReading(AsyncReading):
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the end of this stream
             self._fail(error)
             return
-        self._past = self._pass_on(data) or _blocked
+        self._past = self._pass_on(data) or blocked
         machine = self.session.machine
         if self.in_lane and machine.lane is not None and not self._is_paused:
             machine.waiting = True  # `since` is the instant at which it came, a moment ago
@@ -328,7 +328,7 @@ class GatewayReading(AsyncReading):
         """Somebody waits for more; unless the end is there, or was brought about."""
         if self._probes and self.session.machine.tokens:
             self._probes = False
-            self._told_of(self.lane.spoke(self._passed))
+            self._told_of(self.lane.spoke(self._permit))
         if self.session.rang is not None:
             self._done()
         elif self.answer is not None and self.answer.is_complete:
@@ -356,7 +356,7 @@ class GatewayReading(AsyncReading):
         """The client does not keep up: its server has to wait, and that is no silence of the model."""
         self._is_paused = True
         self.stream.pause()
-        self._past = _blocked  # what waits for the client goes first
+        self._past = blocked  # what waits for the client goes first
         self.session.note(Handed())
 
     def resume(self) -> None:
@@ -366,31 +366,9 @@ class GatewayReading(AsyncReading):
             self.session.ask()
 
 
-def _nothing(data: bytes) -> None:
-    """Before it is poured."""
-
-
-def _swallow(data: bytes) -> Past:
-    """Of what is put together nobody gets the pieces."""
-    return _swallowed
-
-
-def _swallowed(chunk: bytes) -> bool:
-    return True
-
-
-def _blocked(chunk: bytes) -> bool:
-    """Something else is in the way of it."""
-    return False
-
-
 def _none() -> bool:
     """It is over."""
     return False
-
-
-def _keep_nothing(text: str) -> None:
-    """Before there is a lane."""
 
 
 def _unheard(reading: GatewayReading, news: Change | Seen) -> None:

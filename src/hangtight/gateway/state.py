@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
+from contextlib import suppress
 from random import getrandbits
 from typing import TYPE_CHECKING
 
 from hangtight.drivers import clock
-from hangtight.drivers.servers import PORTS, Server, find_servers
+from hangtight.drivers.servers import PORTS, Place, Server, find_servers
 from hangtight.drivers.standing import settings
+from hangtight.errors import HangtightError
 from hangtight.gateway import telling
 from hangtight.gateway.calls import Retries
 from hangtight.gateway.events import Events
+from hangtight.gateway.gatekeeper import Gatekeeper
 from hangtight.gateway.lanes import Lane, Lanes
 from hangtight.gateway.looking import NOBODY, Escalation
 from hangtight.gateway.metrics import Metrics
@@ -22,13 +26,16 @@ from hangtight.gateway.upstream import Upstream
 
 if TYPE_CHECKING:
     from hangtight.core.heartbeat import Heartbeat
+    from hangtight.core.time import Instant
     from hangtight.gateway.exchange import Exchange
     from hangtight.rules.settings import Settings
 
 OWN_NAME = "hangtight"
 LOOK_EVERY = 5.0  # seconds between two looks for servers, where a model is asked for that nobody knows
+FOLLOW_EVERY = 0.5  # seconds: an edit is seen by the second look after it, and read before the next
 REMEMBERED = 100
 """Exchanges that have ended, for whoever looks."""
+MOST_REFUSED = 1000
 
 
 class State:
@@ -38,7 +45,10 @@ class State:
         self.found = found
         """The servers of this machine, for the case that the settings name none."""
         self.upstream = Upstream()
+        self.keeper = Gatekeeper()
         self.retries = Retries()
+        self.refused: dict[tuple[str, str, str], Instant] = {}
+        """Who did not stream an answer that was wanted whole, and when: what a client of ours keeps in its settings."""
         self.metrics = Metrics()
         self.tracing = Tracing()
         self.lanes = Lanes(self.metrics, self.tracing, escalation)
@@ -51,6 +61,8 @@ class State:
         self.began_at = clock.wall()
         self.own_port = 0
         self._looked_at = -LOOK_EVERY
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._follower: asyncio.TimerHandle | None = None
         self._settings: Settings | None = None
         self._targets: Targets | None = None
 
@@ -63,31 +75,50 @@ class State:
             self._renew(self._targets)
         return self._targets
 
+    def follow(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Obey edits of the settings without being asked, as long as this loop is there."""
+        if self._loop is None or self._loop.is_closed():
+            self._loop = loop
+            self._look(loop)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._follower = loop.call_later(FOLLOW_EVERY, self._look, loop)
+        with suppress(HangtightError):  # who asks is told
+            self.keeper.gate  # noqa: B018 - both are made anew by being looked at
+            self.targets  # noqa: B018
+
     def _renew(self, targets: Targets) -> None:
         said = settings()
         for lane in self.lanes.all():
             target = targets.find(lane.name)
-            if target is not None:
-                lane.renew(said.serving(lane.name), said.gateway.circuit, self.lanes.house(target.base, target.key))
+            if target is None:
+                self.lanes.forget(lane)
+            else:
+                lane.renew(said.serving(lane.name), said.gateway.circuit, self.lanes.house(target.base))
         self.metrics.knows(targets.names)
 
     def discovered(self, found: tuple[Server, ...]) -> None:
         """What stands on this machine now."""
         self.found, self._targets = found, None
 
+    async def find(self) -> list[tuple[Place, Server | str]]:
+        """Look for the servers of this machine: each usual place, with what is there or why nothing is."""
+        self._looked_at = clock.now()
+        ports = {port: owners for port, owners in PORTS.items() if port != self.own_port and owners != OWN_NAME}
+        seen = await find_servers(ports)
+        self.discovered(tuple(found for _, found in seen if isinstance(found, Server)))
+        return seen
+
     async def look_again(self) -> bool:
         """Where the settings name no server: whether those of this machine were looked for once more."""
-        now = clock.now()
-        if self.targets.are_written or now < self._looked_at + LOOK_EVERY:
+        if self.targets.are_written or clock.now() < self._looked_at + LOOK_EVERY:
             return False
-        self._looked_at = now
-        ports = {port: owners for port, owners in PORTS.items() if port != self.own_port and owners != OWN_NAME}
-        self.discovered(tuple(found for _, found in await find_servers(ports) if isinstance(found, Server)))
+        await self.find()
         return True
 
     def lane(self, target: Target) -> Lane:
         said = settings()
-        return self.lanes.of(target.name, target.base, target.key, said.serving(target.name), said.gateway.circuit)
+        return self.lanes.of(target.name, target.base, said.serving(target.name), said.gateway.circuit)
 
     def begins(self, exchange: Exchange) -> None:
         """It is under way; whoever says so says when it has ended, too."""
@@ -96,6 +127,8 @@ class State:
 
     def ended(self, exchange: Exchange) -> None:
         del self.exchanges[exchange.id]
+        while len(self.refused) > MOST_REFUSED:  # under a pattern with `*` anybody may make up names
+            del self.refused[next(iter(self.refused))]
         told = telling.ended(exchange)
         self.finished.append(told)
         self.events.ended(exchange, told)
@@ -108,6 +141,9 @@ class State:
             self.events.beat(exchange, beat)
 
     async def close(self) -> None:
+        if self._follower is not None:
+            self._follower.cancel()
+        self._loop = self._follower = None
         self.events.close()
         await self.lanes.close()
         self.upstream.close()

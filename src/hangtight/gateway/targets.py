@@ -38,6 +38,12 @@ class Target:
         return _joined(self.base, path, query)
 
     @property
+    def credentials(self) -> dict[str, str]:
+        """What its server wants to see of whoever looks at it."""
+        own = {"authorization": f"Bearer {self.key}"} if self.key else {}
+        return own | {name.lower(): value for name, value in self.headers}
+
+    @property
     def place(self) -> str:
         """The server alone, as it is shown to people."""
         return _parsed(self.base).authority

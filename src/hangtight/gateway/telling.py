@@ -251,7 +251,7 @@ def why_not(lane: Lane | None, now: Instant) -> str:
     """Why this model would not be asked now; empty where it would be."""
     if lane is None:
         return ""
-    if lane.house.ghosts:
+    if lane.house.is_closed(now):
         return "its server goes on with a generation that was cancelled"
     if lane.circuit is not None and not lane.circuit.admits(now):
         return f"its circuit is {lane.circuit.state.value}"

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import cache
 from typing import Final, NamedTuple
 
@@ -40,18 +41,26 @@ class Outgoing(NamedTuple):
     """The answer has no body, whatever its head says."""
     taken: Callable[[], None] | None = None
     """Called when the server has taken one more piece of a long body."""
+    sent: Callable[[], None] | None = None
+    """Called when the connection is there, before the first of it is written."""
 
 
 class Upstream:
-    """The connections of one gateway. Made for one loop."""
+    """The connections of one gateway, for one loop at a time.
+
+    Where another loop asks (an app under test has one for each request), those of the former are let go: nothing comes
+    through a connection whose loop has ended.
+    """
 
     def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
         self._tls = tls
         self._idle: dict[Key, list[Connection]] = {}
         self._sweeper: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def send(self, asked: Outgoing) -> Incoming:
         """Write the request; the answer arrives in what is returned, whose `head` is there already."""
+        self._runs_in(asyncio.get_running_loop())
         connection = self._kept(asked.address)
         if connection is not None:
             sent_at = clock.now()
@@ -69,6 +78,8 @@ class Upstream:
 
     async def _exchange(self, connection: Connection, asked: Outgoing) -> Incoming:
         incoming = connection.begin(bodiless=asked.bodiless)
+        if asked.sent is not None:
+            asked.sent()
         try:
             await _write(connection, asked, incoming)
             await incoming.head
@@ -78,6 +89,13 @@ class Upstream:
         return incoming
 
     # -- connections ------------------------------------------------------------------------------------------
+
+    def _runs_in(self, loop: asyncio.AbstractEventLoop) -> None:
+        former, self._loop = self._loop, loop
+        if former is not None and former is not loop:
+            with suppress(RuntimeError):  # it is closed: what is forgotten here is closed with its socket
+                former.call_soon_threadsafe(_let_go, self._sweeper, self._idle)
+            self._sweeper, self._idle = None, {}
 
     async def _connect(self, asked: Outgoing) -> Connection:
         address, loop = asked.address, asyncio.get_running_loop()
@@ -105,7 +123,7 @@ class Upstream:
 
     def _keep(self, connection: Connection) -> None:
         waiting = self._idle.setdefault(_key(connection.address), [])
-        if len(waiting) >= KEPT:
+        if len(waiting) >= KEPT or connection.loop is not self._loop:
             connection.abort()
             return
         connection.idle_since = clock.now()
@@ -114,6 +132,8 @@ class Upstream:
             self._sweeper = connection.loop.call_later(SWEEP_EVERY, self._sweep, connection.loop)
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
+        if loop is not self._loop:
+            return
         oldest = Instant(clock.now() - KEPT_FOR)
         for key, waiting in list(self._idle.items()):
             for connection in [each for each in waiting if not each.is_open or each.idle_since < oldest]:
@@ -125,13 +145,18 @@ class Upstream:
 
     def close(self) -> None:
         """Let go of what waits. What is in use ends with its request."""
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            self._sweeper = None
-        for waiting in self._idle.values():
-            for connection in waiting:
-                connection.abort()
-        self._idle.clear()
+        self._runs_in(asyncio.get_running_loop())
+        _let_go(self._sweeper, self._idle)
+        self._sweeper, self._idle = None, {}
+
+
+def _let_go(sweeper: asyncio.TimerHandle | None, idle: Mapping[Key, Iterable[Connection]]) -> None:
+    """In the loop of these."""
+    if sweeper is not None:
+        sweeper.cancel()
+    for waiting in idle.values():
+        for connection in waiting:
+            connection.abort()
 
 
 async def _write(connection: Connection, asked: Outgoing, incoming: Incoming) -> None:

@@ -13,10 +13,9 @@ from hangtight import __version__
 from hangtight.dialects.chat import Shape
 from hangtight.dialects.speaking import Told, refused
 from hangtight.drivers import clock
-from hangtight.drivers.standing import recorder, settings
+from hangtight.drivers.standing import STANDING, recorder, settings
 from hangtight.errors import HangtightError
 from hangtight.gateway import telling
-from hangtight.gateway.gate import Gate
 from hangtight.gateway.summing import stats_of
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ async def refuse(outlet: Outlet, status: int, code: str, message: str, *more: tu
 async def health(state: State, scope: Scope, receive: Receive, outlet: Outlet) -> None:
     """200 while it runs. More is for those who hold a key, where there are keys."""
     told: dict[str, Any] = {"status": "ok"}
-    if _is_known(scope):
+    if _is_known(state, scope):
         now, lanes = clock.now(), {lane.name: lane for lane in state.lanes.all()}
         models = {name: telling.of_model(lanes.get(name), now) for name in _names(state)}
         told |= {
@@ -69,6 +68,7 @@ async def health(state: State, scope: Scope, receive: Receive, outlet: Outlet) -
             "draining": state.is_draining,
             "in_flight": len(state.exchanges),
             "models": models,
+            "trouble": state.keeper.trouble or STANDING.trouble,
         }
     await put(outlet, 200, told)
 
@@ -97,13 +97,15 @@ def _why_not_ready(state: State) -> str:
 
 def _names(state: State) -> tuple[str, ...]:
     """The models that are known by name, and those that were asked for under a pattern."""
-    return tuple(dict.fromkeys((*state.targets.names, *(lane.name for lane in state.lanes.all()))))
+    targets = state.targets
+    asked = (lane.name for lane in state.lanes.all() if targets.find(lane.name) is not None)
+    return tuple(dict.fromkeys((*targets.names, *asked)))
 
 
-def _is_known(scope: Scope) -> bool:
+def _is_known(state: State, scope: Scope) -> bool:
     """/health is open to all; what it tells of models is for those whom the gate would let in elsewhere, too."""
-    keys, headers = settings().gateway.keys, scope["headers"]
-    return not keys or len(Gate.of(None, keys=keys).without_credentials(headers)) < len(headers)
+    gate, headers = state.keeper.gate, scope["headers"]
+    return not gate.keys or len(gate.without_credentials(headers)) < len(headers)
 
 
 # -- lists of models --------------------------------------------------------------------------------------------------

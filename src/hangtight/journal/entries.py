@@ -46,6 +46,10 @@ class Named(NamedTuple):
 class Kind(StrEnum):
     """What may be noted between the beginning and the end."""
 
+    QUEUED = "queued"
+    """It waits for a slot; `told` is its place, 1 for the next to go."""
+    ADMITTED = "admitted"
+    """It has one; `told` is how many seconds it waited."""
     LOADING = "loading"
     READY = "ready"
     HEARTBEAT = "heartbeat"

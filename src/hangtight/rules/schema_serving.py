@@ -243,9 +243,13 @@ class GatewaySection(Section):
         WithJsonSchema(_list_of(ORIGIN)),
     ] = told("Web pages that may call it.", ["https://app.example.org"])
     body: Bytes = Field(default=BODY, description="Bytes that a request may have.", examples=[BODY])
-    headers: Bytes = Field(default=HEAD, description="Bytes that the head of a request may have.", examples=[HEAD])
+    headers: Bytes = Field(
+        default=HEAD, description="Bytes that the head of a request may have. Read at the start.", examples=[HEAD]
+    )
     patience: Seconds = Field(
-        default=PATIENCE, description="Seconds for a request's head and body to arrive.", examples=[30]
+        default=PATIENCE,
+        description="Seconds for a request's head and body to arrive. Read at the start.",
+        examples=[30],
     )
 
 

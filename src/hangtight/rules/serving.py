@@ -73,7 +73,7 @@ class Gateway:
     """One of these must be shown; empty is none."""
     lists_aliases: bool = False
     may_raise: bool | None = None
-    """Whether the headers of a request may raise a limit, too. None: on a loopback address."""
+    """Whether the headers of a request may raise a limit, too. None: of a client of this machine itself."""
     proxy_silence: float | None = PROXY_SILENCE
     proxy_is_said: bool = False
     places: int = 0
