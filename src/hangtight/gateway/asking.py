@@ -24,7 +24,7 @@ from hangtight.drivers.http.call import Settings as CallSettings
 from hangtight.drivers.standing import settings
 from hangtight.errors import SettingsError
 from hangtight.gateway.bodies import model_of, parsed
-from hangtight.gateway.calls import DOOR, READ_TIMEOUT, VIA, GatewayCall, Incoming, Policy, read_timeout
+from hangtight.gateway.calls import DOOR, READ_TIMEOUT, VIA, GatewayCall, Policy, Received, read_timeout
 from hangtight.gateway.exchange import Exchange
 from hangtight.gateway.gate import Gate, is_direct, is_loopback
 from hangtight.gateway.readings import GatewayReading
@@ -98,12 +98,12 @@ class Asking:
         exchange.path = self.path
         return exchange
 
-    def _came(self, target: Target, targets: Targets) -> Incoming:
+    def _came(self, target: Target, targets: Targets) -> Received:
         said, scope = self.settings.gateway, self.scope
         bound = (scope.get("server") or ("",))[0] or ""
         # Through a proxy of this machine come strangers, too.
         may_raise = self.is_direct and is_loopback(bound) if said.may_raise is None else said.may_raise
-        return Incoming(
+        return Received(
             method=scope["method"],
             path=as_written(scope, self.path),
             query=scope["query_string"],

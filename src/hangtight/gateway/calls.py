@@ -118,7 +118,7 @@ class Retries:
 
 
 @dataclass(slots=True)
-class Incoming:
+class Received:
     """One request as it came: what is asked, by whom, and where that goes."""
 
     method: str
@@ -142,7 +142,7 @@ class Incoming:
 class GatewayCall(Call):
     """The attempts of one request: each may go to another server, under another name."""
 
-    def __init__(self, came: Incoming, settings: Settings, timepiece: Timepiece) -> None:
+    def __init__(self, came: Received, settings: Settings, timepiece: Timepiece) -> None:
         self.came = came
         self.traced = UNTRACED
         """Of the attempt under way."""
