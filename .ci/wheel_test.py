@@ -22,6 +22,7 @@ SEEN_ALREADY = (
     "--ignore=tests/testing",
     "--ignore=tests/gateway/test_security.py",
     "--ignore-glob=tests/gateway/test_[!s]*.py",
+    "--ignore-glob=tests/gateway/*/*",
     "--ignore=tests/journal/test_outages.py",
     "--ignore=tests/journal/test_processes.py",
 )

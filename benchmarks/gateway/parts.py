@@ -32,11 +32,11 @@ LOAD = Load((CODE,), STREAMS, 3)
 PARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("intent: the text, read along", ("hangtight/intent/", "drivers/heeding", "drivers/attention", "core/intents")),
     ("wire: bytes to what they mean", ("hangtight/dialects/", "gateway/readings", "gateway/borders", "msgspec/")),
-    ("upstream: read and parse HTTP", ("gateway/upstream", "gateway/connection", "httptools/")),
-    ("send: to the client", ("uvicorn/", "gateway/protocol", "gateway/outlet")),
+    ("upstream: read and parse HTTP", ("gateway/upstream/", "httptools/")),
+    ("send: to the client", ("uvicorn/", "gateway/door/", "gateway/outlet")),
     ("lane: session, machine, alarms", ("hangtight/core/", "hangtight/drivers/")),
     ("journal", ("hangtight/journal/", "sqlalchemy/", "sqlite3/")),
-    ("metrics and traces", ("gateway/metrics", "gateway/tracing", "prometheus_client/", "opentelemetry/")),
+    ("metrics and traces", ("gateway/telling/", "prometheus_client/", "opentelemetry/")),
     ("rules", ("hangtight/rules/",)),
     ("gateway: all else of it", ("hangtight/gateway/",)),
 )

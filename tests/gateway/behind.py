@@ -15,8 +15,8 @@ from typing import Any
 import hangtight
 from hangtight.drivers.http11 import Address
 from hangtight.gateway.app import Gateway
-from hangtight.gateway.connection import Connection, Headers, Incoming
-from hangtight.gateway.upstream import Outgoing, head_of
+from hangtight.gateway.upstream.connection import Connection, Headers, Incoming
+from hangtight.gateway.upstream.pool import Outgoing, head_of
 from tests.gateway.doors import opened
 
 LOCAL = Address(False, "127.0.0.1", 1, "/v1/chat/completions")

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from hangtight.gateway.listening import bound
-from hangtight.gateway.serving import Door
+from hangtight.gateway.door.listening import bound
+from hangtight.gateway.door.serving import Door
 
 HELLO = b"GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\n"
 BYE = b"GET /bye HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"

@@ -16,9 +16,9 @@ from hypothesis import strategies as some
 
 import hangtight
 from hangtight.gateway.app import Gateway
-from hangtight.gateway.connection import Incoming
 from hangtight.gateway.readings import GatewayReading
-from hangtight.gateway.upstream import Outgoing
+from hangtight.gateway.upstream.connection import Incoming
+from hangtight.gateway.upstream.pool import Outgoing
 from tests.gateway.behind import CHUNKED, LAST, Line, cuttings, dechunked
 
 PATHS = ["/v1/chat/completions", "/v1/messages", "/api/chat"]

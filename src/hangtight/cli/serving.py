@@ -28,9 +28,9 @@ def serve_command(where: Where, config: str | None, *, drain: float, insecure: b
     use(config)
     try:
         from hangtight.gateway.app import Gateway
-        from hangtight.gateway.gate import may_listen
-        from hangtight.gateway.listening import CannotListen
-        from hangtight.gateway.serving import run, serve
+        from hangtight.gateway.door.gate import may_listen
+        from hangtight.gateway.door.listening import CannotListen
+        from hangtight.gateway.door.serving import run, serve
         from hangtight.gateway.state import State
     except ModuleNotFoundError as missing:
         fail(f"serve needs {missing.name}, which is not installed\nto get it:  pip install 'hangtight[gateway]'", USAGE)

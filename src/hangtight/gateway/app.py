@@ -14,11 +14,11 @@ from hangtight.dialects.dialect import Dialect, dialect_for
 from hangtight.dialects.speaking import Told, refused, told_of
 from hangtight.errors import HangtightError
 from hangtight.gateway.asking import UNKNOWN, Asking
-from hangtight.gateway.gate import Intake
-from hangtight.gateway.gatekeeper import Gatekeeper
+from hangtight.gateway.door.gate import Intake
+from hangtight.gateway.door.gatekeeper import Gatekeeper
 from hangtight.gateway.outlet import EXTENSION, Headers, Outlet
 from hangtight.gateway.state import State
-from hangtight.gateway.views import answer_to
+from hangtight.gateway.telling.views import answer_to
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

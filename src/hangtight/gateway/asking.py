@@ -25,15 +25,15 @@ from hangtight.drivers.standing import settings
 from hangtight.errors import SettingsError
 from hangtight.gateway.bodies import model_of, parsed
 from hangtight.gateway.calls import DOOR, READ_TIMEOUT, VIA, GatewayCall, Policy, Received, read_timeout
+from hangtight.gateway.door.gate import Gate, is_direct, is_loopback
 from hangtight.gateway.exchange import Exchange
-from hangtight.gateway.gate import Gate, is_direct, is_loopback
 from hangtight.gateway.readings import GatewayReading
 from hangtight.gateway.signing import Signing
 
 if TYPE_CHECKING:
     from hangtight.gateway.outlet import Outlet
     from hangtight.gateway.state import State
-    from hangtight.gateway.targets import Target, Targets
+    from hangtight.gateway.upstream.targets import Target, Targets
 
 BUDGET = HEADER.lower().encode()
 PRIORITY = b"x-hangtight-priority"

@@ -22,9 +22,9 @@ from hangtight.drivers.http.sending import PIECE, taken
 from hangtight.drivers.terms import Terms, terms_of
 from hangtight.errors import SettingsError
 from hangtight.gateway import library
-from hangtight.gateway.targets import Target, Targets
-from hangtight.gateway.tracing import UNTRACED
-from hangtight.gateway.upstream import Outgoing, head_of
+from hangtight.gateway.telling.tracing import UNTRACED
+from hangtight.gateway.upstream.pool import Outgoing, head_of
+from hangtight.gateway.upstream.targets import Target, Targets
 
 if TYPE_CHECKING:
     from hangtight.drivers.session import Session

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from hangtight.gateway.calls import GatewayCall
-    from hangtight.gateway.events import Events
+    from hangtight.gateway.telling.events import Events
 
     Begin = Callable[[GatewayCall], GatewayReading]
 

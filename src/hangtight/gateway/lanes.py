@@ -14,15 +14,15 @@ from hangtight.core.circuit import Change, Circuit, Fuse, Permit, State
 from hangtight.core.time import Instant, Seconds
 from hangtight.drivers import clock
 from hangtight.errors import BackendError
-from hangtight.gateway.houses import House
-from hangtight.gateway.look_evidence import Evidence
-from hangtight.gateway.looking import NOBODY, Escalation, Found, Seen
+from hangtight.gateway.looking.evidence import Evidence
+from hangtight.gateway.looking.houses import House
+from hangtight.gateway.looking.looker import NOBODY, Escalation, Found, Seen
 
 if TYPE_CHECKING:
-    from hangtight.gateway.metrics import Metrics, OfModel
     from hangtight.gateway.readings import GatewayReading
-    from hangtight.gateway.targets import Target
-    from hangtight.gateway.tracing import Tracing
+    from hangtight.gateway.telling.metrics import Metrics, OfModel
+    from hangtight.gateway.telling.tracing import Tracing
+    from hangtight.gateway.upstream.targets import Target
     from hangtight.rules.serving import CircuitSettings, Serving
 
 GHOST_PATIENCE = 600.0

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from hangtight.gateway.protocol import Line
+    from hangtight.gateway.door.protocol import Line
 
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]

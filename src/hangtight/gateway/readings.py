@@ -18,17 +18,17 @@ from hangtight.drivers.http.call import Plan
 from hangtight.drivers.http11 import BrokenHead, ConnectFailed
 from hangtight.errors import BackendError
 from hangtight.gateway import library
-from hangtight.gateway.connection import Incoming
 from hangtight.gateway.lanes import Lane, Lanes, Ticket
-from hangtight.gateway.looking import Seen
+from hangtight.gateway.looking.looker import Seen
 from hangtight.gateway.pouring import PassOn, Past, blocked, keep_nothing, nothing, swallow
-from hangtight.gateway.tracing import UNTRACED, About
+from hangtight.gateway.telling.tracing import UNTRACED, About
+from hangtight.gateway.upstream.connection import Incoming
 from hangtight.journal.entries import Kind
 
 if TYPE_CHECKING:
     from hangtight.gateway.calls import GatewayCall
-    from hangtight.gateway.targets import Target
-    from hangtight.gateway.upstream import Outgoing, Upstream
+    from hangtight.gateway.upstream.pool import Outgoing, Upstream
+    from hangtight.gateway.upstream.targets import Target
 
 CUT_SHORT = (Outcome.TIMEOUT, Outcome.LOOPING, Outcome.LEFT, Outcome.CANCELLED)
 """Ends after which a server may go on with what nobody waits for."""

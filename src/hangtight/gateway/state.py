@@ -12,17 +12,17 @@ from hangtight.drivers import clock
 from hangtight.drivers.servers import PORTS, Place, Server, find_servers
 from hangtight.drivers.standing import settings
 from hangtight.errors import HangtightError
-from hangtight.gateway import telling
 from hangtight.gateway.calls import Retries
-from hangtight.gateway.events import Events
-from hangtight.gateway.gatekeeper import Gatekeeper
+from hangtight.gateway.door.gatekeeper import Gatekeeper
 from hangtight.gateway.lanes import Lane, Lanes
-from hangtight.gateway.looking import NOBODY, Escalation
-from hangtight.gateway.metrics import Metrics
-from hangtight.gateway.targets import Target, Targets
-from hangtight.gateway.telling import Ended
-from hangtight.gateway.tracing import Tracing
-from hangtight.gateway.upstream import Upstream
+from hangtight.gateway.looking.looker import NOBODY, Escalation
+from hangtight.gateway.telling import shown
+from hangtight.gateway.telling.events import Events
+from hangtight.gateway.telling.metrics import Metrics
+from hangtight.gateway.telling.shown import Ended
+from hangtight.gateway.telling.tracing import Tracing
+from hangtight.gateway.upstream.pool import Upstream
+from hangtight.gateway.upstream.targets import Target, Targets
 
 if TYPE_CHECKING:
     from hangtight.core.heartbeat import Heartbeat
@@ -129,7 +129,7 @@ class State:
         del self.exchanges[exchange.id]
         while len(self.refused) > MOST_REFUSED:  # under a pattern with `*` anybody may make up names
             del self.refused[next(iter(self.refused))]
-        told = telling.ended(exchange)
+        told = shown.ended(exchange)
         self.finished.append(told)
         self.events.ended(exchange, told)
         exchange.over.set()

@@ -18,9 +18,9 @@ import pytest
 from hangtight.core.time import Instant
 from hangtight.drivers import clock
 from hangtight.drivers.http11 import Address, BrokenBody, BrokenHead, ConnectFailed
-from hangtight.gateway import upstream as module
-from hangtight.gateway.connection import Incoming
-from hangtight.gateway.upstream import KEPT_FOR, Outgoing, Upstream, head_of
+from hangtight.gateway.upstream import pool as module
+from hangtight.gateway.upstream.connection import Incoming
+from hangtight.gateway.upstream.pool import KEPT_FOR, Outgoing, Upstream, head_of
 from hangtight.testing.lab import Lab
 from tests.gateway.behind import CHUNKED, LAST, PATIENCE, Behind, Serve, Talk, answer, behind, chunk
 

@@ -11,7 +11,7 @@ import hangtight
 from hangtight.dialects.chat import Shape
 from hangtight.drivers.servers import Server
 from hangtight.drivers.standing import settings
-from hangtight.gateway.targets import Target, Targets
+from hangtight.gateway.upstream.targets import Target, Targets
 
 SAID = """
 models:

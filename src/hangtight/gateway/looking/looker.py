@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from math import inf
 from typing import Protocol
 
-from hangtight.gateway.look_evidence import Evidence, Found, Look, Range
-from hangtight.gateway.look_ways import Eyes
+from hangtight.gateway.looking.evidence import Evidence, Found, Look, Range
+from hangtight.gateway.looking.ways import Eyes
 
 __all__ = ["NOBODY", "Escalation", "Found", "Looker", "Nobody", "Seen"]
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hangtight.gateway.calls import GatewayCall
     from hangtight.gateway.exchange import Exchange
     from hangtight.gateway.lanes import Lane
-    from hangtight.gateway.looking import Seen
+    from hangtight.gateway.looking.looker import Seen
     from hangtight.gateway.readings import GatewayReading
 
 Members = dict[str, Any]

@@ -15,9 +15,9 @@ import hangtight
 from hangtight.core.time import Instant
 from hangtight.drivers.http11 import request
 from hangtight.gateway.exchange import Exchange
-from hangtight.gateway.houses import CLOSED_BY_COUNT, SECOND_GLANCE, House
-from hangtight.gateway.look_evidence import Found, Look, Range
-from hangtight.gateway.looking import Seen
+from hangtight.gateway.looking.evidence import Found, Look, Range
+from hangtight.gateway.looking.houses import CLOSED_BY_COUNT, SECOND_GLANCE, House
+from hangtight.gateway.looking.looker import Seen
 from hangtight.testing.lab import Lab
 from tests.gateway.behind import (
     CHUNKED,

@@ -22,7 +22,7 @@ from hangtight.core.orders import Moved
 from hangtight.core.time import Seconds
 from hangtight.dialects.reading import Usage
 from hangtight.drivers.session import Session
-from hangtight.gateway.tracing import UNTRACED, About, Place, Traced, Tracing, new_id, place_in
+from hangtight.gateway.telling.tracing import UNTRACED, About, Place, Traced, Tracing, new_id, place_in
 from hangtight.intent.findings import Act, Channel, Finding, Rule
 from hangtight.testing import jumping
 from hangtight.testing.scripted import Fails, Hang, NoReason, ScriptedModel, Silence, Tokens
@@ -164,7 +164,7 @@ def test_a_provider_that_does_nothing_is_as_good_as_none(monkeypatch: pytest.Mon
 
 def test_opentelemetry_is_not_loaded_by_us() -> None:
     script = (
-        "import sys; from hangtight.gateway.tracing import About, Tracing\n"
+        "import sys; from hangtight.gateway.telling.tracing import About, Tracing\n"
         "Tracing().begin([], About('openai-chat', 'm'))\n"
         "print(any(name.startswith('opentelemetry') for name in sys.modules))"
     )

@@ -14,8 +14,8 @@ import hangtight
 from hangtight.drivers.standing import STANDING
 from hangtight.gateway import state as module
 from hangtight.gateway.app import Gateway
-from hangtight.gateway.gate import Exposed, Gate
-from hangtight.gateway.gatekeeper import Gatekeeper
+from hangtight.gateway.door.gate import Exposed, Gate
+from hangtight.gateway.door.gatekeeper import Gatekeeper
 from hangtight.gateway.state import State
 from hangtight.rules import following
 

@@ -13,7 +13,7 @@ import openai
 import pytest
 
 from hangtight import __version__
-from hangtight.gateway.summing import stats_of
+from hangtight.gateway.telling.summing import stats_of
 from hangtight.testing.lab import Lab
 from tests.cli.kit import journal
 from tests.gateway.kit import PATIENCE, Served, all_at

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hangtight.gateway.protocol import LOG, MOST_AHEAD, MOST_WAITING
-from hangtight.gateway.serving import run
+from hangtight.gateway.door.protocol import LOG, MOST_AHEAD, MOST_WAITING
+from hangtight.gateway.door.serving import run
 from tests.gateway.doors import BYE, HEAD, HELLO, App, answer, exchanged, opened, read_all, status
 
 T = TypeVar("T")

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hangtight.drivers.standing import settings
-from hangtight.gateway.gate import Bounds, Exposed, Gate, is_loopback, may_listen
-from hangtight.gateway.listening import own_names
+from hangtight.gateway.door.gate import Bounds, Exposed, Gate, is_loopback, may_listen
+from hangtight.gateway.door.listening import own_names
 
 if TYPE_CHECKING:
     from hangtight.rules.serving import Gateway as Said

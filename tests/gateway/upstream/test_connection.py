@@ -10,7 +10,7 @@ from hypothesis import settings as searching
 from hypothesis import strategies as some
 
 from hangtight.drivers.http11 import HEAD_LIMIT
-from hangtight.gateway.connection import ENOUGH
+from hangtight.gateway.upstream.connection import ENOUGH
 from tests.gateway.behind import CHUNKED, LAST, Heard, Line, answer, chunk, cuttings, dechunked, heard
 
 LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: 11\r\nX-A: 1\r\n\r\nhello world"

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 from hangtight.core.time import Instant
 from hangtight.drivers import clock
 from hangtight.drivers.http11 import Address, BrokenHead, ConnectFailed
-from hangtight.gateway.connection import Connection, Headers, Incoming
+from hangtight.gateway.upstream.connection import Connection, Headers, Incoming
 
 KEPT: Final = 256  # connections to one server that wait for their next request
 KEPT_FOR: Final = 4.0  # seconds: uvicorn and llama.cpp close after 5

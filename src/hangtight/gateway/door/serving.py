@@ -24,9 +24,9 @@ from typing import Any, NamedTuple, TypeVar
 
 from uvicorn.config import Config
 
-from hangtight.gateway.doorway import Doorway
-from hangtight.gateway.listening import bound
-from hangtight.gateway.protocol import Guarded
+from hangtight.gateway.door.doorway import Doorway
+from hangtight.gateway.door.listening import bound
+from hangtight.gateway.door.protocol import Guarded
 
 T = TypeVar("T")
 KEPT_ALIVE = 75  # seconds; longer than SDKs keep an idle connection: who closes first cuts no request of the other's

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 import hangtight
-from hangtight.gateway.listening import CannotListen, bound, own_names
-from hangtight.gateway.serving import DIED_OF, Served, Stops, run, serve
+from hangtight.gateway.door.listening import CannotListen, bound, own_names
+from hangtight.gateway.door.serving import DIED_OF, Served, Stops, run, serve
 from tests.gateway.doors import BYE, HELLO, App, exchanged, read_all, status
 
 pytestmark = [pytest.mark.real, pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")]
@@ -29,7 +29,7 @@ SLOW = b"GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n"
 PROGRAM = """
 import asyncio, sys
 from hangtight.errors import HangtightError
-from hangtight.gateway.serving import run, serve
+from hangtight.gateway.door.serving import run, serve
 
 class App:
     def __init__(self):

@@ -22,7 +22,7 @@ from typing import Any
 
 from hangtight.drivers.http11 import ConnectFailed, HTTPError, request
 from hangtight.drivers.servers import LIST_LIMIT, OK, VERSIONED
-from hangtight.gateway.look_evidence import Look
+from hangtight.gateway.looking.evidence import Look
 
 CONNECT = 1.0
 PATIENCE = 1.0

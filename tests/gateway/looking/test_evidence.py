@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hangtight.gateway.look_evidence import Evidence, Found, Look, Range
+from hangtight.gateway.looking.evidence import Evidence, Found, Look, Range
 
 STOPPED, RUNNING, UNKNOWN = Found.STOPPED, Found.RUNNING, Found.UNKNOWN
 

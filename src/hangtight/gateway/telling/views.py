@@ -15,8 +15,8 @@ from hangtight.dialects.speaking import Told, refused
 from hangtight.drivers import clock
 from hangtight.drivers.standing import STANDING, recorder, settings
 from hangtight.errors import HangtightError
-from hangtight.gateway import telling
-from hangtight.gateway.summing import stats_of
+from hangtight.gateway.telling import shown
+from hangtight.gateway.telling.summing import stats_of
 
 if TYPE_CHECKING:
     from hangtight.gateway.exchange import Exchange
@@ -61,10 +61,10 @@ async def health(state: State, scope: Scope, receive: Receive, outlet: Outlet) -
     told: dict[str, Any] = {"status": "ok"}
     if _is_known(state, scope):
         now, lanes = clock.now(), {lane.name: lane for lane in state.lanes.all()}
-        models = {name: telling.of_model(lanes.get(name), now) for name in _names(state)}
+        models = {name: shown.of_model(lanes.get(name), now) for name in _names(state)}
         told |= {
             "version": __version__,
-            "since": telling.iso(state.began_at),
+            "since": shown.iso(state.began_at),
             "draining": state.is_draining,
             "in_flight": len(state.exchanges),
             "models": models,
@@ -89,7 +89,7 @@ def _why_not_ready(state: State) -> str:
     if not names:
         return "" if state.targets.are_written else "no model is known"
     now = clock.now()
-    reasons = [telling.why_not(lanes.get(name), now) for name in names]
+    reasons = [shown.why_not(lanes.get(name), now) for name in names]
     if not all(reasons):
         return ""
     return f"no model can be asked: {', '.join(dict.fromkeys(reasons))}"
@@ -129,7 +129,7 @@ async def tags(state: State, scope: Scope, receive: Receive, outlet: Outlet) -> 
     OpenAI's list stands beside it, as in llama.cpp's answer: by that our own client sees that it had better speak
     OpenAI's API here, which the servers of all models know.
     """
-    told, since = [], telling.iso(state.began_at)
+    told, since = [], shown.iso(state.began_at)
     details = {"parent_model": "", "format": "", "family": "", "families": None, "parameter_size": ""}
     for name in _listed(state):
         target = state.targets.find(name)
@@ -168,11 +168,11 @@ async def generations(state: State, scope: Scope, receive: Receive, outlet: Outl
     """
     told: list[str] = []
     for exchange in list(state.exchanges.values()):
-        told.append(json.dumps(telling.in_flight(exchange), default=str))
+        told.append(json.dumps(shown.in_flight(exchange), default=str))
         if not len(told) % AT_ONCE:
             await asyncio.sleep(0)
     finished = [json.dumps(each.told(), default=str) for each in reversed(state.finished)]
-    head = json.dumps({"at": telling.iso(clock.wall()), "draining": state.is_draining})[:-1]
+    head = json.dumps({"at": shown.iso(clock.wall()), "draining": state.is_draining})[:-1]
     body = f'{head}, "generations": [{", ".join(told)}], "finished": [{", ".join(finished)}]}}'
     await _put(outlet, 200, body.encode())
 
@@ -181,7 +181,7 @@ async def generation(name: str, state: State, scope: Scope, receive: Receive, ou
     """One of them: with its limits while it runs, else how it ended."""
     found = _found(state, name)
     if found is not None:
-        await put(outlet, 200, telling.in_full(found))
+        await put(outlet, 200, shown.in_full(found))
     elif (told := _finished(state, name)) is not None:
         await put(outlet, 200, told)
     else:
@@ -202,8 +202,8 @@ async def cancel(name: str, state: State, scope: Scope, receive: Receive, outlet
     seen = found.reading.seen if found.reading is not None else None
     if has_ended and seen is not None:
         await _within(patience, asyncio.shield(seen))
-    said = _finished(state, found.id) or telling.in_flight(found)
-    at_server = telling.seen(seen.result()) if seen is not None and seen.done() else None
+    said = _finished(state, found.id) or shown.in_flight(found)
+    at_server = shown.seen(seen.result()) if seen is not None and seen.done() else None
     await put(outlet, 200 if has_ended else 202, {**said, "at_server": at_server})
 
 

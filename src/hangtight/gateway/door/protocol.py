@@ -29,10 +29,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from hangtight.core.time import NEVER, Instant
 from hangtight.drivers import clock
-from hangtight.gateway.doorway import Doorway
-from hangtight.gateway.old_clients import HTTP_1_0, without_chunks
+from hangtight.gateway.door.doorway import Doorway
+from hangtight.gateway.door.old_clients import HTTP_1_0, without_chunks
+from hangtight.gateway.door.rebuffs import LATE_BODY, LATE_HEAD, NOT_HTTP, TOO_LARGE, Answer
 from hangtight.gateway.outlet import EXTENSION
-from hangtight.gateway.rebuffs import LATE_BODY, LATE_HEAD, NOT_HTTP, TOO_LARGE, Answer
 
 BODY_PATIENCES = 10  # of these for a whole body: 64 MiB within 5 minutes is a megabit or two
 MOST_WAITING = 32  # pipelined requests behind the one that is answered; browsers and SDKs send none

@@ -9,7 +9,7 @@ from typing import Final
 
 from hangtight.core.time import Instant
 from hangtight.drivers import clock
-from hangtight.gateway.looking import Looker, Seen
+from hangtight.gateway.looking.looker import Looker, Seen
 
 GLANCE_EVERY: Final = 30.0
 """Seconds between two looks for strangers, while requests begin there."""

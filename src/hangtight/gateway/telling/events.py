@@ -13,8 +13,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from hangtight.core.circuit import Change
-from hangtight.gateway import telling
-from hangtight.gateway.looking import Found
+from hangtight.gateway.looking.looker import Found
+from hangtight.gateway.telling import shown
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from hangtight.core.orders import Moved
     from hangtight.gateway.calls import GatewayCall
     from hangtight.gateway.exchange import Exchange
-    from hangtight.gateway.looking import Seen
+    from hangtight.gateway.looking.looker import Seen
     from hangtight.gateway.outlet import Headers, Outlet
     from hangtight.gateway.readings import GatewayReading
-    from hangtight.gateway.telling import Ended
+    from hangtight.gateway.telling.shown import Ended
 
     News = Change | Seen
 
@@ -109,7 +109,7 @@ class Events:
     def began(self, exchange: Exchange) -> None:
         if self._listeners:
             told = {"path": exchange.path, "server": exchange.call.target.place}
-            told |= telling.of_event(exchange.call)
+            told |= shown.of_event(exchange.call)
             self._send(exchange.call, event("began", {**told, "streams": exchange.streams}))
 
     def beat(self, exchange: Exchange, beat: Heartbeat) -> None:
@@ -118,12 +118,12 @@ class Events:
             return
         if beat.moved is not None:
             self._moved(exchange.call, beat.moved)
-        self._send(exchange.call, event("heartbeat", telling.heartbeat(exchange, beat.now)))
+        self._send(exchange.call, event("heartbeat", shown.heartbeat(exchange, beat.now)))
         self._send(exchange.call, still_waiting(beat))
 
     def _moved(self, call: GatewayCall, move: Moved) -> None:
         name = "extended" if move.after > move.before else "shortened"
-        self._send(call, event(name, {**telling.of_event(call), **telling.moved(move)}))
+        self._send(call, event(name, {**shown.of_event(call), **shown.moved(move)}))
 
     def ended(self, exchange: Exchange, told: Ended) -> None:
         if not self._listeners:
@@ -144,11 +144,11 @@ class Events:
             self._send_all("", (lane.name,), told)
             return
         name = "still_running" if news.found is Found.RUNNING else "looked"
-        about = {**telling.of_event(call), "model": lane.name, "server": lane.house.base, **telling.seen(news)}
+        about = {**shown.of_event(call), "model": lane.name, "server": lane.house.base, **shown.seen(news)}
         self._send(call, event(name, about))
 
     def _send(self, call: GatewayCall, told: bytes) -> None:
-        self._send_all(telling.run_of(call)[0], (call.asked.model, call.attempts.model), told)
+        self._send_all(shown.run_of(call)[0], (call.asked.model, call.attempts.model), told)
 
     def _send_all(self, run: str, models: tuple[str, ...], told: bytes) -> None:
         for listener in self._listeners:

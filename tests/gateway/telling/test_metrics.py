@@ -17,7 +17,7 @@ from hangtight.core.circuit import State
 from hangtight.core.limits import Limit, Limits
 from hangtight.dialects.reading import Usage
 from hangtight.drivers.session import Session
-from hangtight.gateway.metrics import BUCKETS, MOST_MODELS, MOST_OTHERS, MOST_TOKENS, OTHER, Labels, Metrics
+from hangtight.gateway.telling.metrics import BUCKETS, MOST_MODELS, MOST_OTHERS, MOST_TOKENS, OTHER, Labels, Metrics
 from hangtight.testing import jumping
 from hangtight.testing.scripted import Hang, ScriptedModel, Silence, Tokens
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hangtight.errors import SettingsError
-from hangtight.gateway.gate import Bounds, Exposed, Gate, Intake, is_direct, is_loopback, may_listen
+from hangtight.gateway.door.gate import Bounds, Exposed, Gate, Intake, is_direct, is_loopback, may_listen
 
 KEY, OTHER = "sk-right-1", "sk-right-2"
 AT_HOME = Gate.of("127.0.0.1")

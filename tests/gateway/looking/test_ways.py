@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hangtight.gateway.look_evidence import Look
-from hangtight.gateway.look_ways import WAYS, of_counts, of_loaded, of_metrics, of_slots
+from hangtight.gateway.looking.evidence import Look
+from hangtight.gateway.looking.ways import WAYS, of_counts, of_loaded, of_metrics, of_slots
 
 VLLM = b"""\
 # HELP vllm:num_requests_running Number of requests in model execution batches.

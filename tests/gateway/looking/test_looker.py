@@ -12,8 +12,8 @@ import pytest
 
 from hangtight.drivers.clock import clock_of
 from hangtight.drivers.http11 import request
-from hangtight.gateway.look_evidence import Evidence
-from hangtight.gateway.looking import NOBODY, Found, Looker, Seen
+from hangtight.gateway.looking.evidence import Evidence
+from hangtight.gateway.looking.looker import NOBODY, Found, Looker, Seen
 from hangtight.testing import jumping
 from hangtight.testing.lab import Lab
 from tests.realserver.server import LlamaCpp

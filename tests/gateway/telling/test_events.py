@@ -14,8 +14,8 @@ import pytest
 
 from hangtight.core.heartbeat import Heartbeat, Snapshot
 from hangtight.core.phases import Phase
-from hangtight.gateway.events import KEPT, LLM_HEARTBEAT, SIGN, Events, Listener, event, still_waiting
 from hangtight.gateway.outlet import Outlet
+from hangtight.gateway.telling.events import KEPT, LLM_HEARTBEAT, SIGN, Events, Listener, event, still_waiting
 from hangtight.testing.lab import Lab
 from tests.gateway.kit import Served, all_at
 from tests.gateway.watching import Asked, Listening, in_flight, until
@@ -252,7 +252,7 @@ def test_one_that_is_stuck_keeps_nothing_open(ends: str) -> None:
 
 
 def test_where_nothing_happens_a_sign_goes_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hangtight.gateway.events.SIGN_EVERY", 0.01)
+    monkeypatch.setattr("hangtight.gateway.telling.events.SIGN_EVERY", 0.01)
 
     async def told() -> bytes:
         return await listener().next()

@@ -1,0 +1,1 @@
+"""Whether a server has stopped: how it is asked, what its answers prove, and what follows from that."""
