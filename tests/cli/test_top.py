@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 from hangtight.cli.topping import lines
 from hangtight.testing.lab import Lab, text_of
 from tests.cli.kit import EVIL, SOURCES, command, visible
-from tests.gateway.kit import Served, all_at
+from tests.gateway.kit import PATIENCE, Served, all_at
 from tests.gateway.watching import Asked, until
 
 URL = "http://127.0.0.1:8383"
@@ -139,17 +140,24 @@ def test_on_a_terminal_it_is_drawn_until_ctrl_c(served: Served, tmp_path: Path) 
     screen, inside = pty.openpty()
     environment = {**os.environ, "PYTHONPATH": SOURCES, "TERM": "xterm-256color", "HANGTIGHT_API_KEY": "sesame"}
     words = [sys.executable, "-m", "hangtight", "top", "--url", served.url]
+    # Who runs the tests in the background has Ctrl-C ignored, and so would what is started here.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(words, stdin=inside, stdout=inside, stderr=inside, cwd=tmp_path, env=environment) as showing:
+        signal.signal(signal.SIGINT, before)
         os.close(inside)
-        written = b""
-        while written.count(b"nothing in flight") < 2:
-            written += os.read(screen, 65536)
-        showing.send_signal(signal.SIGINT)
         try:
+            written = b""
+            while written.count(b"nothing in flight") < 2:
+                written += os.read(screen, 65536)
+            showing.send_signal(signal.SIGINT)
             while piece := os.read(screen, 65536):
                 written += piece
         except OSError:  # how Linux says that nobody has the other end open any more
             pass
+        finally:
+            with suppress(subprocess.TimeoutExpired):
+                showing.wait(PATIENCE)
+            showing.kill()
         os.close(screen)
     assert showing.returncode == 0
     assert written.endswith(b"\x1b[?25h") or b"\x1b[?25h" in written, "the cursor is shown again"
