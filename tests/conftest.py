@@ -7,6 +7,7 @@ found but those that it wrote.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from importlib.util import find_spec
 
@@ -18,6 +19,9 @@ from tests.realserver.server import LlamaCpp
 
 settings.register_profile("house", derandomize=True, deadline=None, database=None)
 settings.load_profile("house")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Who runs the tests in the background has Ctrl-C ignored, and what they start would ignore it, too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -140,10 +140,7 @@ def test_on_a_terminal_it_is_drawn_until_ctrl_c(served: Served, tmp_path: Path) 
     screen, inside = pty.openpty()
     environment = {**os.environ, "PYTHONPATH": SOURCES, "TERM": "xterm-256color", "HANGTIGHT_API_KEY": "sesame"}
     words = [sys.executable, "-m", "hangtight", "top", "--url", served.url]
-    # Who runs the tests in the background has Ctrl-C ignored, and so would what is started here.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(words, stdin=inside, stdout=inside, stderr=inside, cwd=tmp_path, env=environment) as showing:
-        signal.signal(signal.SIGINT, before)
         os.close(inside)
         try:
             written = b""
