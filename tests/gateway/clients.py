@@ -221,7 +221,7 @@ ROWS = (
     Row("status 404", "status=404", passed(404)),
     Row("an error event before the first token", "error=0", EVENT, passed(500)),
     Row("an error event after three tokens", "error=3,rate=400", EVENT, passed(500)),
-    Row("one event of broken JSON", "garbage=3,rate=400", GARBLED, refused(502, "backend")),
+    Row("one event of broken JSON", "garbage=3,tokens=6,rate=2", GARBLED, refused(502, "backend")),
     Row("no finish reason", "no-reason,tokens=3,rate=400", WHOLE, {"": CUT, "responses": WHOLE}),
     Row(
         "no end mark",
@@ -269,6 +269,11 @@ class Cell:
     def is_cut(self) -> bool:
         """A limit of ours ends what the server works on."""
         return self.ending.kind in (Kind.REFUSED, Kind.BROKEN) and self.ending.code not in NOTHING_RUNS
+
+    @property
+    def is_left_by_sdk(self) -> bool:
+        """It cannot read on, and leaves a server that is not at its end."""
+        return self.ending.kind is Kind.GARBLED
 
     @property
     def asked_by_curl(self) -> int:
@@ -511,9 +516,9 @@ class Stage:
         return got
 
     def counted(self, cell: Cell, client: str) -> Counts:
-        """What the server counted; where we end a generation, once it has seen that, if it ever does."""
+        """What the server counted; where a generation is ended early, once it has seen that, if it ever does."""
         lab, model = self.of(cell), cell.model(client)
-        if cell.is_cut:
+        if cell.is_cut or (client == "sdk" and cell.is_left_by_sdk):
             with suppress(TimeoutError):
                 return lab.when(model, lambda counts: counts.cancelled == 1 and (cell.row.heeds or counts.wasted > 0))
         return lab.counts(model)
