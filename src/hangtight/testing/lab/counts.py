@@ -60,6 +60,14 @@ class Books:
         with self._changed:
             return dict(self._counts)
 
+    def finished(self) -> int:
+        """How many requests were answered to their end, whatever the model."""
+        return sum(counts.finished for counts in self.models().values())
+
+    def is_open(self) -> bool:
+        """Whether a request is being served at this moment."""
+        return any(counts.open for counts in self.models().values())
+
     def of(self, model: str) -> Counts:
         with self._changed:
             return self._counts.get(model, NOTHING)

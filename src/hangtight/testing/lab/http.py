@@ -34,6 +34,7 @@ class Request:
     method: str
     path: str
     headers: Mapping[str, str]
+    query: str = ""
     body: bytes = b""
     keep: bool = True
     chunks: bool = True
@@ -74,8 +75,8 @@ async def read_request(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
         raise HttpError(431, f"the head is longer than {MAX_HEAD} bytes") from wrong
     chunks = version == "HTTP/1.1"
     keep = chunks and headers.get("connection", "").lower() != "close"
-    path = target.partition("?")[0]
-    return Request(method=method, path=path, headers=headers, body=body, keep=keep, chunks=chunks)
+    path, _, query = target.partition("?")
+    return Request(method=method, path=path, query=query, headers=headers, body=body, keep=keep, chunks=chunks)
 
 
 def _head_of(head: bytes) -> tuple[tuple[str, str, str], dict[str, str]]:

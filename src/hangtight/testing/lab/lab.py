@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from threading import Thread
 from types import TracebackType
 from typing import Any, Self
 
 from hangtight.testing.lab.counts import Counts
+from hangtight.testing.lab.manners import Ending, Manners
 from hangtight.testing.lab.server import MODELS, Server
+
+HOST = "127.0.0.1"
+PORT = 8399
+"""Where the command listens; hangtight.cli.lab has the same, and a test holds that."""
 
 PATIENCE = 10.0
 """How long a test waits for the lab at most; whatever takes longer on loopback is a bug."""
@@ -28,9 +33,9 @@ class Lab:
     ...     client = openai.OpenAI(base_url=lab.url + "/v1", api_key="none")
     """
 
-    def __init__(self, models: tuple[str, ...] = MODELS) -> None:
+    def __init__(self, models: tuple[str, ...] = MODELS, *, manners: Manners | None = None) -> None:
         self.url = ""
-        self._server = Server(models)
+        self._server = Server(models, manners=manners)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: Thread | None = None
         self._stop = asyncio.Event()
@@ -95,18 +100,57 @@ class Lab:
             await self._server.stop()
 
 
-async def serve(host: str, port: int, say: Callable[[str], None]) -> None:
-    """Serve until SIGINT or SIGTERM, on loopback only: what answers anybody anything belongs nowhere else."""
+async def serve(
+    host: str,
+    port: int,
+    say: Callable[[str], None],
+    *,
+    model: str | None = None,
+    manners: Manners | None = None,
+    ready: Callable[[], None] | None = None,
+) -> int:
+    """Serve until SIGINT, SIGTERM or the manners end it, on loopback only; returns the exit status.
+
+    Loopback, for what answers anybody anything belongs nowhere else. `ready` is called once it listens.
+    """
     if not is_loopback(host):
         raise ValueError(f"the lab listens on loopback only, and {host!r} is not: give 127.0.0.1, ::1 or localhost")
-    server = Server()
-    url = await server.start(host, port)
-    say(f"The lab is at {url}; the model name is the script. Try:")
-    say("  " + EXAMPLE.format(url=url))
+    manners = manners or Manners()
+    server = Server((model,) if model else MODELS, only=model is not None, manners=manners, say=say)
+
+    async def open_port() -> None:
+        url = await server.start(host, port)
+        say(f"The lab is at {url}; the model name is the script. Try:")
+        say("  " + EXAMPLE.format(url=url))
+        if ready is not None:
+            ready()
+
     try:
-        await _until_told()
+        # who reads the URL may send a signal at once, so it is listened for before
+        with _signals(manners.ending) as told:
+            return await _lived(open_port(), told, manners.ending)
     finally:
         await server.stop()
+
+
+async def _lived(opening: Coroutine[Any, Any, None], told: asyncio.Event, ending: Ending) -> int:
+    """Open, then stay until told to stop or for as long as the manners say; returns the exit status."""
+    opened, stopped = asyncio.create_task(opening), asyncio.create_task(told.wait())
+    try:
+        async with asyncio.timeout(ending.exit_after) as life:
+            await asyncio.wait({opened, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if opened.done():
+                await opened
+                await stopped
+    except TimeoutError:
+        if life.expired():
+            return ending.code
+        raise
+    finally:
+        opened.cancel()
+        stopped.cancel()
+        await asyncio.wait({opened, stopped})
+    return 0
 
 
 def is_loopback(host: str) -> bool:
@@ -115,15 +159,17 @@ def is_loopback(host: str) -> bool:
     return host == "localhost"
 
 
-async def _until_told() -> None:
+@contextmanager
+def _signals(ending: Ending) -> Iterator[asyncio.Event]:
+    """Set once SIGINT or SIGTERM comes, within the block."""
     loop, told = asyncio.get_running_loop(), asyncio.Event()
     taken: list[signal.Signals] = []
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT,) if ending.ignore_sigterm else (signal.SIGINT, signal.SIGTERM):
         with suppress(NotImplementedError):  # Windows: there Ctrl-C arrives as KeyboardInterrupt
             loop.add_signal_handler(number, told.set)
             taken.append(number)
     try:
-        await told.wait()
+        yield told
     finally:
         for number in taken:
             loop.remove_signal_handler(number)

@@ -10,9 +10,13 @@ from dataclasses import asdict, dataclass, replace
 from hangtight.testing.lab import wire_anthropic, wire_completions, wire_ollama, wire_openai, wire_responses
 from hangtight.testing.lab.counts import Books, Entry
 from hangtight.testing.lab.http import HttpError, Reader, Reply, Request, read_request, reset
+from hangtight.testing.lab.manners import Manners
+from hangtight.testing.lab.pause import for_ever
 from hangtight.testing.lab.play import Player, Stage, attend
 from hangtight.testing.lab.residency import Residency
 from hangtight.testing.lab.script import Script, ScriptError
+from hangtight.testing.lab.sleeping import answer
+from hangtight.testing.lab.standing import Standing, State
 from hangtight.testing.lab.wire import LOADING, Ask, AskError, Wire, compact
 
 MODELS = ("qwen3-coder", "qwen3:1.7b")
@@ -55,13 +59,30 @@ class Connection:
         reset(self.writer)
 
 
+def unheard(_: str) -> None:
+    """For a server without anybody to tell something to."""
+
+
 class Server:
     """Serves scripts. All of it runs on one loop; only the books may be read from elsewhere."""
 
-    def __init__(self, models: tuple[str, ...] = MODELS) -> None:
+    def __init__(
+        self,
+        models: tuple[str, ...] = MODELS,
+        *,
+        only: bool = False,
+        manners: Manners | None = None,
+        say: Callable[[str], None] = unheard,
+    ) -> None:
+        """`only` lists these models alone; others lists also what was asked for."""
         self.books = Books()
         self.failure: BaseException | None = None
         self._models = models
+        self._only = only
+        self._manners = manners or Manners()
+        self._say = say
+        self._standing = Standing(self._manners, say)
+        self._load: asyncio.Task[None] | None = None
         self._residency = Residency()
         self._connections: dict[asyncio.Task[None], Connection] = {}
         self._listener: asyncio.Server | None = None
@@ -69,9 +90,12 @@ class Server:
 
     async def start(self, host: str, port: int) -> str:
         """Listen; returns the URL, with the port that the system chose where 0 was asked for."""
+        if self._manners.loading.late_port:
+            await self._standing.load()
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(self._protocol, host, port)
         self._address = self._listener.sockets[0].getsockname()[:2]
+        self._begin()
         bound, port = self._address
         return f"http://[{bound}]:{port}" if ":" in bound else f"http://{bound}:{port}"
 
@@ -81,17 +105,29 @@ class Server:
         if listener is not None:
             listener.close()
         await self._end_connections(None)
-        self._residency.forget()
+        self._forget()
         if listener is not None:
             await listener.wait_closed()
 
     async def reset(self) -> None:
         """As if just started: nothing counted, loaded, connected or running; a dead server listens again."""
         await self._end_connections(asyncio.current_task())
-        self._residency.forget()
+        self._forget()
         self.books.reset()
+        self._standing = Standing(self._manners, self._say)
         if self._listener is None:
             await self.start(*self._address)
+        else:
+            self._begin()
+
+    def _begin(self) -> None:
+        self._standing.listens()
+        self._load = asyncio.create_task(self._standing.load(), name="load of the server")
+
+    def _forget(self) -> None:
+        self._residency.forget()
+        if self._load is not None:
+            self._load.cancel()
 
     def die(self) -> None:
         """What a killed process leaves: nobody listens, and every connection is reset."""
@@ -149,6 +185,9 @@ class Server:
         reply = Reply(connection.writer, chunks=request.chunks, keep=request.keep)
         if request.method == "POST" and request.path in APIS:
             await self._generate(APIS[request.path], request, reply, connection)
+        elif request.path == "/health" and self._standing.health_is_closed():
+            await connection.reader.gone.wait()
+            return False
         else:
             await reply.whole(*await self._look_up(request))
         return reply.keep and not connection.writer.is_closing()
@@ -166,13 +205,21 @@ class Server:
         gone = connection.reader.gone
         stage = Stage(reply=reply, entry=entry, residency=self._residency, gone=gone, die=self.die)
         try:
-            player = Player(script, ask, api.wire(ask), stage)
-            await attend(player.play(), gone, entry.left, script.ending.ignores_cancel)
+            if refused := self._standing.refusal():
+                entry.spoiled()
+                await reply.whole(503, refused)
+            elif self._standing.hangs(self.books.finished):
+                await attend(for_ever(), gone, entry.left, stays=False)
+            else:
+                player = Player(script, ask, api.wire(ask), stage)
+                await attend(player.play(), gone, entry.left, script.ending.ignores_cancel)
         finally:
             connection.entry = None
             entry.close()
 
     async def _look_up(self, request: Request) -> tuple[int, bytes]:
+        if found := await answer(self._standing, request, busy=self.books.is_open()):
+            return found
         match request.method, request.path:
             case "GET", "/v1/models":
                 return 200, wire_openai.models(self._known())
@@ -195,7 +242,9 @@ class Server:
                 return 404, _complaint(f"there is no {request.method} {request.path} here")
 
     def _health(self) -> tuple[int, bytes]:
-        """llama.cpp's: not healthy while a model that would say so is loading."""
+        """llama.cpp's: not healthy while a model that would say so is loading. Asleep is healthy, as in vLLM."""
+        if self._standing.state is State.LOADING:
+            return 503, self._standing.refusal() or b""
         for model in self.books.models():
             if self._residency.is_loading(model) and Script.read(model).start.unavailable:
                 wire = wire_openai.OpenAIChat(Ask(model=model, stream=False))
@@ -203,6 +252,8 @@ class Server:
         return 200, compact({"status": "ok"})
 
     def _known(self) -> list[str]:
+        if self._only:
+            return list(self._models)
         return list(dict.fromkeys([*self._models, *self.books.models()]))
 
 
