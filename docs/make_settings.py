@@ -1,6 +1,6 @@
-"""Writes the tables of `docs/settings.md`: each key of the settings, read from the schema that checks them.
+"""Writes the tables of `docs/settings.md` and `docs/configuration.md`: each key, read from the schema that checks it.
 
-Run it as `make docs`. `tests/test_docs.py` fails if the page is not what this makes.
+Run it as `make docs`. `tests/test_docs.py` fails if a page is not what this makes.
 """
 
 from __future__ import annotations
@@ -20,17 +20,23 @@ from hangtight.core.layers import MODES
 from hangtight.core.limits import LEARNABLE, Limits
 from hangtight.rules import keys as keys_of
 from hangtight.rules.building import DEFAULT_MODE_OF_A_PROJECT
+from hangtight.rules.running import CEILING, CHECK, CLOCKS, FIRST_PORT, Group, Logging, Running
 from hangtight.rules.schema import LIMITS, NOT_YET, ConfigFile, RulesFile
+from hangtight.rules.schema_running import STALL, RunningFile, RunningModel
 from hangtight.rules.schema_serving import ServedFile, ServedModel
+from hangtight.rules.schema_shown import ShownModel
 from hangtight.rules.serving import BODY, CONNECT, FORMS, HEAD, PATIENCE, PROXY_SILENCE, CircuitSettings
 from hangtight.rules.settings import DAY, FLOORS, KEEP, PRIORITIES, SAMPLES
 
 PAGE = Path(__file__).with_name("settings.md")
+CONFIGURATION = Path(__file__).with_name("configuration.md")
+PAGES = (PAGE, CONFIGURATION)
 MADE = re.compile(r"(<!-- made: ([\w ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 PLACES = ("limits", "modes.NAME", "models.NAME.limits")
 """Where a limit may stand."""
 PLACES_OF_INTENT = ("", "modes.NAME.", "models.NAME.")
 
+USUAL = Running(name="", command=())
 DEFAULTS: Mapping[str, str] = {
     "limits.extend_to": "as `total`; in a mode 2 x its `total`",
     "intent.shorten": "false",
@@ -73,6 +79,39 @@ DEFAULTS: Mapping[str, str] = {
     "models.NAME.heartbeat_form": "that of the route",
     "models.NAME.proxy_silence": "that of the file",
     "models.NAME.timeouts.connect": f"{CONNECT:g}",
+    **{key: f"{seconds:g}" for key, (_, seconds) in CLOCKS.items()},
+    "models.NAME.cmd": "none: the model is run by somebody else",
+    "models.NAME.cmdStop": "none: a signal",
+    "models.NAME.cmdSleep": "none: it is stopped",
+    "models.NAME.cmdWake": "none",
+    "models.NAME.env": "none",
+    "models.NAME.checkEndpoint": f"`{CHECK}`",
+    "models.NAME.load.stall": f"none; {STALL:g} where only `ceiling` is said",
+    "models.NAME.load.ceiling": f"{CEILING:g}",
+    "models.NAME.ttl": "-1",
+    "models.NAME.stopSignal": f"`{USUAL.signal}`",
+    "models.NAME.kind": f"`{USUAL.kind}`",
+    "models.NAME.macros.NAME": "none",
+    "macros.NAME": "none",
+    "globalTTL": "0",
+    "startPort": f"{FIRST_PORT}",
+    **{
+        f"groups.NAME.{name}": str(getattr(Group("", ()), name)).lower() for name in ("swap", "exclusive", "persistent")
+    },
+    "groups.NAME.members": "must be said",
+    "hooks.on_startup.preload": "none",
+    "logLevel": f"`{Logging().level}`",
+    "logToStdout": f"`{Logging().to_stdout}`",
+    "sendLoadingState": "false",
+    "models.NAME.sendLoadingState": "that of the file",
+    "models.NAME.compat.ignoreWebsockets": "false",
+    **dict.fromkeys(
+        (
+            *(f"models.NAME.{key}" for key in ("name", "description", "metadata", "capabilities")),
+            *(f"models.NAME.filters.{key}" for key in ("stripParams", "setParams", "setParamsByID")),
+        ),
+        "none",
+    ),
 }
 TOLD: Mapping[str, tuple[str, str]] = {
     "step_timeout": ("The `total` of each call inside a step of a budget.", "`300`"),
@@ -80,6 +119,8 @@ TOLD: Mapping[str, tuple[str, str]] = {
     "priorities.NAME": (f"Who is given the time that other steps save: {', '.join(PRIORITIES)}.", "`critical`"),
     "budgets.NAME": ("The total of this mode.", "`30`"),
     "preferred_models.NAME": ("The models of this mode; the order is the fallback.", '`["qwen3:1.7b"]`'),
+    "macros.NAME": ("What `${NAME}` stands for in the section of a model: text, a number, true or false.", "`8192`"),
+    "models.NAME.macros.NAME": ("The same for this model; it goes before that of the file.", "`16384`"),
     "routes.NAME": (f"How a heartbeat looks on this path, which may end in `*`: {', '.join(FORMS)}.", "`ping`"),
     "models.NAME.headers.NAME": (
         "Sent to the server with each request; `${env.NAME}` is filled in.",
@@ -139,13 +180,42 @@ def limits() -> str:
 
 def keys() -> str:
     """All other keys of both files."""
-    others = (of_limits, of_intent, of_gateway)
+    others = (of_limits, of_intent, of_gateway, of_running, of_shown)
     return rows_of(leaf for leaf in leaves(ConfigFile) if not any(is_one(leaf) for is_one in others))
 
 
 def of_gateway(leaf: Leaf) -> bool:
     path = leaf.path.split(".")
-    return path[0] in ServedFile.model_fields or (path[0] == "models" and path[2] in ServedModel.model_fields)
+    is_one = path[0] in ServedFile.model_fields or (path[0] == "models" and path[2] in ServedModel.model_fields)
+    return is_one and not of_shown(leaf)
+
+
+def of_running(leaf: Leaf) -> bool:
+    path = leaf.path.split(".")
+    return path[0] in RunningFile.model_fields or (path[0] == "models" and path[2] in RunningModel.model_fields)
+
+
+def of_shown(leaf: Leaf) -> bool:
+    path = leaf.path.split(".")
+    return path[0] == "sendLoadingState" or (path[0] == "models" and path[2] in ShownModel.model_fields)
+
+
+def clocks() -> str:
+    """The clocks of a model server, which may stand at the top and in a model."""
+    every = {leaf.path: leaf for leaf in leaves(ConfigFile)}
+    assert {f"models.NAME.{key}" for key in CLOCKS} <= set(every)
+    return rows_of(every[key] for key in CLOCKS)
+
+
+def running() -> str:
+    """All other keys about how models are run."""
+    clock = {*CLOCKS, *(f"models.NAME.{key}" for key in CLOCKS)}
+    return rows_of(leaf for leaf in leaves(ConfigFile) if of_running(leaf) and leaf.path not in clock)
+
+
+def shown() -> str:
+    """The keys about what clients see of a model, and what of their requests is changed."""
+    return rows_of(leaf for leaf in leaves(ConfigFile) if of_shown(leaf))
 
 
 def gateway() -> str:
@@ -221,21 +291,26 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "keys": keys,
     "intent": intent,
     "gateway": gateway,
+    "clocks": clocks,
+    "running": running,
+    "shown": shown,
     "rules": rules,
     "variables": variables,
     "not yet": not_yet,
 }
 
 
-def page() -> str:
-    """The page with every table made anew."""
-    text = PAGE.read_text(encoding="utf-8")
-    missing = set(TABLES) ^ {found[1] for found in MADE.findall(text)}
+def page(path: Path = PAGE) -> str:
+    """A page with every table of it made anew."""
+    texts = {each: each.read_text(encoding="utf-8") for each in PAGES}
+    missing = set(TABLES) ^ {found[1] for text in texts.values() for found in MADE.findall(text)}
     if missing:
-        raise RuntimeError(f"{PAGE.name} and this script do not agree on {missing}")
+        raise RuntimeError(f"the pages and this script do not agree on {missing}")
+    text = texts[path]
     return MADE.sub(lambda marks: marks[1] + TABLES[marks[2]]() + marks[3], text)
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
-    sys.stdout.write(f"{PAGE.name} is up to date\n")
+    for each in PAGES:
+        each.write_text(page(each), encoding="utf-8")
+        sys.stdout.write(f"{each.name} is up to date\n")

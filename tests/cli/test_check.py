@@ -10,12 +10,14 @@ import pytest
 from tests.cli.kit import command, visible
 
 FINE = {
-    "hangtight.yaml": ("limits: {idle: 30}\nmodels: {m: {fallback: [n], limits: {total: 9}}}\nstartPort: 3\n", 3),
+    "hangtight.yaml": ("limits: {idle: 30}\nmodels: {m: {fallback: [n], limits: {total: 9}}}\nlogRequests: true\n", 3),
     ".qwencoderules": ("budgets: {fast: 30, deep: 120}\nlanguage: python\n", 2),
     ".env": ("HANGTIGHT_IDLE=30\nOTHER=1\nHANGTIGHT_MODE=deep\n", 2),
     "config.yaml": (
-        "startPort: 5800\nmodels:\n  m:\n    cmd: llama-server --port ${PORT}\n    proxy: http://127.0.0.1:1\n",
-        1,
+        "logRequests: true\nmodels:\n"
+        "  m:\n    cmd: llama-server --port ${PORT}\n    proxy: http://127.0.0.1:1\n"
+        "  n:\n    cmd: a ${PORT}\n",
+        3,
     ),
     "empty.yaml": ("", 0),
     "intent.yaml": (
@@ -39,7 +41,7 @@ def test_a_file_that_is_fine_says_how_much_is_set(name: str, tmp_path: Path) -> 
     assert (told.returncode, told.stderr) == (0, "")
     first, *remarks = told.stdout.splitlines()
     assert first == f"{name}: fine, {count} setting{'' if count == 1 else 's'}"
-    assert ("startPort" in "".join(remarks)) == ("startPort" in (tmp_path / name).read_text())
+    assert ("logRequests" in "".join(remarks)) == ("logRequests" in (tmp_path / name).read_text())
     whole = json.loads(command(tmp_path, "check", name, "--json").stdout)
     assert (whole["fine"], whole["settings"], whole["problems"]) == (True, count, [])
 

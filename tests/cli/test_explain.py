@@ -28,7 +28,7 @@ modes:
 models:
   qwen3-coder: {limits: {idle: 20}, reasons: true}
 priorities: {plan: high}
-cmdSleepTimeout: 60
+logRequests: true
 """
 
 
@@ -57,7 +57,7 @@ def test_each_limit_has_its_value_its_source_and_what_it_overruled(folder: Path)
     }
     assert told["limits"]["first_token"]["source"] == "follows idle=90 (hangtight.yaml:1)"
     assert (told["mode"], told["model"], told["files"]) == (None, None, ["hangtight.yaml"])
-    assert any("cmdSleepTimeout" in remark for remark in told["remarks"])
+    assert any("logRequests" in remark for remark in told["remarks"])
     assert told["priorities"] == {"plan": "high"}
     assert set(told["limits"]) > {"first_token", "idle", "total", "heartbeat", "cold", "cancel"}
 
@@ -89,9 +89,24 @@ def test_for_people_it_is_a_table_with_all_that_counts_below(folder: Path) -> No
     [idle] = [at for at, line in enumerate(lines) if line.startswith("idle ")]
     assert lines[idle].split() == ["idle", "20", "hangtight.yaml:7"]
     assert lines[idle + 1].strip() == "over 90 (hangtight.yaml:1), 45 (default)"
-    for word in ("may have to load", "9,000 tokens", "qwen3:1.7b", "plan: high", "cmdSleepTimeout", "hangtight.yaml"):
+    for word in ("may have to load", "9,000 tokens", "qwen3:1.7b", "plan: high", "logRequests", "hangtight.yaml"):
         assert word in told.stdout
     assert all(len(line) <= 80 for line in lines)
+
+
+@pytest.mark.real
+def test_the_clocks_of_a_server_that_we_run_are_told_with_their_places(tmp_path: Path) -> None:
+    text = "cmdSleepTimeout: 30\nmodels:\n m: {cmd: 'a ${PORT}', cmdWakeTimeout: 90, load: 7}\n"
+    (tmp_path / "hangtight.yaml").write_text(text)
+    told = limits(tmp_path, "--model", "m")["server"]
+    assert told["cmdSleepTimeout"] == {"value": 30, "source": "hangtight.yaml:1"}
+    assert told["cmdWakeTimeout"] == {"value": 90, "source": "hangtight.yaml:3"}
+    assert told["unloadTimeout"] == {"value": 10, "source": "default"}
+    assert told["load.ceiling"] == {"value": 1800, "source": "hangtight.yaml:3"}
+    shown = command(tmp_path, "explain", "--model", "m").stdout
+    assert "cmdSleepTimeout 30 (hangtight.yaml:1)" in shown
+    assert "ttl none (default)" in shown
+    assert limits(tmp_path)["server"] is None
 
 
 @pytest.mark.real

@@ -16,6 +16,7 @@ from hangtight.core.intents import OFF, Intent
 from hangtight.core.limits import AUTO, LEARNABLE
 from hangtight.core.resolve import resolve
 from hangtight.rules.keys import KEYS
+from hangtight.rules.running import CLOCKS, COMMANDS
 from hangtight.rules.schema import LIMITS, ConfigFile, RulesFile
 from hangtight.rules.serving import CircuitSettings, Gateway
 from hangtight.rules.settings import DAY
@@ -192,7 +193,120 @@ def circuit(name: str, text: str) -> Effect:
     return of_gateway(f"circuit.{name}", text, "circuit", CircuitSettings(**{name: float(text)}))  # type: ignore[arg-type]
 
 
+def of_running(key: str, text: str, name: str, meant: object) -> Effect:
+    """How a model is run: the rules of a project say nothing about it."""
+
+    def effect(place: Place, file: str) -> None:
+        place.write("hangtight.yaml", "models: {m: {cmd: 'serve ${PORT}'}}")
+        usual = place.load().running("m")
+        assert usual is not None
+        assert getattr(usual, name) != meant
+        line = written(key, text) if key.partition(".")[0] != "models" else ""
+        own = f", {written(key.partition('.')[2].partition('.')[2], text)}" if not line else ""
+        place.write("hangtight.yaml", f"{line}\nmodels: {{m: {{cmd: 'serve ${{PORT}}'{own}}}}}")
+        running = place.load().running("m")
+        assert running is not None
+        assert getattr(running, name) == meant
+
+    return effect
+
+
+def of_command(key: str, name: str) -> Effect:
+    def effect(place: Place, file: str) -> None:
+        others = {"cmdSleep": "cmdWake: b", "cmdWake": "cmdSleep: b"}
+        own = ", ".join(
+            filter(None, ["cmd: 'serve ${PORT}'", f"{key}: 'a ${{PORT}}'", others.get(key)][key == "cmd" :])
+        )
+        place.write(file, f"models: {{m: {{{own}}}}}")
+        running = place.load().running("m")
+        if file != "hangtight.yaml":
+            assert running is None
+            return
+        assert running is not None
+        assert getattr(running, name) == ("a", "5800")
+
+    return effect
+
+
+def macros(path: str) -> Effect:
+    def effect(place: Place, file: str) -> None:
+        line = "macros: {A: serve}" if path == "macros" else ""
+        own = "macros: {A: serve}, " if path != "macros" else ""
+        place.write(file, f"{line}\nmodels: {{m: {{{own}cmd: '${{A}} ${{PORT}}'}}}}")
+        running = place.load().running("m")
+        if file != "hangtight.yaml":
+            assert running is None
+            return
+        assert running is not None
+        assert running.command == ("serve", "5800")
+
+    return effect
+
+
+def of_group(key: str, text: str, name: str, meant: object) -> Effect:
+    def effect(place: Place, file: str) -> None:
+        members = "members: [m], " if key != "members" else ""
+        place.write(file, f"groups: {{g: {{{members}{key}: {text}}}}}\nmodels: {{m: {{cmd: 'a ${{PORT}}'}}}}")
+        settings = place.load()
+        running = settings.running("m")
+        assert getattr(settings.groups["g"], name) == meant
+        assert running is not None
+        assert running.group == "g"
+
+    return effect
+
+
+def preload(place: Place, file: str) -> None:
+    place.write(file, "hooks: {on_startup: {preload: [m]}}\nmodels: {m: {cmd: 'a ${PORT}'}}")
+    settings = place.load()
+    running = settings.running("m")
+    assert settings.preload == ("m",)
+    assert running is not None
+    assert running.preload
+
+
+def of_logging(key: str, text: str, name: str) -> Effect:
+    def effect(place: Place, file: str) -> None:
+        place.write(file, f"{key}: {text}")
+        assert getattr(place.load().logging, name) == text
+
+    return effect
+
+
+RUN_CLOCKS = {key: name for key, (name, _) in CLOCKS.items()}
+
 EFFECTS: dict[str, Effect] = {
+    **{key: of_running(key, "7", name, 7) for key, name in RUN_CLOCKS.items()},
+    **{f"models.*.{key}": of_running(f"models.m.{key}", "7", name, 7) for key, name in RUN_CLOCKS.items()},
+    **{f"models.*.{key}": of_command(key, name) for key, name in COMMANDS.items()},
+    "globalTTL": of_running("globalTTL", "7", "ttl", 7),
+    "models.*.ttl": of_running("models.m.ttl", "7", "ttl", 7),
+    "models.*.env": of_running("models.m.env", "[A=b]", "env", (("A", "b"),)),
+    "models.*.checkEndpoint": of_running("models.m.checkEndpoint", "/ready", "check", "/ready"),
+    "models.*.load.stall": of_running("models.m.load.stall", "7", "stall", 7),
+    "models.*.load.ceiling": of_running("models.m.load.ceiling", "7", "start", 7),
+    "models.*.stopSignal": of_running("models.m.stopSignal", "SIGINT", "signal", "SIGINT"),
+    "models.*.kind": of_running("models.m.kind", "process", "kind", "process"),
+    "models.*.macros.*": macros("models.m.macros"),
+    "macros.*": macros("macros"),
+    "startPort": of_running("startPort", "7", "command", ("serve", "7")),
+    "groups.*.swap": of_group("swap", "false", "swap", False),
+    "groups.*.exclusive": of_group("exclusive", "false", "exclusive", False),
+    "groups.*.persistent": of_group("persistent", "true", "persistent", True),
+    "groups.*.members": of_group("members", "[m]", "members", ("m",)),
+    "hooks.on_startup.preload": preload,
+    "logLevel": of_logging("logLevel", "warn", "level"),
+    "logToStdout": of_logging("logToStdout", "both", "to_stdout"),
+    "sendLoadingState": of_gateway("sendLoadingState", "true", "loading_state", True),
+    "models.*.sendLoadingState": of_serving("sendLoadingState", "true", "loading_state", True),
+    "models.*.name": of_serving("name", "M", "title", "M"),
+    "models.*.description": of_serving("description", "a b", "description", "a b"),
+    "models.*.metadata": of_serving("metadata", "{a: [1]}", "metadata", {"a": [1]}),
+    "models.*.capabilities": of_serving("capabilities", "{a: true}", "capabilities", {"a": True}),
+    "models.*.filters.stripParams": of_serving("filters.stripParams", "'a, b'", "strip", ("a", "b")),
+    "models.*.filters.setParams": of_serving("filters.setParams", "{a: 1}", "set", {"a": 1}),
+    "models.*.filters.setParamsByID": of_serving("filters.setParamsByID", "{x: {a: 1}}", "set_by_id", {"x": {"a": 1}}),
+    "models.*.compat.ignoreWebsockets": of_serving("compat.ignoreWebsockets", "true", "ignore_websockets", True),
     **{f"limits.{name}": a_limit(f"limits.{name}", name, mode=None) for name in LIMITS},
     **{f"modes.*.{name}": a_limit(f"modes.own.{name}", name, mode="own") for name in LIMITS},
     **{f"models.*.limits.{name}": a_limit(f"models.m.limits.{name}", name, mode=None) for name in LIMITS},

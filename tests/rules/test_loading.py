@@ -97,8 +97,8 @@ def test_without_a_search_no_file_is_touched(place: Place, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("name", "text", "remarks"),
     [
-        ("hangtight.yaml", "cmdSleepTimeout: 3", 1),
-        ("config.yaml", "models: {a: {cmd: x}}", 1),
+        ("hangtight.yaml", "logRequests: true", 1),
+        ("config.yaml", "models: {a: {ttl: 3}}", 1),
         (".qwencoderules", "style: loud", 0),
         ("my.qwencoderules", "style: loud", 0),
         (".env", "HANGTIGHT_IDLE=3\nHANGTIGHT_IDEL=3\nOTHER=1", 1),
@@ -145,4 +145,5 @@ models:
     )
     assert settings.fallback("deep", "qwen3-coder") == ("qwen3:1.7b",)
     assert settings.default_mode is None
-    assert len(settings.remarks) == 1
+    assert settings.remarks == ()
+    assert settings.places["cmdSleepTimeout"] == "hangtight.yaml:7"

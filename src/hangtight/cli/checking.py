@@ -56,7 +56,10 @@ def count(settings: Settings) -> int:
     """How many things are set."""
     layers = [*settings.below, *(layer for mode in settings.modes.values() for layer in mode.layers)]
     layers += [layer for model in settings.models.values() for layer in model.layers]
-    models = [(model.fallback, model.proxy, model.reasons, model.intent) for model in settings.models.values()]
+    models = [
+        (model.fallback, None if name in settings.runs else model.proxy, model.reasons, model.intent)
+        for name, model in settings.models.items()
+    ]  # the address of a model that we run stands in `places`, if somebody wrote it
     return (
         sum(map(_written, layers))
         + sum(fact is not None for facts in models for fact in facts)

@@ -21,6 +21,7 @@ from hangtight.drivers.servers import is_nearby
 from hangtight.drivers.standing import journal_of, paces, recorder
 from hangtight.errors import SettingsError
 from hangtight.rules.finding import DOTENV
+from hangtight.rules.running import CLOCKS, Running
 from hangtight.rules.settings import Settings
 
 if TYPE_CHECKING:
@@ -195,6 +196,11 @@ def _below(settings: Settings, call: Call, told: Explanation) -> Iterator[tuple[
         yield "on top of these", list(told.allowances)
     if named is not None and named.models:
         yield f"models of mode {line_of(named.name)}", [", ".join(named.models)]
+    if running := settings.running(call.model):
+        yield (
+            "clocks of its server, which is run by us",
+            [f"{name} {number(value)} ({source})" for name, value, source in clocks(running)],
+        )
     if call.model and (fallback := settings.fallback(call.mode, call.model)):
         yield "if it fails", [f"{', then '.join(fallback)}"]
     if settings.priorities:
@@ -202,6 +208,16 @@ def _below(settings: Settings, call: Call, told: Explanation) -> Iterator[tuple[
     yield "files that were read", files(settings) or ["none"]
     if told.remarks:
         yield "remarks", list(told.remarks)
+
+
+def clocks(running: Running) -> Iterator[tuple[str, float | None, str]]:
+    """The clock of each phase of a model server: its key, its seconds, and where that stands."""
+    said = {key: getattr(running, field) for key, (field, _) in CLOCKS.items()}
+    if running.stall is not None:  # then the whole start is bounded by the ceiling
+        del said["healthCheckTimeout"]
+        said = {"load.stall": running.stall, "load.ceiling": running.start, **said}
+    for key, value in (*said.items(), ("ttl", running.ttl)):
+        yield key, value, running.sources[key.partition(".")[0]]
 
 
 def files(settings: Settings) -> list[str]:
@@ -233,10 +249,17 @@ def as_object(settings: Settings, call: Call, told: Explanation) -> Mapping[str,
         "default_mode": settings.default_mode,
         "allowances": told.allowances,
         "fallback": settings.fallback(call.mode, call.model) if call.model else (),
+        "server": _server(settings.running(call.model)),
         "priorities": dict(settings.priorities),
         "files": files(settings),
         "remarks": told.remarks,
     }
+
+
+def _server(running: Running | None) -> dict[str, Any] | None:
+    if running is None:
+        return None
+    return {name: {"value": value, "source": source} for name, value, source in clocks(running)}
 
 
 def _intent(said: Intended) -> dict[str, Any]:

@@ -18,12 +18,14 @@ from hangtight.core.limits import AUTO, Setting
 from hangtight.core.time import plain
 from hangtight.rules.checking import set_aside, validated
 from hangtight.rules.errors import Problem, SettingsErrors, one_of
+from hangtight.rules.expanding import expanded
 from hangtight.rules.filling import Lookup, filled
 from hangtight.rules.finding import Found
 from hangtight.rules.journals import standing_beside
 from hangtight.rules.lines import NAME, line_to_change
 from hangtight.rules.projects import of_ours
 from hangtight.rules.reading import Tree, read
+from hangtight.rules.runs import misfits, odd_runs, run_places, runs_of
 from hangtight.rules.schema import LIMITS, Common, ConfigFile, ModelSection, ModeSection, RulesFile
 from hangtight.rules.served import aliases_in, clashes, gateway_of, places_in, said_of
 from hangtight.rules.settings import DAY, KEEP, Learning, Mode, Model, Settings
@@ -51,8 +53,11 @@ class Built:
     problems: list[Problem]
 
 
-def built(found: Sequence[Found], look_up: Lookup | None = None) -> Built:
-    """The settings of these files, the highest first. Without `look_up` the macros in them stay as they are."""
+def built(found: Sequence[Found], look_up: Lookup | None = None, look_up_to_run: Lookup | None = None) -> Built:
+    """The settings of these files, the highest first. Without a way to look them up variables stay as they are written.
+
+    What is run has a way of its own: see `loading`.
+    """
     problems: list[Problem] = []
     remarks: list[str] = []
     trees: list[tuple[Found, Tree]] = []
@@ -64,7 +69,7 @@ def built(found: Sequence[Found], look_up: Lookup | None = None) -> Built:
     modes = _modes_of_configs(trees)
     said: list[Said] = []
     for place, tree in trees:
-        file, wrong, told = _checked(tree, place.of_a_project, modes, look_up)
+        file, wrong, told = _checked(tree, place.of_a_project, modes, (look_up, look_up_to_run))
         problems += wrong
         remarks += told
         if file is not None:
@@ -92,16 +97,19 @@ def _modes_of_configs(trees: Iterable[tuple[Found, Tree]]) -> set[str]:
 
 
 def _checked(
-    tree: Tree, of_a_project: bool, modes: set[str], look_up: Lookup | None
+    tree: Tree, of_a_project: bool, modes: set[str], look_ups: tuple[Lookup | None, Lookup | None]
 ) -> tuple[Common | None, list[Problem], list[str]]:
     if of_a_project:
         data, remarks = of_ours(tree, modes)
         file, problems = validated(data, tree, RulesFile)
         return file, problems, remarks
     data, remarks = set_aside(tree)
-    data, unset = filled(data, tree, look_up)
+    data, unset = filled(data, tree, look_ups[0])
+    data, wrong = expanded(data, tree, look_ups[1])
+    told = {(each.line, each.key) for each in wrong}
     config, problems = validated(data, tree, ConfigFile)
-    return config, [*problems, *unset, *clashes(tree)], remarks
+    problems = [each for each in problems if (each.line, each.key) not in told]
+    return config, [*problems, *unset, *wrong, *clashes(data, tree), *misfits(data, tree)], remarks
 
 
 def _settings(said: Sequence[Said], remarks: list[str], files: tuple[str, ...]) -> Settings:
@@ -117,7 +125,8 @@ def _settings(said: Sequence[Said], remarks: list[str], files: tuple[str, ...]) 
         places["intent"] = of_all[1]
     config = next((each for each in said if isinstance(each.file, ConfigFile)), None)
     if config is not None:
-        places |= places_in(cast("ConfigFile", config.file), config.tree)
+        for places_of in (places_in, run_places):
+            places |= places_of(cast("ConfigFile", config.file), config.tree)
     settings = Settings(
         below=below,
         modes=modes,
@@ -136,6 +145,7 @@ def _settings(said: Sequence[Said], remarks: list[str], files: tuple[str, ...]) 
 def _of_config(said: Said) -> dict[str, Any]:
     file = cast("ConfigFile", said.file)
     journal, learning = file.journal, file.learning
+    runs = runs_of(file, said.tree)
     keep = journal.keep if "keep" in journal.model_fields_set else KEEP / DAY
     return {
         "journal": standing_beside(journal.url, said.path.parent),
@@ -143,6 +153,10 @@ def _of_config(said: Said) -> dict[str, Any]:
         "learning": Learning(learning.samples, learning.floors.model_dump()),
         "gateway": gateway_of(file),
         "aliases": aliases_in(file),
+        "runs": runs.runs,
+        "groups": runs.groups,
+        "preload": runs.preload,
+        "logging": runs.logging,
     }
 
 
@@ -290,9 +304,8 @@ def _odd(said: Sequence[Said]) -> Iterable[str]:
         for name, section in each.file.models.items():
             if section.fallback and name in section.fallback:
                 yield f"{tree.place('models', name, 'fallback')}: models.{name}.fallback names the model itself"
-            if section.proxy and "${" in section.proxy:
-                told = "does nothing yet: macros are for a later version"
-                yield f"{tree.place('models', name, 'proxy')}: models.{name}.proxy {told}"
+        if isinstance(each.file, ConfigFile):
+            yield from odd_runs(each.file, tree)
         if isinstance(each.file, RulesFile):
             for name in each.file.preferred_models:
                 if name not in _modes(said):

@@ -57,6 +57,8 @@ def _problem(told: Any, data: dict[str, Any], tree: Tree, kind: type[BaseModel])
         found = None
     elif found is not None and is_secret(path):
         found = MASK
+    elif path[:1] == ("models",):  # a macro may have brought what nobody shall see
+        found = _as_written(tree.data, path, found)
     return Problem(tree.file, tree.line(*path), ".".join(map(str, path)), found, _wanted(told, kind))
 
 
@@ -68,6 +70,14 @@ def _reached(loc: Iterable[str | int], data: Any) -> tuple[Branch, Any]:
             break
         path, data = (*path, part), data[part]
     return path, data
+
+
+def _as_written(written: Any, path: Branch, filled: Any) -> Any:
+    for part in path:
+        if not (isinstance(written, dict) and part in written):
+            return filled
+        written = written[part]
+    return written
 
 
 def _wanted(told: Any, kind: type[BaseModel]) -> str:

@@ -13,12 +13,14 @@ from hangtight.rules.trees import Branch
 Lookup = Callable[[str], str | None]
 """The value of a variable, or None where it is not set."""
 MACRO = re.compile(r"\$\{([^{}]*)\}?")
+FILLED = ("key", "headers")
+"""Keys of a model in which only variables are filled in; in others there may be macros: see `macros`."""
 VARIABLE = re.compile(r"env\.([A-Za-z_]\w*)", re.ASCII)
 
 
 def is_secret(path: Branch) -> bool:
     """Whether what stands there may be a secret."""
-    return path[:1] == ("apiKeys",) or (path[:1] == ("models",) and path[2:3] in (("key",), ("headers",)))
+    return path[:1] == ("apiKeys",) or (path[:1] == ("models",) and path[2:3] in (("key",), ("headers",), ("env",)))
 
 
 class _Filling:
@@ -78,7 +80,4 @@ def filled(data: dict[str, Any], tree: Tree, look_up: Lookup | None) -> tuple[di
 def _of_model(filling: _Filling, name: str, said: Any) -> Any:
     if not isinstance(said, dict):
         return said
-    return {
-        key: filling.inside(value, "models", name, key) if is_secret(("models", name, key)) else value
-        for key, value in said.items()
-    }
+    return {key: filling.inside(value, "models", name, key) if key in FILLED else value for key, value in said.items()}

@@ -5,12 +5,29 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
 CONFIG = "hangtight.yaml"
 RULES = ".qwencoderules"
 DOTENV = ".env"
+
+
+class Origin(StrEnum):
+    """How a settings file was found, which says how far it is trusted."""
+
+    NOWHERE = "nowhere"
+    NAMED = "named"
+    """With `--config`, or by a program."""
+    ENVIRONMENT = "environment"
+    """By a variable of the process."""
+    DOTENV = "dotenv"
+    """By the `.env` of the working folder, which came with that folder."""
+    FOLDER = "folder"
+    """It lay in the working folder."""
+    OF_THE_USER = "user"
+    """It stands in the user's configuration folder."""
 
 
 class Found(NamedTuple):

@@ -73,6 +73,11 @@ class Following:
                 self._lock.release()
         return self._settings
 
+    def look_now(self) -> None:
+        """Somebody says that there is something to see: the next who asks looks, whatever the time is."""
+        with self._lock:
+            self._due, self._seen = float("-inf"), None
+
     def settle(self, limit: float = 30.0) -> bool:
         """Wait until a change that was noticed has been read; False where that takes longer. For tests."""
         reader = self._reader

@@ -8,9 +8,12 @@ from typing import Any
 from hangtight.rules.errors import nearest
 from hangtight.rules.reading import Tree
 from hangtight.rules.schema import ConfigFile, RulesFile, TimedModel
+from hangtight.rules.schema_running import RunningModel
 from hangtight.rules.schema_serving import ServedModel
 
 OURS_IN_A_MODEL = tuple(name for name in TimedModel.model_fields if name != "proxy")
+OF_CONFIG = (*ServedModel.model_fields, *RunningModel.model_fields)
+"""What a project never says: a folder that somebody sent must not start anything."""
 
 
 def of_ours(tree: Tree, modes: Collection[str]) -> tuple[dict[str, Any], list[str]]:
@@ -44,7 +47,7 @@ def _split(
     for name, said in models.items():
         if isinstance(said, dict):
             rules[name] = {key: value for key, value in said.items() if key in OURS_IN_A_MODEL}
-            elsewhere = [key for key in said if key in ServedModel.model_fields]
+            elsewhere = [key for key in said if key in OF_CONFIG]
             remarks += [_of_config(tree, "models", name, key) for key in elsewhere]
             others = [key for key in said if key not in OURS_IN_A_MODEL and key not in elsewhere]
             remarks += _near_misses(tree, ("models", name), others, OURS_IN_A_MODEL)

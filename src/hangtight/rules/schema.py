@@ -40,21 +40,17 @@ from hangtight.rules.schema_parts import (
     truth,
     whole,
 )
+from hangtight.rules.schema_running import RunningFile, RunningModel
 from hangtight.rules.schema_serving import ServedFile, ServedModel
 from hangtight.rules.settings import FLOORS, PRIORITIES, SAMPLES
 
-SLEEPING = ("cmdSleepTimeout", "cmdWakeTimeout", "sleepRequestTimeout", "wakeRequestTimeout")
-SERVING = ("healthCheckTimeout", "unloadTimeout", "sendLoadingState", "macros")
+SLEEPING = ("sleepMode", "sleepRequestTimeout", "wakeRequestTimeout")
 NOT_YET: Mapping[str, tuple[str, ...]] = {
     "": (
-        *SLEEPING, *SERVING, "globalTTL", "logLevel", "logTimeFormat", "logToStdout", "logRequests", "store",
-        "metricsMaxInMemory", "captureBuffer", "ui", "performance", "startPort", "upstream", "profiles",
-        "selectors", "hooks", "peers", "groups", "matrix", "routing",
+        *SLEEPING, "logTimeFormat", "logRequests", "store", "metricsMaxInMemory", "captureBuffer", "ui",
+        "performance", "upstream", "profiles", "selectors", "peers", "matrix", "routing",
     ),
-    "models": (
-        *SLEEPING, *SERVING, "cmd", "cmdStop", "checkEndpoint", "ttl", "env", "name", "description", "metadata",
-        "filters", "compat", "capabilities", "cmdSleep", "cmdWake", "sleepMode", "sleepEndpoints", "wakeEndpoints",
-    ),
+    "models": (*SLEEPING, "sleepEndpoints", "wakeEndpoints"),
     "timeouts": ("keepalive", "responseHeader", "tlsHandshake", "expectContinue", "idleConn"),
 }  # fmt: skip
 """Keys of later versions, and of llama-swap's configuration, by the section they stand in: allowed, and told about."""
@@ -128,7 +124,7 @@ class TimedModel(Section):
     intent: IntentHere = INTENT
 
 
-class ModelSection(ServedModel, TimedModel):
+class ModelSection(RunningModel, ServedModel, TimedModel):
     """What holds for one model, or for all whose names match a key with `*`."""
 
 
@@ -205,7 +201,7 @@ class Common(Section):
     )
 
 
-class ConfigFile(ServedFile, Common):
+class ConfigFile(RunningFile, ServedFile, Common):
     """hangtight.yaml: limits and models, all times in seconds."""
 
     journal: Annotated[

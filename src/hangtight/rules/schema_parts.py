@@ -105,7 +105,7 @@ def text_like(wanted: str) -> Check:
 
 
 def address(value: Any) -> str | None:
-    """An address with a macro in it is one that a later version fills in."""
+    """An address with a macro in it is one of which a variable was not looked up."""
     if value is None or (isinstance(value, str) and "${" in value):
         return value
     try:

@@ -24,6 +24,7 @@ from hangtight.rules.schema_parts import (
     truth,
     whole,
 )
+from hangtight.rules.schema_shown import ShownModel
 from hangtight.rules.serving import BODY, CONNECT, FORMS, HEAD, MANY, PATIENCE, PROXY_SILENCE, CircuitSettings
 
 MOST_AT_ONCE = 1_000_000
@@ -182,7 +183,7 @@ class TimeoutsSection(Section):
     )
 
 
-class ServedModel(Section):
+class ServedModel(ShownModel):
     """How the gateway serves a model."""
 
     aliases: Aliases = told("Other names of the model.", ["gpt", "default"])
@@ -277,6 +278,7 @@ class ServedFile(Section):
         tuple[str, ...] | None, PlainValidator(_texts(SHOWN, f"a list of keys, each {WANTED_KEY}")),
         WithJsonSchema(_list_of(SHOWN)),
     ] = told("Keys of which a client must show one; `${env.NAME}` is filled in.", ["${env.GATEWAY_KEY}"])  # fmt: skip
+    sendLoadingState: Truth = told("A waiting client is told in the reasoning text how the load gets on.", True)
     includeAliasesInList: Truth = told("Aliases stand in the list of models, too.", True)
     headers: Annotated[
         str | None, PlainValidator(_one_of("raise", "cut")), WithJsonSchema({"enum": ["raise", "cut", None]})

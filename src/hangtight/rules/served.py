@@ -9,6 +9,7 @@ from hangtight.rules.errors import Problem
 from hangtight.rules.reading import Tree
 from hangtight.rules.schema import ConfigFile, ModelSection
 from hangtight.rules.schema_serving import MostSection, ServedFile, ServedModel
+from hangtight.rules.schema_shown import ShownModel, shown_in
 from hangtight.rules.serving import PROXY_SILENCE, CircuitSettings, Gateway
 
 RAISES: Mapping[str | None, bool | None] = {"raise": True, "cut": False, None: None}
@@ -27,6 +28,7 @@ def gateway_of(file: ConfigFile) -> Gateway:
         proxy_silence=file.proxy_silence if is_said else PROXY_SILENCE,
         proxy_is_said=is_said,
         places=file.queue or 0,
+        loading_state=bool(file.sendLoadingState),
         routes=tuple(file.routes.items()),
         most={name: seconds for name, seconds in most.items() if seconds is not None},
         hosts=tuple(host.lower().strip("[]") for host in door.hosts or ()),
@@ -40,7 +42,8 @@ def gateway_of(file: ConfigFile) -> Gateway:
 
 def said_of(section: ModelSection) -> dict[str, Any]:
     """What is written about how a model is served, by key."""
-    said = {key: getattr(section, key) for key in ServedModel.model_fields if key in section.model_fields_set}
+    own = [key for key in ServedModel.model_fields if key not in ShownModel.model_fields]
+    said = {key: getattr(section, key) for key in own if key in section.model_fields_set} | shown_in(section)
     timeouts = said.pop("timeouts", None)
     if timeouts is not None and "connect" in timeouts.model_fields_set:
         said["connect"] = timeouts.connect
@@ -61,15 +64,20 @@ def places_in(file: ConfigFile, tree: Tree) -> dict[str, str]:
 
 def aliases_in(file: ConfigFile) -> dict[str, str]:
     """The other names of models, and which is meant."""
-    return {alias: name for name, section in file.models.items() for alias in section.aliases or ()}
+    return {
+        alias: name
+        for name, section in file.models.items()
+        for alias in (*(section.aliases or ()), *(section.filters.setParamsByID or ()))
+        if alias != name
+    }
 
 
-def clashes(tree: Tree) -> Iterable[Problem]:
+def clashes(data: Mapping[str, Any], tree: Tree) -> Iterable[Problem]:
     """Aliases that do not tell which model is meant. Looks at what is written, so that all is told at once."""
-    found = tree.data.get("models")
+    found = data.get("models")
     models: Mapping[str, Any] = found if isinstance(found, dict) else {}
     claimed: dict[str, str] = {}
-    for name, alias, place in _written(models):
+    for name, alias, *path in _written(models):
         wanted = None
         if "*" in name:
             wanted = f"in the section of one model: {name} stands for many"
@@ -78,13 +86,19 @@ def clashes(tree: Tree) -> Iterable[Problem]:
         elif claimed.setdefault(alias, name) != name:
             wanted = f"a name that is claimed once, and models.{claimed[alias]} claims it already"
         if wanted is not None:
-            line = tree.line("models", name, "aliases", place)
-            yield Problem(tree.file, line, f"models.{name}.aliases", alias, wanted)
+            line = tree.line("models", name, *path)
+            yield Problem(tree.file, line, f"models.{name}.{path[0]}", alias, wanted)
 
 
-def _written(models: Mapping[str, Any]) -> Iterable[tuple[str, str, int]]:
+def _written(models: Mapping[str, Any]) -> Iterable[tuple[str, str, str, str | int]]:
+    """Each other name of a model, and where it stands. A name for which there are parameters is one, too."""
     for name, said in models.items():
         aliases = said.get("aliases") if isinstance(said, dict) else None
         for place, alias in enumerate(aliases if isinstance(aliases, list) else ()):
             if isinstance(alias, str):
-                yield name, alias, place
+                yield name, alias, "aliases", place
+        filters = said.get("filters") if isinstance(said, dict) else None
+        by_id = filters.get("setParamsByID") if isinstance(filters, dict) else None
+        for alias in by_id if isinstance(by_id, dict) else ():
+            if alias != name:
+                yield name, alias, "filters", "setParamsByID"

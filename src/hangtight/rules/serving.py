@@ -13,6 +13,8 @@ FORMS = ("comment", "ping", "empty-delta", "white-space", "off")
 """How a heartbeat may look to a waiting client."""
 MANY = 100
 """How many may wait where a queue is only wanted, and no number said."""
+PROTECTED = "model"
+"""The parameter that no filter touches: it says who is meant."""
 CONNECT, PROXY_SILENCE, PATIENCE = 30.0, 50.0, 30.0  # seconds
 BODY, HEAD = 64 * 1024 * 1024, 64 * 1024  # bytes
 
@@ -63,6 +65,21 @@ class Serving:
     aliases: tuple[str, ...] = ()
     connect: float = CONNECT
     """Seconds within which the connection must stand."""
+    strip: tuple[str, ...] = ()
+    """Parameters that are taken out of a request before it goes to that server."""
+    set: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """Parameters that each request gets."""
+    set_by_id: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
+    """More of them, over those, by the name under which the client asks for the model."""
+    loading_state: bool = False
+    """A waiting client is told in the reasoning text how the load gets on."""
+    ignore_websockets: bool = False
+    """An open websocket does not count as a request."""
+    title: str = ""
+    """Its name in the list of models, beside the one by which it is asked; empty is none."""
+    description: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    capabilities: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +89,8 @@ class Gateway:
     keys: tuple[str, ...] = field(default=(), repr=False)
     """One of these must be shown; empty is none."""
     lists_aliases: bool = False
+    loading_state: bool = False
+    """What holds for a model that says nothing about it itself."""
     may_raise: bool | None = None
     """Whether the headers of a request may raise a limit, too. None: of a client of this machine itself."""
     proxy_silence: float | None = PROXY_SILENCE
@@ -109,7 +128,7 @@ def serving_of(name: str, proxy: str | None, said: Iterable[Mapping[str, Any]], 
     known: dict[str, Any] = {}
     for each in said:
         known = {**each, **known}
-    queue = known.get("queue")
+    queue, loading = known.get("queue"), known.get("sendLoadingState")
     return Serving(
         name,
         proxy,
@@ -124,4 +143,17 @@ def serving_of(name: str, proxy: str | None, said: Iterable[Mapping[str, Any]], 
         unlisted=known.get("unlisted") or False,
         aliases=known.get("aliases") or (),
         connect=known.get("connect") or CONNECT,
+        strip=tuple(name for name in known.get("stripParams") or () if name != PROTECTED),
+        set=_without_protected(known.get("setParams") or {}),
+        set_by_id={name: _without_protected(said) for name, said in (known.get("setParamsByID") or {}).items()},
+        loading_state=gateway.loading_state if loading is None else loading,
+        ignore_websockets=known.get("ignoreWebsockets") or False,
+        title=known.get("name") or "",
+        description=known.get("description") or "",
+        metadata=known.get("metadata") or {},
+        capabilities=known.get("capabilities") or {},
     )
+
+
+def _without_protected(said: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in said.items() if key != PROTECTED}

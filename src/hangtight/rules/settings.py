@@ -11,6 +11,8 @@ from hangtight.core.intents import Placed
 from hangtight.core.layers import MODES, Layer, mode_layer
 from hangtight.errors import SettingsError
 from hangtight.rules.errors import one_of
+from hangtight.rules.finding import Origin
+from hangtight.rules.running import PROCESS, Group, Logging, Running
 from hangtight.rules.serving import Gateway, Serving, serving_of
 
 DAY = 86400.0
@@ -83,6 +85,15 @@ class Settings:
     gateway: Gateway = field(default_factory=Gateway)
     aliases: Mapping[str, str] = field(default_factory=dict)
     """The other names of models, and which is meant."""
+    runs: Mapping[str, Running] = field(default_factory=dict)
+    """The models that we run, by name, and how."""
+    groups: Mapping[str, Group] = field(default_factory=dict)
+    """Each model that we run stands in one of them."""
+    preload: tuple[str, ...] = ()
+    """The models that are started with us."""
+    logging: Logging = field(default_factory=Logging)
+    origin: Origin = Origin.NOWHERE
+    """How the settings file was found."""
     files: tuple[str, ...] = ()
     """Those that were read, as people know them."""
     places: Mapping[str, str] = field(default_factory=dict)
@@ -164,9 +175,28 @@ class Settings:
         said = (match.serving for match in self.matching(model))
         return serving_of(model, self.proxy(model), said, self.gateway)
 
+    def running(self, model: str) -> Running | None:
+        """How we run a model, under its name or an alias; None where it is not run by us."""
+        return self.runs.get(self.canonical(model))
+
+    def run_models(self) -> tuple[str, ...]:
+        """The models that we run, in the order of the file."""
+        return tuple(self.runs)
+
+    @property
+    def may_run(self) -> bool:
+        """Whether commands of the settings file may be started: not if it only lay in the working folder."""
+        return self.origin in (Origin.NAMED, Origin.ENVIRONMENT, Origin.OF_THE_USER)
+
+    def is_a_process(self, model: str) -> bool:
+        """Whether it is no server: a process is started for each request."""
+        found = self.running(model)
+        return found is not None and found.kind == PROCESS and self.may_run
+
     def served(self) -> tuple[str, ...]:
-        """The models that the files name, and for which they name a server."""
-        return tuple(name for name in self.models if "*" not in name and self.proxy(name) is not None)
+        """The models that the files name, and for which they name a server, or a process."""
+        named = (name for name in self.models if "*" not in name)
+        return tuple(name for name in named if self.proxy(name) is not None or self.is_a_process(name))
 
     def intent(self, mode: str | None, model: str) -> Placed | None:
         """What the highest place says about intent, and where it stands; None where nobody says anything.
