@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-dev test-all test-ollama coverage lint types docs bench proof wheel-test clean help
+.PHONY: demo test test-dev test-all test-ollama test-vllm coverage lint types docs bench proof wheel-test clean help
 
 help:
 	@echo "make demo       a slow load that survives and a hang that is caught (needs no model)"
@@ -12,6 +12,7 @@ help:
 	@echo "make test-dev   the fast part: no process, no socket"
 	@echo "make test-all   everything, with the tests that take real minutes"
 	@echo "make test-ollama  the gateway before a real Ollama, whose address is in OLLAMA_HOST"
+	@echo "make test-vllm  a real vLLM that sleeps and wakes, where there is CUDA"
 	@echo "make coverage   every branch of the core is taken by its own tests"
 	@echo "make lint       ruff     make types   mypy     make docs   the pages made from the code     make bench   the benchmarks"
 	@echo "make proof      the proof of intent: 20 MB of healthy text, loops of every period (minutes)"
@@ -20,16 +21,19 @@ demo: $(VENV)/.cli
 	@$(BIN)/python examples/demo.py
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -m "not slow and not ollama"
+	$(BIN)/python -m pytest -m "not slow and not ollama and not vllm"
 
 test-dev: $(VENV)/.test
-	$(BIN)/python -m pytest -m "not slow and not real and not ollama"
+	$(BIN)/python -m pytest -m "not slow and not real and not ollama and not vllm"
 
 test-all: $(VENV)/.test
-	$(BIN)/python -m pytest -m "not ollama"
+	$(BIN)/python -m pytest -m "not ollama and not vllm"
 
 test-ollama: $(VENV)/.test
 	$(BIN)/python -m pytest -m ollama tests/gateway/test_ollama.py
+
+test-vllm: $(VENV)/.test
+	$(BIN)/python -m pytest -m vllm tests/supervisor/test_vllm.py
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .

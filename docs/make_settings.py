@@ -84,6 +84,13 @@ DEFAULTS: Mapping[str, str] = {
     "models.NAME.cmdStop": "none: a signal",
     "models.NAME.cmdSleep": "none: it is stopped",
     "models.NAME.cmdWake": "none",
+    "sleepMode": "none: by commands, where there are any",
+    **dict.fromkeys(("sleepRequestTimeout", "wakeRequestTimeout"), "none: the clock of the whole"),
+    **dict.fromkeys(
+        (f"models.NAME.{key}" for key in ("sleepMode", "sleepRequestTimeout", "wakeRequestTimeout")), "that of the file"
+    ),
+    **dict.fromkeys(("models.NAME.sleepEndpoints", "models.NAME.wakeEndpoints"), "none"),
+    "models.NAME.canary": "false",
     "models.NAME.env": "none",
     "models.NAME.checkEndpoint": f"`{CHECK}`",
     "models.NAME.load.stall": f"none; {STALL:g} where only `ceiling` is said",

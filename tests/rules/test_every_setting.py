@@ -6,6 +6,7 @@ that, replace its entry in EFFECTS.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any, get_args, get_origin
 
@@ -16,7 +17,7 @@ from hangtight.core.intents import OFF, Intent
 from hangtight.core.limits import AUTO, LEARNABLE
 from hangtight.core.resolve import resolve
 from hangtight.rules.keys import KEYS
-from hangtight.rules.running import CLOCKS, COMMANDS
+from hangtight.rules.running import CLOCKS, COMMANDS, Errand
 from hangtight.rules.schema import LIMITS, ConfigFile, RulesFile
 from hangtight.rules.serving import CircuitSettings, Gateway
 from hangtight.rules.settings import DAY
@@ -273,6 +274,25 @@ def of_logging(key: str, text: str, name: str) -> Effect:
     return effect
 
 
+def of_requests(path: str, text: str, meant: object) -> Effect:
+    """How a model sleeps by requests, where something else is said already: the last word counts."""
+    key = path.removeprefix("models.m.")
+
+    def effect(place: Place, file: str) -> None:
+        top: dict[str, Any] = {}
+        own: dict[str, Any] = {"cmd": "serve ${PORT}", "sleepMode": "enable"}
+        own |= {"sleepEndpoints": [{"endpoint": "/s"}], "wakeEndpoints": [{"endpoint": "/w"}]}
+        if key == "sleepMode":
+            del own["sleepMode"]
+        (own if path != key else top)[key] = json.loads(text)
+        place.write("hangtight.yaml", json.dumps({**top, "models": {"m": own}}))
+        running = place.load().running("m")
+        assert running is not None
+        assert (*running.sleep_errands, *running.wake_errands) == meant
+
+    return effect
+
+
 RUN_CLOCKS = {key: name for key, (name, _) in CLOCKS.items()}
 
 EFFECTS: dict[str, Effect] = {
@@ -285,6 +305,22 @@ EFFECTS: dict[str, Effect] = {
     "models.*.checkEndpoint": of_running("models.m.checkEndpoint", "/ready", "check", "/ready"),
     "models.*.load.stall": of_running("models.m.load.stall", "7", "stall", 7),
     "models.*.load.ceiling": of_running("models.m.load.ceiling", "7", "start", 7),
+    **{
+        f"{at}{key}": of_requests(f"{at.replace('*', 'm')}{key}", text, meant)
+        for at in ("", "models.*.")
+        for key, text, meant in (
+            ("sleepMode", '"enable"', (Errand("/s"), Errand("/w"))),
+            ("sleepRequestTimeout", "7", (Errand("/s", seconds=7), Errand("/w"))),
+            ("wakeRequestTimeout", "7", (Errand("/s"), Errand("/w", seconds=7))),
+        )
+    },
+    "models.*.sleepEndpoints": of_requests(
+        "models.m.sleepEndpoints", '[{"endpoint": "a"}]', (Errand("/a"), Errand("/w"))
+    ),
+    "models.*.wakeEndpoints": of_requests(
+        "models.m.wakeEndpoints", '[{"endpoint": "a"}]', (Errand("/s"), Errand("/a"))
+    ),
+    "models.*.canary": of_running("models.m.canary", "true", "canary", True),
     "models.*.stopSignal": of_running("models.m.stopSignal", "SIGINT", "signal", "SIGINT"),
     "models.*.kind": of_running("models.m.kind", "process", "kind", "process"),
     "models.*.macros.*": macros("models.m.macros"),

@@ -262,3 +262,24 @@ def test_a_reader_that_breaks_is_told_and_keeps_what_held(place: Place, caplog: 
     assert at(rules, 1) is first
     assert rules.trouble == "ZeroDivisionError: odd"
     assert "ZeroDivisionError" in caplog.text
+
+
+def run(*names: str) -> str:
+    """A file in which these are run, each at a port that it is given."""
+    return "models:\n" + "".join(f"  {name}: {{cmd: 'serve --port ${{PORT}}'}}\n" for name in names)
+
+
+def test_a_model_keeps_its_port_when_another_one_joins_it(place: Place) -> None:
+    edit(place, "hangtight.yaml", run("b", "c"), 0)
+    rules = follow(place)
+    before = at(rules, 0).runs
+    edit(place, "hangtight.yaml", run("a", "b", "c"))
+    joined = at(rules, 1).runs
+    assert {name: joined[name] for name in before} == dict(before)
+    assert len({running.proxy for running in joined.values()}) == 3
+    edit(place, "hangtight.yaml", run("a", "c"), 2)
+    at(rules, 2)
+    edit(place, "hangtight.yaml", run("a", "c", "d", "b"), 3)
+    last = at(rules, 3).runs
+    assert (last["a"], last["c"]) == (joined["a"], joined["c"])
+    assert len({running.proxy for running in last.values()}) == 4

@@ -217,3 +217,22 @@ def test_whatever_a_model_says_settings_come_out_or_problems_with_lines(model: d
         for problem in place.problems():
             assert problem.line == 1
             assert problem.key
+
+
+# -- a process for each request ---------------------------------------------------------------------------------------
+
+
+def test_the_prompt_stays_in_the_command_of_a_process_until_there_is_a_request(place: Place) -> None:
+    text = "macros: {ask: '-p ${PROMPT}'}\nmodels: {m: {kind: process, cmd: 'cli ${ask} --last=${MESSAGE}'}}"
+    assert run(place, text).command == ("cli", "-p", "${PROMPT}", "--last=${MESSAGE}")
+
+
+def test_a_server_has_no_prompt_in_its_command(place: Place) -> None:
+    problem = refused(place, "models: {m: {cmd: 'cli ${PROMPT} ${PORT}'}}")
+    assert problem.found == "${PROMPT}"
+    assert "kind: process" in problem.wanted
+
+
+def test_elsewhere_prompt_is_the_name_of_a_macro_like_any_other(place: Place) -> None:
+    text = "macros: {PROMPT: hello}\nmodels: {m: {cmd: 'cli ${PROMPT} ${PORT}'}}"
+    assert run(place, text).command == ("cli", "hello", "5800")

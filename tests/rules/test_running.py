@@ -501,6 +501,7 @@ def test_a_whole_configuration_of_llama_swap_runs_as_there(place: Place) -> None
         stop_command=("kill", "-INT", "${PID}"),
         env=(("CUDA_VISIBLE_DEVICES", "0"), ("ROOT", "/models/gguf")),
         proxy="http://localhost:10002",
+        asked_as="llama",
         check="/v1/models",
         start=7,
         stop=30,
@@ -524,7 +525,7 @@ def test_what_of_it_is_for_a_later_version_is_named_each_with_its_line(place: Pl
     place.environment |= {"MODELS": "/models", "GATEWAY": SECRET}
     later = (
         "logTimeFormat", "logRequests", "store", "metricsMaxInMemory", "captureBuffer", "ui", "performance", "upstream",
-        "profiles", "selectors", "peers", "routing", "models.vllm.sleepMode",
+        "profiles", "selectors", "peers", "routing",
         *(f"models.llama-8b.timeouts.{key}" for key in
           ("keepalive", "responseHeader", "tlsHandshake", "expectContinue", "idleConn")),
     )  # fmt: skip

@@ -138,6 +138,8 @@ class ChildOutput:
         self.cwd, self.stdin, self.stderr = cwd, stdin, stderr
         self.decode = getincrementaldecoder("utf-8")("replace").decode if text else None
         self.note: Callable[[Fact], object] | None = None
+        self.on_start: Callable[[int], object] | None = None
+        """Told the id of the process as soon as it runs."""
         self.pipes: Pipes | None = None
         self.tree: Tree | None = None
         self.last_lines: deque[str] = deque(maxlen=LAST_LINES)
@@ -180,6 +182,8 @@ class ChildOutput:
         )
         self.pipes = pipes
         self.tree = Tree(transport.get_pid())
+        if self.on_start is not None:
+            self.on_start(transport.get_pid())
 
     def _on_stderr(self, data: bytes) -> None:
         """Load progress until the first output, contact after it; the last lines are kept for the error."""

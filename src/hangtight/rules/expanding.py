@@ -6,6 +6,7 @@ Looks at what is written before it is checked, so that all that is wrong is told
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from typing import Any
 
 from hangtight.rules.commands import without_comments
@@ -40,6 +41,9 @@ TEXTS = (*COMMANDS, "env", "proxy", "checkEndpoint", "name", "description", "use
 """Here a number that comes out of a macro is text."""
 PROXY = "http://localhost:${PORT}"
 """Where a model is asked that says only how it is run, as in llama-swap."""
+
+PORTS: ContextVar[dict[str, int]] = ContextVar("hangtight-ports")
+"""The ports of the reading before this one, by model: those that run keep theirs when another one joins them."""
 
 Models = Mapping[str, dict[str, Any]]
 
@@ -83,7 +87,7 @@ class _Expanding:
             above.add(name)
 
     def ports(self, models: Models) -> dict[str, int]:
-        """A port for each model whose command uses one, in the order of the names."""
+        """A port for each model whose command uses one, in the order of the names; who had one keeps it."""
         users = sorted(name for name, said in models.items() if self._uses_port(name, said))
         found = self.data.get("startPort")
         is_port = isinstance(found, int) and not isinstance(found, bool) and 1 <= found <= LAST_PORT
@@ -91,7 +95,14 @@ class _Expanding:
         if first + len(users) - 1 > LAST_PORT:
             self._refuse(("startPort",), first, f"low enough for {len(users)} models that use ${{PORT}}")
             return dict.fromkeys(users, LAST_PORT)
-        return dict(zip(users, range(first, first + len(users)), strict=True))
+        had = PORTS.get({})
+        kept = {name: had[name] for name in users if first <= had.get(name, 0) <= LAST_PORT}
+        taken = set(kept.values())
+        free = (port for port in range(first, LAST_PORT + 1) if port not in taken)
+        given = {name: kept[name] if name in kept else next(free) for name in users}
+        had.clear()
+        had.update(given)
+        return given
 
     def _uses_port(self, name: str, said: dict[str, Any]) -> bool:
         command = said.get("cmd")

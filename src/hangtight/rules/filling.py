@@ -15,12 +15,14 @@ Lookup = Callable[[str], str | None]
 MACRO = re.compile(r"\$\{([^{}]*)\}?")
 FILLED = ("key", "headers")
 """Keys of a model in which only variables are filled in; in others there may be macros: see `macros`."""
+SECRET = tuple((key,) for key in (*FILLED, "env", "sleepEndpoints", "wakeEndpoints"))
+"""Where in a model there may be secrets: those of the last two stand in a body."""
 VARIABLE = re.compile(r"env\.([A-Za-z_]\w*)", re.ASCII)
 
 
 def is_secret(path: Branch) -> bool:
     """Whether what stands there may be a secret."""
-    return path[:1] == ("apiKeys",) or (path[:1] == ("models",) and path[2:3] in (("key",), ("headers",), ("env",)))
+    return path[:1] == ("apiKeys",) or (path[:1] == ("models",) and path[2:3] in SECRET)
 
 
 class _Filling:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hangtight.errors import HangtightError
+from hangtight.rules.expanding import PORTS
 from hangtight.rules.keys import KEYS
 from hangtight.rules.loading import load, watched
 from hangtight.rules.settings import Settings
@@ -167,9 +168,18 @@ def following(
     *, config: str | None, environment: Mapping[str, str], folder: Path, home: Path, search: bool = True
 ) -> Following:
     """The settings that hold in a folder, now and later. Takes what `load` takes."""
+    ports: dict[str, int] = {}
 
     def read() -> Settings:
-        return load(config=config, environment=environment, folder=folder, home=home, search=search)
+        given = dict(ports)
+        before = PORTS.set(given)
+        try:
+            settings = load(config=config, environment=environment, folder=folder, home=home, search=search)
+        finally:
+            PORTS.reset(before)
+        ports.clear()
+        ports.update(given)
+        return settings
 
     def places() -> tuple[Path, ...]:
         return watched(config=config, environment=environment, folder=folder, home=home, search=search)

@@ -6,7 +6,7 @@ Commands and their environment may hold secrets: they are in no `repr`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 START, SLEEP, WAKE, STOP, DRAIN, HANG = 120.0, 60.0, 60.0, 10.0, 300.0, 300.0  # seconds
@@ -17,6 +17,8 @@ SIGNALS = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGKILL")
 SERVER, PROCESS = KINDS = ("server", "process")
 LEVELS = ("debug", "info", "warn", "error")
 STREAMS = ("proxy", "upstream", "both", "none")
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+SLEEP_MODES = ("enable", "disable")
 FIRST_PORT = 5800
 OTHERS = "(default)"
 """The group of all models that stand in no other, as in llama-swap."""
@@ -30,10 +32,21 @@ CLOCKS: Mapping[str, tuple[str, float]] = {
     "hang": ("hang", HANG),
 }
 """The keys of lengths that may stand in a model and at the top: the field each becomes, and what holds unsaid."""
-OF_A_MODEL = {"stopSignal": "signal", "checkEndpoint": "check", "kind": "kind"}
+OF_A_MODEL = {"stopSignal": "signal", "checkEndpoint": "check", "kind": "kind", "useModelName": "asked_as"}
 COMMANDS = {"cmd": "command", "cmdStop": "stop_command", "cmdSleep": "sleep_command", "cmdWake": "wake_command"}
 
 Argv = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """One request to a model's own server, which changes how it stands."""
+
+    path: str
+    method: str = "POST"
+    body: str = field(default="", repr=False)
+    seconds: float | None = None
+    """None: only the clock of the whole sleep or wake counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +60,19 @@ class Running:
     """Instead of a signal; `${PID}` in it is the process. Empty is none, as below."""
     sleep_command: Argv = field(default=(), repr=False)
     wake_command: Argv = field(default=(), repr=False)
+    sleep_errands: tuple[Errand, ...] = field(default=(), repr=False)
+    """Instead of a command: these requests, one after the other."""
+    wake_errands: tuple[Errand, ...] = field(default=(), repr=False)
+    canary: bool = False
+    """After a wake it must answer as it did after its start."""
     env: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     """Added to the environment of what is started."""
     proxy: str | None = None
     """Where the server is asked; None of a process that answers one request and ends."""
+    asked_as: str = ""
+    """By which name its server knows it; empty is its own."""
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """Sent with what we ask its server ourselves."""
     check: str | None = CHECK
     """The path that answers 200 when it is ready; None is not asked."""
     start: float = START
@@ -79,7 +101,7 @@ class Running:
     @property
     def sleeps(self) -> bool:
         """It can be put to sleep instead of being stopped."""
-        return bool(self.sleep_command)
+        return bool(self.sleep_command or self.sleep_errands)
 
     def starts_like(self, other: Running) -> bool:
         """What runs already may stay: only clocks and the like differ, if anything."""
@@ -151,6 +173,7 @@ def running_of(name: str, written: Iterable[Written], of_all: Written, group: st
         return None
     sources = {key: places.get(key) or of_all.places.get(key) or UNSAID for key in CLOCKS}
     commands: dict[str, Any] = {field: said.get(key) or () for key, field in COMMANDS.items()}
+    commands |= _by_mode(said, of_all.said)
     lengths: dict[str, Any] = {
         field: _length(key, default, said, of_all.said) for key, (field, default) in CLOCKS.items()
     }
@@ -167,6 +190,8 @@ def running_of(name: str, written: Iterable[Written], of_all: Written, group: st
         **commands,
         env=said.get("env") or (),
         proxy=said.get("proxy"),
+        canary=bool(said.get("canary")),
+        headers=_headers(said),
         stall=stall,
         ttl=ttl,
         preload=preload,
@@ -177,7 +202,36 @@ def running_of(name: str, written: Iterable[Written], of_all: Written, group: st
     )
 
 
-def _length(key: str, default: float, *said: Mapping[str, Any]) -> Any:
+def sleep_mode(said: Mapping[str, Any], of_all: Mapping[str, Any]) -> str | None:
+    """Whether requests put it to sleep; None where nobody says."""
+    return said.get("sleepMode") or of_all.get("sleepMode")
+
+
+def _by_mode(said: Mapping[str, Any], of_all: Mapping[str, Any]) -> dict[str, Any]:
+    """What the mode makes of sleep and wake: nothing of them, or requests; else the commands hold."""
+    mode = sleep_mode(said, of_all)
+    if mode == "disable":
+        return {"sleep_command": (), "wake_command": ()}
+    if mode is None or said.get("cmdSleep"):
+        return {}
+    return {f"{what}_errands": _errands(what, said, of_all) for what in ("sleep", "wake")}
+
+
+def _errands(what: str, said: Mapping[str, Any], of_all: Mapping[str, Any]) -> tuple[Errand, ...]:
+    """The requests, each with what it may take."""
+    seconds = _length(f"{what}RequestTimeout", None, said, of_all)
+    errands: tuple[Errand, ...] = said.get(f"{what}Endpoints") or ()
+    return tuple(each if each.seconds is not None else replace(each, seconds=seconds) for each in errands)
+
+
+def _headers(said: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """The key of its server as OpenAI's API has it, and the headers that each request to it gets."""
+    headers: dict[str, str] = {name.lower(): value for name, value in (said.get("headers") or {}).items()}
+    own = {"authorization": f"Bearer {said['key']}"} if said.get("key") else {}
+    return tuple((own | headers).items())
+
+
+def _length(key: str, default: float | None, *said: Mapping[str, Any]) -> Any:
     """The nearest that is written down, also where it says null."""
     return next((each[key] for each in said if key in each), default)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from hangtight.rules.errors import Problem, one_of
 from hangtight.rules.reading import Tree
-from hangtight.rules.running import COMMANDS, OTHERS, PROCESS, Group, Logging, Running, Written, running_of
+from hangtight.rules.running import COMMANDS, OTHERS, PROCESS, Group, Logging, Running, Written, running_of, sleep_mode
 from hangtight.rules.schema import ConfigFile
 from hangtight.rules.schema_running import RunningFile, RunningModel, said_in
 from hangtight.rules.serving import PROTECTED
@@ -17,6 +17,8 @@ from hangtight.rules.trees import Branch
 
 OF_ONE = (*COMMANDS, "env", "kind", "macros")
 """Keys for the section of one model alone: nothing of them can be meant for many."""
+ASKED = ("useModelName", "key", "headers")
+"""What the gateway needs of a server is needed, too, by who looks after it."""
 USELESS_WITHOUT_A_COMMAND = tuple(key for key in RunningModel.model_fields if key not in ("cmd", "macros"))
 
 
@@ -37,17 +39,29 @@ def runs_of(file: ConfigFile, tree: Tree) -> Runs:
     groups = _groups(file, run)
     group_of = {member: group.name for group in groups.values() for member in group.members}
     preload = tuple(dict.fromkeys(file.hooks.on_startup.preload or ()))
-    written = {name: _written(section, RunningModel, tree, "models", name) for name, section in file.models.items()}
+    written = _written_of_models(file, tree)
     runs: dict[str, Running] = {}
     for name in run:
-        patterns = [each for key, each in written.items() if "*" in key and fnmatchcase(name, key)]
-        sections = (_with_proxy(file, name, written[name]), *patterns)
+        sections = (_with_proxy(file, name, written[name]), *_patterns(name, written))
         running = running_of(name, sections, of_all, group_of.get(name, OTHERS), name in preload)
         if running is not None:
             runs[name] = running
     usual = Logging()
     logging = Logging(file.logLevel or usual.level, file.logToStdout or usual.to_stdout)
     return Runs(runs, groups, preload, logging)
+
+
+def _written_of_models(file: ConfigFile, tree: Tree) -> dict[str, Written]:
+    found = {}
+    for name, section in file.models.items():
+        written = _written(section, RunningModel, tree, "models", name)
+        asked = {key: getattr(section, key) for key in ASKED if key in section.model_fields_set}
+        found[name] = written._replace(said={**written.said, **asked})
+    return found
+
+
+def _patterns(name: str, written: Mapping[str, Written]) -> list[Written]:
+    return [each for key, each in written.items() if "*" in key and fnmatchcase(name, key)]
 
 
 def _with_proxy(file: ConfigFile, name: str, written: Written) -> Written:
@@ -110,9 +124,12 @@ def _in_a_model(tree: Tree, name: str, said: Mapping[str, Any]) -> Iterator[Prob
     def problem(key: str, wanted: str) -> Problem:
         return _problem(tree, ("models", name, key), "...", wanted)
 
-    for one, other in (("cmdSleep", "cmdWake"), ("cmdWake", "cmdSleep")):
-        if said.get(one) is not None and said.get(other) is None:
-            yield problem(one, f"written together with {other}: one without the other is half of a sleep")
+    for pair in (("cmdSleep", "cmdWake"), ("sleepEndpoints", "wakeEndpoints")):
+        for one, other in (pair, pair[::-1]):
+            if said.get(one) is not None and said.get(other) is None:
+                yield problem(one, f"written together with {other}: one without the other is half of a sleep")
+    if said.get("cmdSleep") is not None and said.get("sleepEndpoints") is not None:
+        yield problem("sleepEndpoints", "without cmdSleep beside it: a model is put to sleep in one way")
     if "*" in name:
         for key in OF_ONE:
             if said.get(key) is not None:
@@ -120,7 +137,7 @@ def _in_a_model(tree: Tree, name: str, said: Mapping[str, Any]) -> Iterator[Prob
     if said.get("load") is not None and said.get("healthCheckTimeout") is not None:
         yield problem("load", "without healthCheckTimeout beside it: load.ceiling takes its place")
     if said.get("kind") == PROCESS:
-        for key in ("proxy", "cmdSleep", "cmdStop", "checkEndpoint", "load"):
+        for key in ("proxy", "cmdSleep", "cmdStop", "checkEndpoint", "load", "sleepEndpoints", "canary"):
             if said.get(key) is not None:
                 yield problem(key, "without `kind: process`: such a process answers one request, and ends")
 
@@ -164,6 +181,23 @@ def odd_runs(file: ConfigFile, tree: Tree) -> Iterator[str]:
                     where = tree.place("models", name, key)
                     yield f"{where}: models.{name}.{key} does nothing: the model has no cmd, so it is not run by us"
         yield from _protected(file, tree, name)
+    yield from _sleepless(file, tree)
+
+
+def _sleepless(file: ConfigFile, tree: Tree) -> Iterator[str]:
+    """Requests that nobody switches on, and a switch with nothing behind it."""
+    written, of_all = _written_of_models(file, tree), said_in(file, RunningFile)
+    for name in (name for name, section in file.models.items() if section.cmd):
+        own: dict[str, Any] = {}
+        for each in (written[name], *_patterns(name, written)):
+            own = {**each.said, **own}
+        mode, asks = sleep_mode(own, of_all), bool(own.get("sleepEndpoints"))
+        if asks and mode is None:
+            where = tree.place("models", name, "sleepEndpoints")
+            yield f"{where}: models.{name}.sleepEndpoints does nothing without `sleepMode: enable`"
+        if mode == "enable" and not asks and not own.get("cmdSleep") and written[name].said.get("sleepMode"):
+            where = tree.place("models", name, "sleepMode")
+            yield f"{where}: models.{name}.sleepMode does nothing: the model has no sleepEndpoints and no cmdSleep"
 
 
 def _protected(file: ConfigFile, tree: Tree, name: str) -> Iterator[str]:

@@ -44,13 +44,12 @@ from hangtight.rules.schema_running import RunningFile, RunningModel
 from hangtight.rules.schema_serving import ServedFile, ServedModel
 from hangtight.rules.settings import FLOORS, PRIORITIES, SAMPLES
 
-SLEEPING = ("sleepMode", "sleepRequestTimeout", "wakeRequestTimeout")
 NOT_YET: Mapping[str, tuple[str, ...]] = {
     "": (
-        *SLEEPING, "logTimeFormat", "logRequests", "store", "metricsMaxInMemory", "captureBuffer", "ui",
-        "performance", "upstream", "profiles", "selectors", "peers", "matrix", "routing",
+        "logTimeFormat", "logRequests", "store", "metricsMaxInMemory", "captureBuffer", "ui", "performance", "upstream",
+        "profiles", "selectors", "peers", "matrix", "routing",
     ),
-    "models": (*SLEEPING, "sleepEndpoints", "wakeEndpoints"),
+    "models": (),
     "timeouts": ("keepalive", "responseHeader", "tlsHandshake", "expectContinue", "idleConn"),
 }  # fmt: skip
 """Keys of later versions, and of llama-swap's configuration, by the section they stand in: allowed, and told about."""

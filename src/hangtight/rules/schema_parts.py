@@ -117,6 +117,15 @@ def address(value: Any) -> str | None:
     raise SettingsError("proxy", value, "the address of a server, like http://127.0.0.1:11434")
 
 
+def word(words: tuple[str, ...]) -> Callable[[Any], str | None]:
+    def check(value: Any) -> str | None:
+        if value is None or (isinstance(value, str) and value in words):
+            return value
+        raise SettingsError("word", value, f"one of {', '.join(words)}")
+
+    return check
+
+
 def priority(value: Any) -> str:
     if isinstance(value, str) and value in PRIORITIES:
         return value
@@ -160,6 +169,16 @@ WHOLE: Json = {"type": "integer", "minimum": LEAST_SAMPLES, "maximum": MOST_SAMP
 ADDRESS: Json = {"type": ["string", "null"], "pattern": r"^[Hh][Tt][Tt][Pp][Ss]?://[^/]|\$\{"}
 SERVER_OR_PATH = r"^\s*(postgres(ql(\+psycopg)?)?://|(sqlite:///|(?!.*://))(?!(.*/)?(\.{0,2}|~)\s*$))"
 JOURNAL: Json = {"anyOf": [{**TEXT, "pattern": SERVER_OR_PATH}, {"enum": [False, 0]}]}
+MACRO: Json = {"type": "string", "pattern": r"\$\{"}
+"""A number may be a macro; what comes out of it is looked at when the file is read."""
+
+
+def or_macro(kind: Json) -> Json:
+    return {"anyOf": [*kind.get("anyOf", [kind]), MACRO]}
+
+
+def one_of_words(words: tuple[str, ...]) -> Json:
+    return {"enum": [*words, None]}
 
 
 def told(description: str, *examples: Any) -> Any:

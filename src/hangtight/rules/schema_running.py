@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
@@ -14,6 +14,7 @@ from hangtight.rules.lengths import AT_MOST
 from hangtight.rules.macros import NAME_OF_A_MACRO, RESERVED
 from hangtight.rules.running import CEILING, FIRST_PORT, KINDS, LEVELS, SIGNALS, STREAMS
 from hangtight.rules.schema_parts import (
+    MACRO,
     NUMBER,
     OR_NULL,
     SAID,
@@ -24,13 +25,17 @@ from hangtight.rules.schema_parts import (
     bounded,
     limit_of,
     names_of,
+    one_of_words,
+    or_macro,
     or_nothing,
     positive,
     text_like,
     told,
     truth,
     whole,
+    word,
 )
+from hangtight.rules.schema_sleeping import SleepingFile, SleepingModel
 
 STALL = 300.0
 LAST_PORT = 65535
@@ -95,18 +100,9 @@ def _global_ttl(value: Any) -> float | None:
     return _never_or(value, wanted="or 0 for never")
 
 
-def _word(words: tuple[str, ...]) -> Callable[[Any], str | None]:
-    def check(value: Any) -> str | None:
-        if value is None or (isinstance(value, str) and value in words):
-            return value
-        raise SettingsError("word", value, f"one of {', '.join(words)}")
-
-    return check
-
-
 def _signal(value: Any) -> str | None:
     name = value.upper() if isinstance(value, str) else value
-    return _word(SIGNALS)(f"SIG{name}" if f"SIG{name}" in SIGNALS else name)
+    return word(SIGNALS)(f"SIG{name}" if f"SIG{name}" in SIGNALS else name)
 
 
 def _name_of_a_macro(name: Any) -> str:
@@ -130,10 +126,6 @@ def stall_or_section(value: Any) -> Any:
 # -- for editors ------------------------------------------------------------------------------------------------------
 
 
-def _one_of(words: tuple[str, ...]) -> Json:
-    return {"enum": [*words, None]}
-
-
 MACROS: Json = {
     "type": ["object", "null"],
     "propertyNames": {"pattern": f"^(?!({'|'.join(RESERVED)})$){NAME_OF_A_MACRO}$"},
@@ -141,12 +133,6 @@ MACROS: Json = {
 }
 VARIABLES: Json = {"type": ["array", "null"], "items": {"type": "string", "pattern": r"^[^=\s]+="}}
 ENDPOINT: Json = {"type": ["string", "null"], "pattern": r"^[^\s#]+$"}
-MACRO = {"type": "string", "pattern": r"\$\{"}
-"""A number may be a macro; what comes out of it is looked at when the file is read."""
-
-
-def _or_macro(kind: Json) -> Json:
-    return {"anyOf": [*kind.get("anyOf", [kind]), MACRO]}
 
 
 def _lasting(*others: float) -> Json:
@@ -156,8 +142,8 @@ def _lasting(*others: float) -> Json:
 # -- models -----------------------------------------------------------------------------------------------------------
 
 Command = Annotated[tuple[str, ...] | None, PlainValidator(_command), WithJsonSchema(TEXT)]
-Clock = Annotated[float | None, PlainValidator(positive), WithJsonSchema(_or_macro(NUMBER))]
-ClockOrNone = Annotated[float | None, PlainValidator(limit_of("hang")), WithJsonSchema(_or_macro(OR_NULL))]
+Clock = Annotated[float | None, PlainValidator(positive), WithJsonSchema(or_macro(NUMBER))]
+ClockOrNone = Annotated[float | None, PlainValidator(limit_of("hang")), WithJsonSchema(or_macro(OR_NULL))]
 MacroName = Annotated[str, PlainValidator(_name_of_a_macro), WithJsonSchema({"type": "string"})]
 MacroValue = Annotated[str | float | bool, PlainValidator(_macro), WithJsonSchema({})]
 Macros = Annotated[dict[MacroName, MacroValue], BeforeValidator(or_nothing), WithJsonSchema(MACROS)]
@@ -194,7 +180,7 @@ class Clocks(Section):
     )
 
 
-class RunningModel(Clocks):
+class RunningModel(SleepingModel, Clocks):
     """How a model is run."""
 
     cmd: Command = told(
@@ -220,7 +206,7 @@ class RunningModel(Clocks):
     stopSignal: Annotated[str | None, PlainValidator(_signal), WithJsonSchema({"type": ["string", "null"]})] = told(
         "The signal that stops it.", "SIGINT"
     )
-    kind: Annotated[str | None, PlainValidator(_word(KINDS)), WithJsonSchema(_one_of(KINDS))] = told(
+    kind: Annotated[str | None, PlainValidator(word(KINDS)), WithJsonSchema(one_of_words(KINDS))] = told(
         "server, or process: one process for each request.", "process"
     )
     macros: Macros = Field(
@@ -257,7 +243,7 @@ class HooksSection(Section):
 GroupHere = Annotated[GroupSection, BeforeValidator(or_nothing, json_schema_input_type=GroupSection | None)]
 
 
-class RunningFile(Clocks):
+class RunningFile(SleepingFile, Clocks):
     """What the file says about all models that are run."""
 
     globalTTL: Annotated[float | None, PlainValidator(_global_ttl), WithJsonSchema(_lasting())] = told(
@@ -280,10 +266,10 @@ class RunningFile(Clocks):
     hooks: Annotated[HooksSection, BeforeValidator(or_nothing, json_schema_input_type=HooksSection | None)] = (
         HooksSection()
     )
-    logLevel: Annotated[str | None, PlainValidator(_word(LEVELS)), WithJsonSchema(_one_of(LEVELS))] = told(
+    logLevel: Annotated[str | None, PlainValidator(word(LEVELS)), WithJsonSchema(one_of_words(LEVELS))] = told(
         "The least that is written to the log: debug, info, warn or error.", "info"
     )
-    logToStdout: Annotated[str | None, PlainValidator(_word(STREAMS)), WithJsonSchema(_one_of(STREAMS))] = told(
+    logToStdout: Annotated[str | None, PlainValidator(word(STREAMS)), WithJsonSchema(one_of_words(STREAMS))] = told(
         "What is printed: proxy (what we say), upstream (what the servers print), both or none.", "proxy"
     )
 

@@ -59,7 +59,7 @@ class Serving:
     proxy_silence: float | None = PROXY_SILENCE
     """Seconds of silence that a proxy between us and the client endures; None is for ever."""
     proxy_is_said: bool = False
-    """Somebody wrote `proxy_silence` down: so a client of this very machine may be a proxy, too."""
+    """Somebody wrote `proxy_silence` down: before a whole body, too, a client of this very machine may be a proxy."""
     unlisted: bool = False
     """Served, but in no list of models."""
     aliases: tuple[str, ...] = ()
