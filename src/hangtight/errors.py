@@ -133,6 +133,8 @@ class BackendError(HangtightError):
     """Of a server that refused: its HTTP status."""
     code: str = ""
     """Why no server was asked, in a word of ours, as `circuit_open`. Empty where one was."""
+    retry_after: float | None = None
+    """In how many seconds it is worth asking again, where no server was asked."""
     stderr: str = ""
     """The last lines of what a dead process said."""
 

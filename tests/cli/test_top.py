@@ -124,7 +124,7 @@ def test_where_no_gateway_answers_three_lines_say_what_to_do(lab: Lab, tmp_path:
         [
             "hangtight: no gateway at http://127.0.0.1:1: nothing there",
             "to start one:  hangtight serve",
-            "to look at another:  hangtight top --url http://HOST:PORT",
+            "to ask another:  hangtight top --url http://HOST:PORT",
         ],
     )
     ended = command(tmp_path, "top", "--url", lab.url)

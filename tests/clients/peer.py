@@ -77,54 +77,60 @@ class Peer:
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
 
-def _handler(peer: Peer) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        timeout = 2.0
+class _Speaking(BaseHTTPRequestHandler):
+    """Reads whole requests, and says what it is told to."""
 
+    protocol_version = "HTTP/1.1"
+    timeout = 2.0
+
+    def read_body(self, headers: dict[str, str]) -> bytes:
+        if headers.get("transfer-encoding") != "chunked":
+            return self.rfile.read(int(headers.get("content-length", 0)))
+        body = b""
+        while size := int(self.rfile.readline(), 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
+
+    def say(self, said: Said) -> None:
+        self.send_response(said.status)
+        self.send_header("content-type", said.kind)
+        for name, value in said.headers.items():
+            self.send_header(name, value)
+        if not said.pieces:
+            self.send_header("content-length", str(len(said.body)))
+            self.end_headers()
+            self.wfile.write(said.body)
+            return
+        self.send_header("transfer-encoding", "chunked")
+        self.end_headers()
+        for piece in said.pieces:
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+            self.wfile.flush()
+        self.wfile.write(b"0\r\n\r\n")
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name that http.server has
+        """A test says nothing."""
+
+
+def _handler(peer: Peer) -> type[BaseHTTPRequestHandler]:
+    class Handler(_Speaking):
         def handle_any(self) -> None:
             headers = {name.lower(): value for name, value in self.headers.items()}
-            asked = Asked(self.command, self.path, headers, self._body(headers), self.client_address, time.monotonic())
+            asked = Asked(
+                self.command, self.path, headers, self.read_body(headers), self.client_address, time.monotonic()
+            )
             peer.asked.append(asked)
             said = peer.answer()
             if said.after and peer.closed.wait(said.after):
                 self.close_connection = True
                 return
             try:
-                self._say(said)
+                self.say(said)
             except ConnectionError:
                 self.close_connection = True
 
         do_GET = do_POST = do_PUT = do_DELETE = handle_any
-
-        def _body(self, headers: dict[str, str]) -> bytes:
-            if headers.get("transfer-encoding") != "chunked":
-                return self.rfile.read(int(headers.get("content-length", 0)))
-            body = b""
-            while size := int(self.rfile.readline(), 16):
-                body += self.rfile.read(size)
-                self.rfile.readline()
-            self.rfile.readline()
-            return body
-
-        def _say(self, said: Said) -> None:
-            self.send_response(said.status)
-            self.send_header("content-type", said.kind)
-            for name, value in said.headers.items():
-                self.send_header(name, value)
-            if not said.pieces:
-                self.send_header("content-length", str(len(said.body)))
-                self.end_headers()
-                self.wfile.write(said.body)
-                return
-            self.send_header("transfer-encoding", "chunked")
-            self.end_headers()
-            for piece in said.pieces:
-                self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
-                self.wfile.flush()
-            self.wfile.write(b"0\r\n\r\n")
-
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name that http.server has
-            """A test says nothing."""
 
     return Handler

@@ -355,6 +355,19 @@ def test_what_the_attempts_before_left_or_what_is_kept_for_the_next_is_none() ->
     assert not rings(Limit.FIRST_TOKEN, keeping_free(resolve(()), 10.0, "kept for qwen3:1.7b", ""))
 
 
+HASTY = Layer(Rank.MODE, "mode hasty", {"total": 1.0, "extend_to": 1.0})
+HASTY_IN_IDLE = Layer(Rank.MODE, "mode hasty", {"idle": 1.0})
+
+
+@pytest.mark.parametrize("limit", [Limit.TOTAL, Limit.FIRST_TOKEN, Limit.IDLE])
+@pytest.mark.parametrize("mode", [HASTY, HASTY_IN_IDLE, mode_layer("fast")], ids=lambda mode: mode.source)
+def test_what_a_mode_that_the_caller_named_made_of_a_limit_is_none(mode: Layer, limit: Limit) -> None:
+    house, resolved = resolve((FILE,)).values, resolve((mode, FILE))
+    broken = Broken(limit, waited(limit, resolved))
+    is_another = resolved.values[limit].value != house[limit].value
+    assert is_mark(Fault.TIMEOUT, broken=broken, values=resolved.values, house=house) is not is_another
+
+
 def test_who_waited_in_our_own_queue_tells_nothing_of_the_server() -> None:
     assert not is_mark(Fault.TIMEOUT, broken=Broken(Limit.QUEUE, Seconds(300.0)), values=resolve(()).values)
 

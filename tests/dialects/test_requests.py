@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from hangtight.dialects.dialect import Dialect, dialect_for
+from hangtight.dialects.requests import MOST_COUNTED, tokens_in
 
 CHAT, COMPLETIONS, RESPONSES = "/v1/chat/completions", "/v1/completions", "/v1/responses"
 MESSAGES, OLLAMA, GENERATE = "/v1/messages", "/api/chat", "/api/generate"
@@ -170,6 +171,28 @@ def test_tools_are_part_of_the_prompt() -> None:
 
 def test_a_prompt_nested_too_deep_is_still_counted() -> None:
     nested: Any = "xxxx"
-    for _ in range(100_000):
+    for _ in range(10_000):
         nested = [nested]
     assert of(CHAT).prompt_tokens({"messages": nested}) == 1
+
+
+class Looked(dict[str, Any]):
+    """An object that counts how often one of its kind is looked at."""
+
+    times = 0
+
+    def get(self, *wanted: Any) -> Any:
+        Looked.times += 1
+        return super().get(*wanted)
+
+
+@pytest.mark.parametrize("many", [10, MOST_COUNTED // 2 - 1, 3 * MOST_COUNTED])
+def test_of_a_body_with_very_many_parts_some_are_counted_and_the_rest_is_guessed(many: int) -> None:
+    Looked.times = 0
+    found = tokens_in({"messages": [Looked(content="four")] * many})
+    assert Looked.times <= MOST_COUNTED
+    assert many / 4 <= found <= many
+
+
+def test_a_prompt_of_very_many_numbers_is_as_long_as_there_are() -> None:
+    assert tokens_in({"prompt": [5] * (4 * MOST_COUNTED)}) == pytest.approx(4 * MOST_COUNTED, rel=0.001)

@@ -23,6 +23,7 @@ from hangtight.dialects.speaking import (
     forms_of,
     refused,
     sign,
+    thought,
     told_of,
 )
 from hangtight.dialects.wire import Wire
@@ -363,3 +364,16 @@ def test_signs_alone_are_no_answer(path: str, form: Form) -> None:
     wire = Wire(of(path))
     assert wire.feed(sign(of(path), form, HEADING) * 3) + wire.close() == []
     assert (wire.end, wire.finished, wire.refusal, wire.broken) == (End.CUT, False, None, "")
+
+
+def test_a_thought_of_ours_is_reasoning_in_a_chunk_of_a_chat_and_names_no_role() -> None:
+    told = thought(Heading("m", "hangtight-1", 7), "still\nloading ━")
+    assert told.startswith(b"data: {")
+    assert told.endswith(b"}\n\n")
+    assert told.count(b"\n") == 2
+    chunk = json.loads(told.removeprefix(b"data: "))
+    (choice,) = chunk["choices"]
+    assert (chunk["object"], chunk["id"], chunk["created"], chunk["model"]) == (
+        "chat.completion.chunk", "hangtight-1", 7, "m",
+    )  # fmt: skip
+    assert (choice["delta"], choice["finish_reason"]) == ({"reasoning_content": "still\nloading ━"}, None)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hangtight.core.facts import Calling, Content, End, PrefillProgress, Reasoning
 from hangtight.dialects import quick
 from hangtight.dialects.dialect import Dialect, Unfit, dialect_for
-from hangtight.dialects.quick import loader
+from hangtight.dialects.quick import loader, patient_load
 from hangtight.dialects.reading import Piece
 from hangtight.dialects.sse import EVENT_LIMIT, EventTooLarge
 from hangtight.dialects.wire import Wire
@@ -615,7 +615,7 @@ def test_what_msgspec_takes_it_reads_as_python_does(text: str) -> None:
         found = loader()(text)
     except ValueError:
         return
-    assert repr(found) == repr(loader()(text.encode())) == repr(json.loads(text))
+    assert repr(found) == repr(loader()(text.encode())) == repr(patient_load(text))
 
 
 @pytest.mark.parametrize(
@@ -648,3 +648,40 @@ def test_what_the_server_counts_is_known(path: str, events: list[Any], usage: tu
         line = json.dumps(event)
         wire.feed((line + "\n" if dialect.lines else f"data: {line}\n\n").encode())
     assert wire.usage == usage
+
+
+@pytest.mark.parametrize(
+    ("path", "events", "said"),
+    [
+        ("/v1/chat/completions", [{"model": "q-8b", "choices": [{"delta": {}, "finish_reason": "length"}]}], "length"),
+        ("/v1/completions", [{"model": "q-8b", "choices": [{"text": "", "finish_reason": "stop"}]}], "stop"),
+        (
+            "/v1/messages",
+            [
+                {"type": "message_start", "message": {"model": "q-8b", "usage": {"input_tokens": 3}}},
+                {"type": "message_delta", "delta": {"stop_reason": "end_turn"}},
+            ],
+            "end_turn",
+        ),
+        (
+            "/v1/responses",
+            [
+                {"type": "response.created", "response": {"model": "q-8b", "status": "in_progress"}},
+                {"type": "response.completed", "response": {"model": "q-8b", "status": "completed"}},
+            ],
+            "completed",
+        ),
+        ("/api/chat", [{"model": "q-8b", "message": {"content": ""}, "done": True, "done_reason": "stop"}], "stop"),
+        ("/v1/chat/completions", [{"model": 5, "choices": [{"delta": {}, "finish_reason": ["stop"]}]}], ""),
+        ("/v1/chat/completions", [{"model": "q-8b", "choices": 5}], ""),
+    ],
+)
+def test_who_answers_and_why_it_ended_is_known_where_the_server_says_it(
+    path: str, events: list[dict[str, Any]], said: str
+) -> None:
+    wire = Wire(of(path))
+    ends = "\n" if path.startswith("/api/") else "\n\n"
+    for event in events:
+        wire.feed(f"{'' if len(ends) == 1 else 'data: '}{json.dumps(event)}{ends}".encode())
+    assert wire.reason == said
+    assert wire.model == ("q-8b" if events[0].get("model") != 5 else "")

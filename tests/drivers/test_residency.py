@@ -11,6 +11,8 @@ from hangtight.core.facts import Fact
 from hangtight.drivers.residency import Seen, Unclear, expiry_of, watched_memory
 from hangtight.testing import jumping
 
+OF_A_GATEWAY = {"models": [], "served_by": "hangtight"}
+
 
 def noted(*looks: str | None) -> list[str]:
     facts: list[Fact] = []
@@ -52,7 +54,7 @@ def test_a_model_is_found_under_the_names_that_ollama_gives_it(name: str, expiry
     assert expiry_of(name, {"models": entries}) == expiry
 
 
-@pytest.mark.parametrize("listed", [None, [], {"models": {}}, {"models": ["qwen3"]}, {"data": []}])
+@pytest.mark.parametrize("listed", [None, [], {"models": {}}, {"models": ["qwen3"]}, {"data": []}, OF_A_GATEWAY])
 def test_an_answer_of_unexpected_shape_says_nothing(listed: Any) -> None:
     with pytest.raises(Unclear):
         expiry_of("qwen3", listed)

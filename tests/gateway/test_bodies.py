@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from hangtight.gateway.bodies import FORM_SEARCHED, model_of, parsed
+from hangtight.gateway.bodies import (
+    FORM_SEARCHED,
+    MOST_CONTAINERS,
+    MOST_PARTS,
+    SMALL,
+    is_too_fine,
+    model_of,
+    parsed,
+)
 
 FORM = "multipart/form-data; boundary=b"
 JSON = "application/json"
@@ -50,6 +58,27 @@ def test_the_model_of_a_json_body_is_found(name: str, key: str) -> None:
 )
 def test_what_is_no_object_names_no_model(body: bytes, name: str) -> None:
     assert found(body) == name
+
+
+def holding(part: bytes, count: int) -> bytes:
+    return b'{"messages": [' + b",".join([part] * count) + b"]}"
+
+
+@pytest.mark.parametrize(
+    ("body", "is_fine"),
+    [
+        (holding(b"{}", MOST_CONTAINERS + 1), True),
+        (holding(b"[]", MOST_CONTAINERS + 1), True),
+        (holding(b"1", MOST_PARTS + 2), True),
+        (holding(b"{}", MOST_CONTAINERS - 10), False),
+        (holding(b"123", MOST_PARTS - 10), False),
+        (holding(b"{}", SMALL // 3 - 10), False),
+        (holding(b'"' + b"A" * 32 * SMALL + b'"', 1), False),
+    ],
+    ids=["objects", "lists", "numbers", "just so many objects", "just so many numbers", "small", "an image"],
+)
+def test_what_would_become_too_many_objects_is_not_read(body: bytes, is_fine: bool) -> None:
+    assert is_too_fine(body) is is_fine
 
 
 @given(some.binary(max_size=300))

@@ -14,8 +14,26 @@ from hypothesis import strategies as some
 
 from hangtight.core.time import Instant
 from hangtight.drivers.given import Given
+from hangtight.gateway.bodies import MOST_CONTAINERS
 from hangtight.gateway.calls import RETRIED_FOR, RETRIES_KEPT, Policy, Retries, chosen_timeout, read_timeout
-from tests.gateway.behind import ANSWERED, PATIENCE, Before, Behind, Serve, Talk, answer, before, behind, chat, post
+from tests.gateway.behind import (
+    ANSWERED,
+    CHUNKED,
+    FINISHED,
+    LAST,
+    PATIENCE,
+    Before,
+    Behind,
+    Serve,
+    Talk,
+    answer,
+    before,
+    behind,
+    chat,
+    chunk,
+    piece,
+    post,
+)
 
 CHAT = "/v1/chat/completions"
 MODELS = """
@@ -35,6 +53,7 @@ class Desk:
         self.bodies: list[bytes] = []
         self.refuses: set[str] = set()
         self.is_mute = False
+        self.says = b""
 
     async def __call__(self, talk: Talk) -> None:
         while True:
@@ -48,7 +67,9 @@ class Desk:
                 talk.say(answer(b"passed", 200, b"x-own: 1", b"connection: keep-alive"))
                 continue
             asked = json.loads(body)
-            if asked.get("model") in self.refuses:
+            if self.says:
+                talk.say(self.says)
+            elif asked.get("model") in self.refuses:
                 talk.say(answer(b'{"error": {"message": "too busy"}}', 500))
             else:
                 talk.say(ANSWERED if asked.get("stream") else answer(b"{}", 200))
@@ -222,7 +243,44 @@ def test_a_path_arrives_as_it_was_written_and_becomes_no_other_request(tmp_path:
     run(tmp_path, main, 'models: {{m: {{proxy: "{url}"}}}}')
 
 
+def test_a_number_too_great_for_us_is_still_one_in_an_answer_that_is_put_together(tmp_path: Path) -> None:
+    counted = b'data: {"id": "c", "choices": [], "usage": {"prompt_tokens": 1, "cost": 1e999}}\n\n'
+
+    async def main(ours: Before, desk: Desk) -> None:
+        end = FINISHED.replace(b"data: [DONE]", counted + b"data: [DONE]")
+        desk.says = CHUNKED + chunk(piece("hello")) + chunk(end) + LAST
+        found = await ours.chat()
+        assert found.status == 200
+        assert b"Infinity" not in found.body
+        assert found.json["usage"]["cost"] > 1e300
+
+    run(tmp_path, main)
+
+
+def test_a_body_of_too_many_parts_is_refused_in_its_api_and_asked_of_nobody(tmp_path: Path) -> None:
+    body = b'{"model": "m", "messages": [' + b"{}," * MOST_CONTAINERS + b"{}]}"
+
+    async def main(ours: Before, desk: Desk) -> None:
+        found = await ours.ask(post(CHAT, body))
+        assert (found.status, found.error["code"]) == (413, "too_many_parts")
+        assert not desk.bodies
+
+    run(tmp_path, main)
+
+
 # -- another server in its place ------------------------------------------------------------------------------
+
+
+def test_a_model_that_stands_in_may_have_a_name_that_is_not_latin(tmp_path: Path) -> None:
+    async def main(ours: Before, desk: Desk) -> None:
+        desk.refuses = {"first"}
+        for stream in (True, False):
+            found = await ours.chat("first", stream=stream)
+            assert (found.status, found.headers["x-hangtight-model"].encode("latin-1")) == (200, "日本".encode())
+        desk.refuses = {"first", "日本"}
+        assert (await ours.chat("first")).status == 500
+
+    run(tmp_path, main, 'models: {{first: {{proxy: "{url}", fallback: [日本]}}, 日本: {{proxy: "{url}"}}}}\n')
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -248,6 +306,50 @@ def test_where_nobody_is_left_the_last_refusal_is_the_answer_and_an_sdk_shall_no
         assert len(desk.bodies) == 2
 
     run(tmp_path, main)
+
+
+class OllamaDesk:
+    """An Ollama in whose memory `resident` is. It never answers, or refuses."""
+
+    def __init__(self, resident: str, *, refuses: bool = False) -> None:
+        self.listing = json.dumps({"models": [{"name": resident, "expires_at": "later"}]}).encode()
+        self.refuses = refuses
+        self.looks = 0
+
+    async def __call__(self, talk: Talk) -> None:
+        head, _ = await talk.request()
+        if b"/api/ps " in head:
+            self.looks += 1
+            talk.say(answer(self.listing))
+        elif self.refuses:
+            talk.say(answer(b"{}", 500))
+        else:
+            await talk.gone()
+
+
+@pytest.mark.parametrize("asked", ["renamed", "first"])
+def test_an_ollama_is_asked_for_its_own_name_of_a_model_and_it_is_asked_itself(tmp_path: Path, asked: str) -> None:
+    """Its model is in memory: so `first_token` rings, and not `load`."""
+    settings = (
+        "limits: {{first_token: 1, load: 30, cold: null}}\n"
+        'models:\n  renamed: {{proxy: "{two}", useModelName: "org/real:7b"}}\n'
+        '  first: {{proxy: "{one}", fallback: [renamed]}}\n'
+    )
+    body = json.dumps({"model": asked, "messages": [{"role": "user", "content": "hi"}]}).encode()
+
+    async def main() -> None:
+        one, two = OllamaDesk("first", refuses=True), OllamaDesk("org/real:7b")
+        async with (
+            asyncio.timeout(PATIENCE),
+            behind(one) as first,
+            behind(two) as second,
+            before(tmp_path, settings.format(one=first.url, two=second.url)) as ours,
+        ):
+            found = await ours.ask(post("/api/chat", body))
+        assert (found.status, found.json["code"]) == (504, "first_token")
+        assert two.looks
+
+    asyncio.run(main())
 
 
 # -- under which terms ----------------------------------------------------------------------------------------
@@ -284,6 +386,46 @@ def test_a_header_never_raises_a_limit_where_it_may_only_cut(tmp_path: Path) -> 
     run(tmp_path, main, LIMITED + "headers: cut\n" + MODELS)
 
 
+@pytest.mark.parametrize(
+    ("more", "source"),
+    [("headers: cut\n", "hangtight.yaml:1"), ("headers: raise\nmost: {{total: 0.3}}\n", "most")],
+)
+def test_a_mode_that_a_header_names_raises_no_more_than_a_number_would(tmp_path: Path, more: str, source: str) -> None:
+    settings = "limits: {{total: 0.3, cold: null}}\nmodes: {{slow: {{total: 20, extend_to: 30}}}}\n" + more + MODELS
+
+    async def main(ours: Before, desk: Desk) -> None:
+        desk.is_mute = True
+        limit, elapsed, said = await limit_of(ours, X_Hangtight_Mode="slow")
+        assert limit == "total"
+        assert said.endswith(source)
+        assert elapsed < 5
+
+    run(tmp_path, main, settings)
+
+
+def test_a_mode_that_a_header_names_may_be_longer_where_headers_may_raise(tmp_path: Path) -> None:
+    async def main(ours: Before, desk: Desk) -> None:
+        desk.is_mute = True
+        _, elapsed, _ = await limit_of(ours, X_Hangtight_Mode="slow")
+        assert 0.3 <= elapsed < 5
+
+    settings = "limits: {{total: 0.1, cold: null}}\nmodes: {{slow: {{total: 1}}}}\nheaders: raise\n"
+    run(tmp_path, main, settings + MODELS)
+
+
+@pytest.mark.parametrize("is_named", [True, False])
+def test_who_names_a_hasty_mode_opens_the_circuit_for_nobody(tmp_path: Path, is_named: bool) -> None:
+    settings = "limits: {{cold: null}}\nmodes: {{hasty: {{total: 0.1}}}}\n" + MODELS
+
+    async def main(ours: Before, desk: Desk) -> None:
+        desk.is_mute = True
+        for _ in range(6):
+            found = await ours.chat(headers={"x-hangtight-mode": "hasty"} if is_named else None)
+        assert found.status == (504 if is_named else 503)
+
+    run(tmp_path, main, settings if is_named else "default_mode: hasty\n" + settings)
+
+
 @given(
     some.sampled_from(["total", "idle", "first_token"]), some.none() | some.floats(0.001, 1e6), some.floats(0.001, 1e6)
 )
@@ -316,7 +458,7 @@ def test_the_patience_of_an_sdk_is_the_total_of_an_unstreamed_request_and_our_an
     run(tmp_path, main, "circuit: false\nroutes: {{/v1/*: off}}\n" + MODELS)
 
 
-@pytest.mark.parametrize("value", ["soon", "-1", "0", "nan", "inf"])
+@pytest.mark.parametrize("value", ["soon", "-1", "0", "nan", "inf", "1_0"])
 @pytest.mark.parametrize("name", ["x-litellm-timeout", "X-Hangtight-Total"])
 def test_a_time_that_cannot_be_meant_is_refused_by_its_name(tmp_path: Path, name: str, value: str) -> None:
     async def main(ours: Before, desk: Desk) -> None:
@@ -333,7 +475,7 @@ def test_what_an_sdk_says_of_its_patience_counts_only_where_somebody_chose_it() 
         return chosen_timeout({b"x-stainless-read-timeout": value})
 
     assert chosen_timeout({}) is None
-    for value in (b"600", b"600.0", b"0", b"-1", b"x", b"nan", b"inf", b"NOT_GIVEN"):
+    for value in (b"600", b"600.0", b"0", b"-1", b"x", b"nan", b"inf", b"1_0", b"NOT_GIVEN"):
         assert chosen(value) is None
     assert [chosen(value) for value in (b"12.5", b"601", b"900", b"1800")] == [12.5, 601, 900, 1800]
     assert read_timeout({b"x-stainless-read-timeout": b"600"}) == 600  # it leaves then, whoever chose that
@@ -398,6 +540,25 @@ def test_a_retry_of_an_sdk_has_only_what_is_left_of_the_total(tmp_path: Path) ->
         assert len([body for body in desk.bodies if body]) == 1  # nothing was left for a second one; the rest are looks
 
     run(tmp_path, main, "circuit: false\n" + MODELS)
+
+
+@pytest.mark.parametrize("name", ["authorization", "x-api-key", "x-forwarded-for"])
+def test_two_who_ask_the_same_through_one_proxy_have_a_time_each(tmp_path: Path, name: str) -> None:
+    """Also where what they show is a key of ours, which goes no further."""
+
+    async def main(ours: Before, desk: Desk) -> None:
+        def asked(count: str, who: str) -> bytes:
+            shown = {"authorization": "Bearer k1", name: who}
+            return chat(headers={**shown, "x-stainless-retry-count": count, "x-hangtight-total": "0.3"})
+
+        desk.is_mute = True
+        one, other = ("Bearer k1", "Bearer k2") if name == "authorization" else ("k1", "k2")
+        assert (await ours.ask(asked("0", one))).status == 504
+        desk.is_mute = False
+        assert (await ours.ask(asked("1", other))).status == 200
+        assert (await ours.ask(asked("1", one))).status == 504
+
+    run(tmp_path, main, "circuit: false\napiKeys: [k1, k2]\n" + MODELS)
 
 
 @pytest.mark.parametrize("stream", [True, False])

@@ -6,9 +6,13 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from hangtight.drivers import clock
+from hangtight.gateway import lanes
+from hangtight.gateway.looking import houses
 from hangtight.rules.serving import CircuitSettings, Serving
 from hangtight.testing.lab import Lab
 from tests.gateway.behind import (
@@ -347,13 +351,13 @@ def test_a_server_that_ignores_a_cancel_gets_nothing_more_until_it_stops(tmp_pat
             reader, writer = await ours.open(chat(stubborn, stream=True))
             await reader.readuntil(b"data: ")
             writer.close()
-            houses = ours.gateway.state.lanes._houses
-            await until(lambda: houses[lab.url].ghosts == 1)
+            house = ours.gateway.state.lanes.house(lab.url)
+            await until(lambda: house.ghosts == 1)
             refused = await ours.ask(chat(other))
             assert (refused.status, refused.error["code"]) == (503, "still_running")
             assert "retry-after" in refused.headers
             assert lab.counts(other).asked == 0
-            await until(lambda: houses[lab.url].ghosts == 0)
+            await until(lambda: house.ghosts == 0)
             assert lab.counts(stubborn).open == 0
             assert (await ours.ask(chat(other))).status == 200
 
@@ -368,14 +372,94 @@ def test_who_waited_for_a_slot_is_not_sent_to_a_server_that_does_not_stop(tmp_pa
         queued = ask(ours)
         await until(lambda: waiting(ours) == 1)
         (house,) = ours.gateway.state.lanes._houses.values()
-        house.ghosts += 1  # as if another generation there had been cancelled, and went on
+        house.goes_on(lambda: None)  # as if another generation there had been cancelled
         shop.open.set()
         assert ((await first).status, (await queued).error["code"]) == (200, "still_running")
-        house.ghosts -= 1
+        house.has_stopped()
         assert (await ask(ours)).status == 200
         assert len(shop.served) == 2
 
     run(tmp_path, main, more="queue: true\n")
+
+
+@pytest.mark.parametrize("cancel", ["0.2", "null"])
+def test_a_slot_is_free_when_its_server_is_open_again_also_where_it_never_stops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cancel: str
+) -> None:
+    monkeypatch.setattr(houses, "CLOSED_FOR", 0.3)
+    monkeypatch.setattr(lanes, "LONGEST_LOOK", 0.2)
+    stubborn = "stubborn,runaway,rate=20,ignores-cancel"
+
+    async def bounded(lab: Lab) -> None:
+        said = f'limits: {{cancel: {cancel}}}\nmodels: {{"*": {{proxy: "{lab.url}", concurrencyLimit: 1}}}}\n'
+        async with asyncio.timeout(2 * PATIENCE), before(tmp_path, said) as ours:
+            reader, writer = await ours.open(chat(stubborn, stream=True))
+            await reader.readuntil(b"data: ")
+            writer.close()
+            house = ours.gateway.state.lanes.house(lab.url)
+            (lane,) = ours.gateway.state.lanes.all()
+            await until(lambda: house.ghosts == 1)
+            assert (lane.admission.running, house.is_closed(clock.now())) == (1, True)
+            await until(lambda: lane.admission.running == 0)
+            assert (house.ghosts, house.is_closed(clock.now())) == (1, False)
+            assert (await ours.ask(chat("m,tokens=3"))).status == 200
+            lab.reset()
+
+    with Lab() as lab:
+        asyncio.run(bounded(lab))
+
+
+class Steward:
+    """Runs the server of `mine`, and is told what goes on there."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def runs(self, model: str) -> bool:
+        return model.startswith("mine")
+
+    def lease(self, model: str, who: object) -> Steward:
+        return self
+
+    def end(self, end: object = None) -> None:
+        """Of a lease: it goes on being there."""
+
+    def renew(self, settings: object) -> None:
+        """Nothing changes."""
+
+    async def still_running(self, model: str, base: str, seen: object) -> None:
+        self.told.append(model.partition(",")[0])
+
+
+@pytest.mark.parametrize(("model", "told"), [("mine", ["mine"]), ("another", [])])
+def test_only_who_runs_a_server_is_told_that_it_goes_on(tmp_path: Path, model: str, told: list[str]) -> None:
+    steward: Any = Steward()
+
+    async def bounded(lab: Lab) -> None:
+        said = f'limits: {{cancel: 0.2}}\nmodels: {{"*": {{proxy: "{lab.url}"}}}}\n'
+        async with asyncio.timeout(2 * PATIENCE), before(tmp_path, said) as ours:
+            ours.gateway.state.lanes.steward = steward
+            reader, writer = await ours.open(chat(f"{model},tokens=20,rate=20,ignores-cancel", stream=True))
+            await reader.readuntil(b"data: ")
+            writer.close()
+            house = ours.gateway.state.lanes.house(lab.url)
+            await until(lambda: house.ghosts == 1)
+            await until(lambda: house.ghosts == 0)
+            assert steward.told == told
+
+    with Lab() as lab:
+        asyncio.run(bounded(lab))
+
+
+def test_a_server_that_is_written_in_two_ways_is_closed_for_both(tmp_path: Path) -> None:
+    async def main(ours: Before, shop: Shop) -> None:
+        found = ours.gateway.state.lanes
+        port = found.house("http://localhost:8000/v1")
+        port.goes_on(lambda: None)
+        assert found.house("http://127.0.0.1:8000/").is_closed(clock.now())
+        assert not found.house("http://127.0.0.1:8001").is_closed(clock.now())
+
+    run(tmp_path, main)
 
 
 # -- settings that change -------------------------------------------------------------------------------------
@@ -394,6 +478,23 @@ def test_who_was_sent_to_a_server_ends_there_when_the_settings_name_another_one(
         assert (former.active, other.active) == (0, 0)
 
     run(tmp_path, main)
+
+
+def test_who_takes_an_open_circuit_away_sees_it_nowhere(tmp_path: Path) -> None:
+    async def main(ours: Before, shop: Shop) -> None:
+        shop.open.set()
+        shop.said = answer(b"{}", 500)
+        await statuses(ours, 3)
+        (lane,) = ours.gateway.state.lanes.all()
+        scrape, stands = (
+            b"GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n",
+            b'hangtight_circuit{model="m",state="open"} ',
+        )
+        assert stands + b"1.0" in (await ours.ask(scrape)).body
+        lane.renew(Serving("m"), None, lane.house)
+        assert stands + b"0.0" in (await ours.ask(scrape)).body
+
+    run(tmp_path, main, slots=9, more=SHORT)
 
 
 def test_more_slots_let_in_who_waits(tmp_path: Path) -> None:

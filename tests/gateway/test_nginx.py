@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import socket
 import subprocess
@@ -19,7 +20,9 @@ import ollama
 import openai
 import pytest
 
+from hangtight.rules import served
 from hangtight.testing.lab import Lab, text_of
+from tests.gateway.behind import before
 from tests.gateway.kit import PATIENCE, Served
 
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin:/opt/homebrew/bin")
@@ -44,6 +47,7 @@ http {{
         location / {{
             proxy_pass {behind};
             proxy_read_timeout {patience}s;
+            {more}
         }}
     }}
 }}
@@ -73,17 +77,17 @@ def spans(request: pytest.FixtureRequest) -> tuple[int, int]:
 @pytest.fixture
 def front(lab: Lab, spans: tuple[int, int], tmp_path: Path) -> Iterator[str]:
     settings = SETTINGS.format(patience=spans[0], lab=lab.url)
-    with Served(tmp_path, settings) as served, nginx(tmp_path, served.url, spans[0]) as url:
+    with Served(tmp_path, settings) as running, nginx(tmp_path, running.url, spans[0]) as url:
         yield url
 
 
 @contextmanager
-def nginx(folder: Path, behind: str, patience: int) -> Iterator[str]:
+def nginx(folder: Path, behind: str, patience: int, more: str = "") -> Iterator[str]:
     """One process of our own; where it is."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     conf = folder / "nginx.conf"
-    conf.write_text(CONF.format(folder=folder, port=port, behind=behind, patience=patience))
+    conf.write_text(CONF.format(folder=folder, port=port, behind=behind, patience=patience, more=more))
     words = [str(NGINX), "-p", str(folder), "-c", str(conf), "-e", str(folder / "error.log")]
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
@@ -147,6 +151,24 @@ def test_a_first_token_that_comes_long_after_nginx_would_have_given_up_gets_thro
         answers = [(client, pool.submit(client, front, model)) for client in CLIENTS for model in models]
         texts = {(client.__name__, answer.result(PATIENCE + spans[1])) for client, answer in answers}
     assert texts == {(client.__name__, text_of("tokens=9")) for client in CLIENTS}
+
+
+def test_a_stream_gets_signs_behind_an_nginx_of_this_machine_of_which_nothing_is_known(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It speaks HTTP/1.1 and leaves no trace, and nobody wrote `proxy_silence`: its default alone helps, here short."""
+    monkeypatch.setattr(served, "PROXY_SILENCE", 1.0)
+    model = "m,tokens=9,prefill=3"
+
+    def through_nginx(url: str) -> set[str]:
+        with nginx(tmp_path, url, 1, 'proxy_http_version 1.1; proxy_set_header Connection "";') as front:
+            return {ask(front, model) for ask in (streamed_by_openai, streamed_by_anthropic)}
+
+    async def main() -> set[str]:
+        async with before(tmp_path, f'models: {{"*": {{proxy: "{lab.url}"}}}}\n') as ours:
+            return await asyncio.to_thread(through_nginx, f"http://127.0.0.1:{ours.port}")
+
+    assert asyncio.run(main()) == {text_of("tokens=9")}
 
 
 def test_without_our_signs_nginx_gives_up(front: str, spans: tuple[int, int]) -> None:

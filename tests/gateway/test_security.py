@@ -52,20 +52,6 @@ def command(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def puppet() -> Iterator[Puppet]:
-    with Puppet() as puppet:
-        yield puppet
-
-
-@pytest.fixture
-def server(puppet: Puppet) -> Puppet:
-    """The one behind the gateway; it answers well, and has heard nothing."""
-    puppet.says = always(ANSWER)
-    puppet.heard.clear()
-    return puppet
-
-
-@pytest.fixture(scope="module")
 def served(puppet: Puppet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     settings = all_at(puppet.url) + "circuit: false\ngateway: {body: 50000, headers: 16384, patience: 1}\n"
     with Served(tmp_path_factory.mktemp("served"), settings) as served:
@@ -237,21 +223,25 @@ GREEDY = [
     (b"X-Hangtight-Budget: remaining=80000&run=greedy",),
     (b"X-Hangtight-Total: 10", b"X-Hangtight-Total: 1000"),
     (b"X-Hangtight-Total: 1000", b"x-litellm-timeout: 2000", b"X-Hangtight-Idle: 300", b"X-Hangtight-First-Token: 99"),
+    (b"X-Hangtight-Mode: deep",),
+    (b"X-Hangtight-Mode: slow",),
+    (b"X-Hangtight-Mode: slow", b"X-Hangtight-Intent: on"),
     (b"X-Hangtight-Mode: deep", b"X-Hangtight-Total: 1000", b"X-Hangtight-Budget: remaining=80000&run="),
 ]
+MODES = {"deep": {"total": 45}, "slow": {"total": 900, "first_token": 800, "idle": 700, "extend_to": 1000}}
 
 
 @pytest.mark.parametrize("headers", ["raise", "cut"])
 def test_no_header_raises_a_limit_above_the_most(headers: str, server: Puppet, tmp_path: Path) -> None:
     server.says = silent
-    settings = (
-        f"headers: {headers}\nlimits: {json.dumps(FILE)}\nmost: {json.dumps(MOST)}\nmodes: {{deep: {{total: 45}}}}\n"
-    )
+    said = {"headers": headers, "limits": FILE, "most": MOST, "modes": MODES}
+    settings = "".join(f"{key}: {json.dumps(value)}\n" for key, value in said.items())
+    most = MOST if headers == "raise" else FILE
     with Served(tmp_path, all_at(server.url) + settings) as served:
         for fields in GREEDY:
             limits = limits_of(served, fields)
-            most = MOST if headers == "raise" else {**FILE, "total": 45.0 if b"deep" in fields[0] else 40.0}
             assert all(limits[name] <= most[name] for name in most), (fields, limits)
+            assert limits["extend_to"] <= most["total"], (fields, limits)
         for value in (b"inf", b"nan", b"1e999", b"-1", b"0", b"9" * 400, b"\xff", b""):
             refused = once(served.url, asked(CHAT, saying(), b"X-Hangtight-Total: " + value))
             assert (refused.status, refused.told["error"]["code"]) == (400, "settings"), value
@@ -274,7 +264,7 @@ def limits_of(served: Served, fields: tuple[bytes, ...]) -> dict[str, float]:
         own = served.get("/hangtight/generations")["generations"][0]["id"]
         told = served.get(f"/hangtight/generations/{own}")["limits"]
         assert served.ask("DELETE", f"/hangtight/generations/{own}")[0] == 200
-    return {name: told[name]["value"] for name in MOST}
+    return {name: told[name]["value"] for name in (*MOST, "extend_to")}
 
 
 # -- privacy --------------------------------------------------------------------------------------------------

@@ -32,20 +32,6 @@ pytestmark = pytest.mark.real
 
 
 @pytest.fixture(scope="module")
-def puppet() -> Iterator[Puppet]:
-    with Puppet() as puppet:
-        yield puppet
-
-
-@pytest.fixture
-def server(puppet: Puppet) -> Puppet:
-    """The one behind the gateway; it answers well, and has heard nothing."""
-    puppet.says = always(ANSWER)
-    puppet.heard.clear()
-    return puppet
-
-
-@pytest.fixture(scope="module")
 def served(puppet: Puppet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     settings = all_at(puppet.url) + "circuit: false\ngateway: {body: 50000}\n"
     with Served(tmp_path_factory.mktemp("served"), settings) as served:

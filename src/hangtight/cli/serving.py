@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import gc
-from typing import NamedTuple
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 from hangtight.cli.journals import leave_journal
 from hangtight.cli.process import FAILED, say
 from hangtight.cli.settings import USAGE, fail, use
+from hangtight.cli.writing import Writer
 from hangtight.drivers.servers import Place, Server
-from hangtight.drivers.standing import settings
+from hangtight.drivers.standing import STANDING, data_folder, settings
 from hangtight.errors import HangtightError
+
+if TYPE_CHECKING:
+    from hangtight.gateway.state import State
 
 SHOWN = 8
 
@@ -35,6 +43,7 @@ def serve_command(where: Where, config: str | None, *, drain: float, insecure: b
     except ModuleNotFoundError as missing:
         fail(f"serve needs {missing.name}, which is not installed\nto get it:  pip install 'hangtight[gateway]'", USAGE)
     said = settings().gateway
+    writer = Writer()
     try:
         if where.uds is None:
             may_listen(where.host, said.keys, insecure=insecure)
@@ -42,14 +51,11 @@ def serve_command(where: Where, config: str | None, *, drain: float, insecure: b
         app = Gateway(state, where.host, insecure=insecure or where.uds is not None)
 
         async def work() -> int:
-            state.own_port = where.port
-            if not state.targets.are_written:
-                _tell_found(await state.find())
-            _tell_models(state.targets.names)
-            served = await serve(
-                app, host=where.host, port=where.port, uds=where.uds, patience=said.patience, head=said.head,
-                drain=drain, on_ready=_tell_address,
-            )  # fmt: skip
+            async with _running(state, where, writer):
+                served = await serve(
+                    app, host=where.host, port=where.port, uds=where.uds, patience=said.patience, head=said.head,
+                    drain=drain, on_ready=_tell_address,
+                )  # fmt: skip
             if served.cut:
                 say(f"ended {served.cut} that were still running\n")
             return served.code
@@ -59,8 +65,50 @@ def serve_command(where: Where, config: str | None, *, drain: float, insecure: b
         fail(str(error), FAILED)
     except HangtightError as error:
         fail(str(error), USAGE)
+    finally:
+        writer.close()
     leave_journal()
     return code
+
+
+@contextlib.asynccontextmanager
+async def _running(state: State, where: Where, writer: Writer) -> AsyncIterator[None]:
+    """The models: those that we run are ours as long as this lasts, the others are found and told."""
+    from hangtight.supervisor.fleet import Fleet
+
+    said = settings()
+    for remark in said.remarks:
+        say(f"{remark}\n")
+    if said.runs and not said.may_run:
+        say(f"{said.files[-1]} has commands, and nobody named it: they are not run\n")
+        say(f"to have them run:  hangtight serve --config {said.files[-1]}\n")
+    state.own_port = where.port
+    fleet = Fleet(said, data_folder() / "processes", progress=state.lanes.last_progress, output=writer.write)
+    state.engage(fleet)
+    if not state.targets.are_written:
+        _tell_found(await state.find())
+    _tell_models(state.targets.names)
+    try:
+        await fleet.begin()
+        with _reloading(STANDING.look_now):
+            yield
+    finally:
+        await fleet.close()
+
+
+@contextlib.contextmanager
+def _reloading(look: Callable[[], object]) -> Iterator[None]:
+    """At SIGHUP, where there is one."""
+    hangup = getattr(signal, "SIGHUP", None)
+    if hangup is None:
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(hangup, look)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(hangup)
 
 
 def _tell_found(seen: list[tuple[Place, Server | str]]) -> None:

@@ -26,6 +26,7 @@ def top(url: Url = GATEWAY, key: Key = None, once: Once = False, as_json: AsJson
 
     Example: hangtight top --url http://127.0.0.1:8383
     """
-    from hangtight.cli.topping import Gateway, top_command
+    from hangtight.cli.gateways import Gateway
+    from hangtight.cli.topping import top_command
 
-    raise typer.Exit(top_command(Gateway.of(url, key), once=once, as_json=as_json))
+    raise typer.Exit(top_command(Gateway.of(url, key, "top"), once=once, as_json=as_json))

@@ -7,8 +7,9 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
+from hangtight.cli.gateways import Gateway, NoGateway
 from hangtight.cli.printing import (
     DIM,
     RED,
@@ -23,71 +24,22 @@ from hangtight.cli.printing import (
     width,
 )
 from hangtight.cli.process import FAILED, OK, SIGNALLED, code_for_signal, say, stop_on_signals
-from hangtight.cli.settings import USAGE, fail
 from hangtight.cli.telling import WORTH_SAYING, at_work, seconds
-from hangtight.cli.top import GATEWAY, KEY
-from hangtight.drivers.http11 import Address, HTTPError
-from hangtight.drivers.servers import FORBIDDEN, UNAUTHORIZED, get_json
 from hangtight.drivers.servers import OK as ANSWERED
-from hangtight.errors import HangtightError
 
 PATH = "/hangtight/generations"
 EVERY = 1.0  # seconds
-PATIENCE = 5.0  # seconds in which a gateway must answer
 SOON = 5.0  # seconds before an alarm in which it is worth a colour
 SHORT = 8  # characters of an id that are enough to find it
 
 
-class NoGateway(HangtightError):
-    """Nobody answers there who knows what is asked. Says what to type."""
-
-
-class Gateway(NamedTuple):
-    """Where it is, and what opens it."""
-
-    url: str
-    key: str
-
-    @classmethod
-    def of(cls, url: str, key: str | None) -> Gateway:
-        """As somebody writes it. What cannot be meant ends the command."""
-        base = url.strip().rstrip("/").removesuffix("/v1")
-        base = base if "://" in base else f"http://{base}"
-        try:
-            Address.parse(base)
-        except ValueError as wrong:
-            fail(f"--url {url!r} cannot be used: it must be like {GATEWAY} ({wrong})", USAGE)
-        shown = (key or "").strip()
-        if not (shown.isascii() and shown.isprintable()):
-            fail("--key (not shown) cannot be used: it must be made of plain characters", USAGE)
-        return cls(base, shown)
-
-    async def told(self) -> dict[str, Any]:
-        """What is in flight there. Raises NoGateway."""
-        headers = {"authorization": f"Bearer {self.key}"} if self.key else {}
-        try:
-            async with asyncio.timeout(PATIENCE):
-                status, told = await get_json(f"{self.url}{PATH}", PATIENCE, headers)
-        except TimeoutError:
-            raise self._missing(f"nothing within {PATIENCE:g} s") from None
-        except (HTTPError, OSError) as error:
-            refused = isinstance(error.__cause__, ConnectionRefusedError)
-            raise self._missing("nothing there" if refused else str(error)) from error
-        if status in (UNAUTHORIZED, FORBIDDEN):
-            why = "the key is not one of its keys" if self.key else "it wants a key"
-            raise NoGateway(f"{self.url}: {why}\nto show one:  {KEY}=... hangtight top --url {self.url}")
-        if status != ANSWERED or not _is_list(told):
-            raise self._missing(f"what answers there is no gateway (HTTP {status})")
-        found: dict[str, Any] = told
-        return found
-
-    def _missing(self, why: str) -> NoGateway:
-        lines = (
-            f"no gateway at {self.url}: {why}",
-            "to start one:  hangtight serve",
-            "to look at another:  hangtight top --url http://HOST:PORT",
-        )
-        return NoGateway("\n".join(lines))
+async def told_by(gateway: Gateway) -> dict[str, Any]:
+    """What is in flight there. Raises NoGateway."""
+    status, told = await gateway.ask("GET", PATH)
+    if status != ANSWERED or not _is_list(told):
+        raise gateway.missing(f"what answers there is no gateway (HTTP {status})")
+    found: dict[str, Any] = told
+    return found
 
 
 def _is_list(told: Any) -> bool:
@@ -103,7 +55,7 @@ def top_command(gateway: Gateway, *, once: bool, as_json: bool) -> int:
 
 async def _once(gateway: Gateway, *, as_json: bool) -> int:
     try:
-        told = await gateway.told()
+        told = await told_by(gateway)
     except NoGateway as missing:
         say(f"hangtight: {missing}\n")
         return FAILED
@@ -119,7 +71,7 @@ async def _live(gateway: Gateway) -> int:
     interrupted: list[int] = []
     stop_on_signals(interrupted)
     try:
-        told = await gateway.told()
+        told = await told_by(gateway)
         await _draw_on(gateway, told)
     except NoGateway as missing:
         say(f"hangtight: {missing}\n")
@@ -144,7 +96,7 @@ async def _draw_on(gateway: Gateway, told: dict[str, Any]) -> None:
             live.update(Text.from_ansi("\n".join(shown), no_wrap=True), refresh=True)
             await asyncio.sleep(EVERY)
             try:
-                told, trouble = await gateway.told(), ""
+                told, trouble = await told_by(gateway), ""
             except NoGateway as missing:
                 trouble = line_of(str(missing).partition("\n")[0])
 

@@ -165,25 +165,29 @@ def is_mark(
     status: int | None = None,
     broken: Broken | None = None,
     values: Mapping[str, Value] = NOTHING_SAID,
+    house: Mapping[str, Value] | None = None,
 ) -> bool:
     """Whether a failure speaks against the server.
 
     `status` is that of its refusal, `broken` the limit that rang, `values` what was resolved for the call. A connection
     that fails is a mark, and so is a 5xx; never a 4xx. A timeout is one only by a number that was meant for every
-    call: that of a file, a mode, a model, a default, or one that was learned. An end for what the text said has no
-    limit and is none.
+    call: that of a file, a mode, a model, a default, or one that was learned. Where the caller named the mode, `house`
+    is what would hold without: what that mode made another number is the caller's. An end for what the text said has
+    no limit and is none.
     """
     match fault:
         case Fault.TIMEOUT:
-            return broken is not None and _is_of_the_house(broken, values)
+            return broken is not None and _is_of_the_house(broken, values, house or values)
         case Fault.SERVER:
             return status is None or status >= SERVER_FAILED
         case Fault.REQUEST:  # pragma: no branch - mypy holds that there is no other
             return False
 
 
-def _is_of_the_house(broken: Broken, values: Mapping[str, Value]) -> bool:
+def _is_of_the_house(broken: Broken, values: Mapping[str, Value], house: Mapping[str, Value]) -> bool:
     value, total = values[broken.limit], values["total"]
+    if value.value != house[broken.limit].value:
+        return False
     if broken.limit is Limit.QUEUE or _is_for_one_call(value):  # who never left our queue tells of no server
         return False
     if _is_for_one_call(total) and value.source == total.source:  # a share of a total that was this caller's

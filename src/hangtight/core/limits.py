@@ -32,6 +32,10 @@ class Limit(StrEnum):
     CANCEL = "cancel"
 
 
+BOUNDED = ("first_token", "idle", "total", "extend_to", "queue", "load", "thinking", "unstreamed")
+"""The names of those that bound how long a call takes."""
+
+
 class Unset(Enum):
     """The type of `UNSET`, which says that a caller gave nothing (`None` says: no limit)."""
 
@@ -113,10 +117,9 @@ class Limits:
 
     def cut_to(self, remaining: float) -> Limits:
         """Nothing here outlives what remains."""
-        bounded = ("first_token", "idle", "total", "extend_to", "queue", "load", "thinking", "unstreamed")
         if remaining == FOREVER:
             return self
-        return replace(self, **{name: _least(getattr(self, name), remaining) for name in bounded})
+        return replace(self, **{name: _least(getattr(self, name), remaining) for name in BOUNDED})
 
     def __repr__(self) -> str:
         """The three numbers that most people ever meet, and whatever differs from the defaults."""

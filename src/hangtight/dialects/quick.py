@@ -6,6 +6,8 @@ Annotations are not put off here: msgspec reads them.
 import json
 from collections.abc import Callable
 from functools import cache
+from math import copysign, isfinite
+from sys import float_info
 from types import ModuleType
 from typing import Any, Final, Literal, Protocol
 
@@ -41,7 +43,13 @@ def _quick_load() -> Load:
 
 def patient_load(data: str | bytes) -> Any:
     """Python's own reader, which takes some numbers and broken UTF-8 that msgspec does not."""
-    return json.loads(data if isinstance(data, str) else data.decode("utf-8", "replace"))
+    return json.loads(data if isinstance(data, str) else data.decode("utf-8", "replace"), parse_float=_finite)
+
+
+def _finite(written: str) -> float:
+    """`1e999` is JSON, and `Infinity`, which Python would make of it, is not."""
+    number = float(written)
+    return number if isfinite(number) else copysign(float_info.max, number)
 
 
 def steady_for(name: str) -> Steady | None:

@@ -118,6 +118,29 @@ def usage_in(chunk: Mapping[str, Any]) -> Usage | None:
     return None
 
 
+def reason_in(chunk: Mapping[str, Any]) -> str:
+    """Why the answer ends with this chunk, in the word of its server; nothing where it says none."""
+    choices = chunk.get("choices")
+    choice = inside(choices[0]) if isinstance(choices, list) and choices else NOTHING
+    for told, name in (
+        (choice, "finish_reason"),
+        (inside(chunk.get("delta")), "stop_reason"),
+        (inside(chunk.get("response")), "status"),
+        (chunk, "done_reason"),
+    ):
+        if isinstance(reason := told.get(name), str):
+            return reason
+    return ""
+
+
+def answering_in(chunk: Mapping[str, Any]) -> str:
+    """The model that answers, as a chunk of any of the APIs names it; nothing where it does not."""
+    for place in (chunk, inside(chunk.get("response")), inside(chunk.get("message"))):
+        if isinstance(model := place.get("model"), str):
+            return model
+    return ""
+
+
 def _first_count(told: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
     for name in names:
         value = told.get(name)

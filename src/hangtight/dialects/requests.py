@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any, Final
 
 from hangtight.dialects.dialect import Body
 
 CHARACTERS_PER_TOKEN: Final = 4
 TOKENS_PER_MEDIUM: Final = 1000  # an image or a sound, whatever its size
+MOST_COUNTED: Final = 50_000  # parts that are looked at: some ten milliseconds, whatever somebody sends
 
 PROMPT: Final = ("messages", "system", "instructions", "input", "prompt", "suffix", "context", "tools", "functions")
 MEDIA: Final = frozenset(
@@ -28,13 +30,14 @@ IMAGES: Final = "images"
 
 
 def tokens_in(body: Body) -> int:
-    """About how many tokens the prompt is."""
-    characters = tokens = 0
+    """About how many tokens the prompt is. Past `MOST_COUNTED` parts it is a guess, rather too low than too high."""
+    characters = tokens = counted = 0
     waiting: list[Any] = [body[name] for name in PROMPT if name in body]
     if isinstance(images := body.get(IMAGES), list):
         tokens += TOKENS_PER_MEDIUM * len(images)
-    while waiting:
+    while waiting and counted < MOST_COUNTED:
         value = waiting.pop()
+        counted += 1
         if isinstance(value, str):
             characters += len(value)
         elif isinstance(value, int | float):
@@ -45,13 +48,15 @@ def tokens_in(body: Body) -> int:
             if isinstance(kind := value.get("type"), str) and kind in MEDIA:
                 tokens += TOKENS_PER_MEDIUM
                 continue
-            for name, inner in value.items():
+            counted += len(value)
+            for name, inner in islice(value.items(), MOST_COUNTED):
                 if name == IMAGES and isinstance(inner, list):
                     tokens += TOKENS_PER_MEDIUM * len(inner)
                 elif name not in SILENT:
                     characters += 0 if name in PLAIN else len(name)
                     waiting.append(inner)
-    return tokens + characters // CHARACTERS_PER_TOKEN
+    tokens += characters // CHARACTERS_PER_TOKEN
+    return tokens + tokens * len(waiting) // counted if waiting else tokens
 
 
 def streams(body: Body) -> bool:

@@ -253,14 +253,26 @@ def sign(
             return b""
 
 
+def thought(heading: Heading, text: str) -> bytes:
+    """Reasoning of ours in a stream of OpenAI's chats.
+
+    No role stands in it: the server's first chunk has one, and OpenAI's own client puts the two together.
+    """
+    return _event("", _chunk(heading, {"delta": {"reasoning_content": text}}))
+
+
 def _empty(name: str, heading: Heading) -> Body:
     """A chunk that adds nothing to the answer: not even an empty text, which a call of a tool has no place for."""
     if name.startswith("ollama"):
         said: Body = {"response": ""} if name == GENERATE else {"message": {"role": "assistant", "content": ""}}
         at = datetime.fromtimestamp(heading.created, UTC).isoformat().replace("+00:00", "Z")
         return {"model": heading.model, "created_at": at, **said, "done": False}
-    kind = "text_completion" if name == COMPLETIONS else "chat.completion.chunk"
-    piece: Body = {"text": ""} if name == COMPLETIONS else {"delta": {}}
+    if name == COMPLETIONS:
+        return _chunk(heading, {"text": ""}, "text_completion")
+    return _chunk(heading, {"delta": {}})
+
+
+def _chunk(heading: Heading, piece: Body, kind: str = "chat.completion.chunk") -> Body:
     choice = {"index": 0, **piece, "logprobs": None, "finish_reason": None}
     top = {"id": heading.id, "object": kind, "created": heading.created, "model": heading.model}
     return {**top, "choices": [choice]}

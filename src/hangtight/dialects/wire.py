@@ -12,7 +12,7 @@ from hangtight.core.facts import End
 from hangtight.dialects.dialect import MESSAGE, Assembly, Chunk, Dialect, Refusal
 from hangtight.dialects.mould import Mould
 from hangtight.dialects.quick import loader, patient_load, steady_for
-from hangtight.dialects.reading import CONTACT, Piece, Usage, usage_in
+from hangtight.dialects.reading import CONTACT, Piece, Usage, answering_in, reason_in, usage_in
 from hangtight.dialects.sse import EVENT_LIMIT, Event, EventTooLarge, Item, NDJSONDecoder, SSEDecoder
 
 DONE: Final = "[DONE]"
@@ -55,6 +55,10 @@ class Wire:
         """The first error event."""
         self.usage: Usage | None = None
         """How long prompt and answer are, as the server counts them."""
+        self.model = ""
+        """The one that answers, as its server names it."""
+        self.reason = ""
+        """Why the answer ended, in the word of its server; of several choices, the last one."""
         self.broken = ""
         """The first whole event whose JSON could not be read."""
 
@@ -206,6 +210,8 @@ class Wire:
                 return CONTACT
         if piece[0] is None or piece[2]:
             self._count(chunk)
+            self.model = self.model or answering_in(chunk)
+            self.reason = (reason_in(chunk) if piece[2] else "") or self.reason
         if self._assembly is not None:
             self._assembly.add(event, chunk)
             self.more = self._assembly.more(chunk) if self.mould is not None else None

@@ -57,6 +57,8 @@ class Given:
     step: str = ""
     intent: Intent | None = None
     on_loop: Callable[[Finding], object] | None = None
+    mode_cuts: bool = False
+    """Its mode only ever shortens what would hold without it."""
 
     def __bool__(self) -> bool:
         told = self.values or self.run or self.step or self.intent is not None or self.on_loop is not None

@@ -15,7 +15,7 @@ from typing import Any
 
 from hangtight.core.facts import Absent, Fact, LoadProgress, Ready, Resident
 from hangtight.drivers.http11 import HTTPError
-from hangtight.drivers.servers import OK, get_json
+from hangtight.drivers.servers import OK, STANDS_IN, get_json
 
 LOOK_EVERY = 1.0
 CONNECT = 2.0
@@ -76,7 +76,7 @@ class Seen:
 def expiry_of(model: str, listed: Any) -> str | None:
     """When this model leaves memory, as it is written; None where it is not in there."""
     entries = listed.get("models") if isinstance(listed, dict) else None
-    if not isinstance(entries, list):
+    if not isinstance(entries, list) or STANDS_IN in listed:
         raise Unclear
     wanted = _full(model)
     for entry in entries:

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from typing import Any
 
@@ -37,6 +37,10 @@ MODELS_SHOWN = 12
 
 OK, UNAUTHORIZED, FORBIDDEN, UNAVAILABLE = 200, 401, 403, 503
 VERSIONED = re.compile(r"/v[0-9]+$")
+NOTHING_THERE = "nothing there"
+"""Why there is no server where nobody listens."""
+STANDS_IN = "served_by"
+"""In an answer to /api/ps: a gateway gives it in Ollama's place, and does not know all that is in memory."""
 ANOTHER = 'url="http://HOST:PORT", or on the command line --url http://HOST:PORT'
 PASSWORD = re.compile(r"//[^/@]*@")
 
@@ -49,6 +53,8 @@ class Server:
     shape: Shape
     models: tuple[str, ...] = ()
     key: str = field(default="", repr=False)
+    is_loading: bool = field(default=False, compare=False)
+    """It says that it is not ready yet, and no names."""
 
     @property
     def chat_url(self) -> str:
@@ -185,7 +191,7 @@ async def _look(place: Place) -> Server | str:
         # A busy server may have no time for this question; the one that matters has clocks of its own.
         return _taken_at_its_word(place) if place.named else f"connects, but does not answer within {patience:g} s"
     except ConnectFailed as failed:
-        return "nothing there" if isinstance(failed.__cause__, ConnectionRefusedError) else str(failed)
+        return NOTHING_THERE if isinstance(failed.__cause__, ConnectionRefusedError) else str(failed)
     except HTTPError as broken:
         return _taken_at_its_word(place) if place.named else str(broken)
 
@@ -203,7 +209,7 @@ async def _recognise(place: Place, connect: float) -> Server | str:
         if status == OK and (names := _openai_names(listed)) is not None:
             return Server(base, Shape.OPENAI, names, place.key)
         if is_loading(status, json.dumps(listed)):
-            return server
+            return replace(server, is_loading=True)
         if status in (UNAUTHORIZED, FORBIDDEN):
             why = "asks for a key: give it as $OPENAI_API_KEY, with --url"
     return _taken_at_its_word(place) if place.named else why

@@ -20,7 +20,7 @@ from hangtight.core.facts import (
     Resident,
 )
 from hangtight.core.generation import Generation
-from hangtight.core.orders import Cancel, Excused, Order
+from hangtight.core.orders import Cancel, Excused, Moved, Order
 from hangtight.core.phases import Phase
 from hangtight.core.timers import Timer
 from hangtight.dialects.pieces import Kind, Reader, model_of, reader_for
@@ -47,6 +47,10 @@ if TYPE_CHECKING:
 UNKNOWN = "the model"
 
 
+def _unheard(move: Moved) -> None:
+    """Nobody wants to know."""
+
+
 class Session(Heeding):
     """One generation under way. The machine is made when the clocks start, not before."""
 
@@ -61,6 +65,7 @@ class Session(Heeding):
         "machine",
         "model",
         "on_heartbeat",
+        "on_moved",
         "parts",
         "place",
         "reader",
@@ -98,6 +103,8 @@ class Session(Heeding):
         self.end_of_source: Callable[[], End] | None = None
         self.usage: Usage | None = None
         """How long prompt and answer are, as the server counts them; known to clients of ours."""
+        self.on_moved: Callable[[Moved], object] = _unheard
+        """Told when the text has moved the deadline."""
         self.left_running = False
         self.excused = 0.0
         self.record: Record | None = None
@@ -188,13 +195,18 @@ class Session(Heeding):
             if self.machine.phase is Phase.ENDED:
                 return ()
             orders = self.machine.record(fact, self.clock())
-        for order in orders:
-            if isinstance(order, Excused):
-                self.excused += order.late
+        self._learn_from(orders)
         if self.record is not None:
             self.record.happened(fact, self)
             self.record.ordered(orders, self)
         return orders
+
+    def _learn_from(self, orders: tuple[Order, ...]) -> None:
+        for order in orders:
+            if isinstance(order, Excused):
+                self.excused += order.late
+            elif isinstance(order, Moved):
+                self.on_moved(order)
 
     def opened(self, source: object) -> Origin:
         """The stream is open: learn from it what can be learnt."""
@@ -282,6 +294,7 @@ class Session(Heeding):
                 return (self.rang,)
         with self.lock:
             orders = self.machine.wake(now)
+        self._learn_from(orders)
         if orders and self.record is None and self.dropped and any(isinstance(order, Cancel) for order in orders):
             self._keep_record(self.machine.since)  # between two generations beneath it is this watch that ends
         if orders and self.record is not None:

@@ -67,6 +67,11 @@ class Standing:
             found = self._following = followed(None, search=False)
         return found.settings(now)
 
+    def look_now(self) -> None:
+        """Read the files again, although they look as they did."""
+        if self._following is not None:
+            self._following.look_now()
+
     @property
     def paces(self) -> Learner:
         """What was learned about how fast models are."""

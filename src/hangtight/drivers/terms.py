@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from hangtight.core.intents import Intent, meant
-from hangtight.core.layers import Layer, Rank, Resolved, Situation
-from hangtight.core.limits import AUTO
+from hangtight.core.layers import Layer, Rank, Resolved, Situation, Value
+from hangtight.core.limits import AUTO, BOUNDED
 from hangtight.core.resolve import inside, keeping_free, resolve
 from hangtight.core.telling import LONGER
 from hangtight.core.time import FOREVER, Seconds, spoken
@@ -60,7 +60,7 @@ class Wanted(NamedTuple):
 class Terms:
     """What holds for a call, and the line by which to ask for more. May be shared by many generations."""
 
-    __slots__ = ("_cap", "_found", "_wanted", "door", "mode", "places", "settings", "share", "situation")
+    __slots__ = ("_cap", "_found", "_named", "_wanted", "door", "mode", "places", "settings", "share", "situation")
 
     def __init__(
         self,
@@ -78,8 +78,9 @@ class Terms:
         self.share: Share | None = None
         """The budget around the call."""
         self._cap: Cap | None = None
-        named = next((place.mode for place in places if place.mode is not None), None)
-        self.mode = named if named is not None else settings.default_mode
+        self._named = next((place for place in places if place.mode is not None), None)
+        """The place that named the mode."""
+        self.mode = self._named.mode if self._named is not None else settings.default_mode
         self._wanted: dict[str, Wanted] = {}
         self._found: dict[tuple[bool | None, bool, str, int], Found] = {}
 
@@ -130,9 +131,9 @@ class Terms:
 
     def _look(self, warm: bool | None, heard: bool, model: str) -> Found:
         share, situation = self.share, self._known(warm, model)
-        of_call = (Layer(Rank.CALL, p.source, dict(p.values), p.change, cuts=p.cuts) for p in self.places if p.values)
-        in_step = share is not None and share.step is not None
-        layers = (*of_call, *self.settings.layers(self.mode, model, in_step))
+        layers = self._layers(self.mode, model)
+        if self._named is not None and self._named.mode_cuts:
+            layers = (*self._without_its_mode(model), *layers)
         learns = any(value is AUTO for layer in layers for value in layer.values.values())
         version = paces().version if learns else -1
         learned = self._learned(layers, model) if learns else {}
@@ -140,6 +141,26 @@ class Terms:
         resolved = resolve(layers, endless, learned)
         cuts = any(layer.cuts for layer in layers)
         return Found(resolved if heard else resolved.unheard(), situation, layers, learned, cuts, version)
+
+    def _layers(self, mode: str | None, model: str) -> tuple[Layer, ...]:
+        """What all places say, the highest first."""
+        of_call = (Layer(Rank.CALL, p.source, dict(p.values), p.change, cuts=p.cuts) for p in self.places if p.values)
+        in_step = self.share is not None and self.share.step is not None
+        return (*of_call, *self.settings.layers(mode, model, in_step))
+
+    def without_its_mode(self, model: str) -> Mapping[str, Value] | None:
+        """What would hold, outside of any budget, if the call had named no mode; None where it named none."""
+        if self._named is None:
+            return None
+        layers = self._layers(None, model)
+        return resolve(layers, replace(self.situation, left=None), self._learned(layers, model)).values
+
+    def _without_its_mode(self, model: str) -> Iterator[Layer]:
+        """The same, as the most that it may have. Each number keeps its rank and its source."""
+        values = self.without_its_mode(model) or {}
+        for name, value in values.items():
+            if name in BOUNDED:
+                yield Layer(value.rank, value.source, {name: value.value}, value.change, cuts=True)
 
     def _known(self, warm: bool | None, model: str) -> Situation:
         """The situation of a call to this model."""
@@ -245,7 +266,7 @@ class Terms:
         terms = Terms.__new__(Terms)
         terms.places, terms.door, terms.settings, terms.mode = self.places, self.door, self.settings, self.mode
         terms.situation, terms.share, terms._cap, terms._found = self.situation, share, cap, self._found
-        terms._wanted = self._wanted
+        terms._wanted, terms._named = self._wanted, self._named
         return terms
 
 

@@ -19,6 +19,7 @@ from hangtight.gateway.door.gatekeeper import Gatekeeper
 from hangtight.gateway.outlet import EXTENSION, Headers, Outlet
 from hangtight.gateway.state import State
 from hangtight.gateway.telling.views import answer_to
+from hangtight.gateway.upstream.paths import UPSTREAM, behind
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -26,6 +27,9 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 DRAINING = Told.of(503, "draining", "this gateway is about to stop; ask again in a moment")
 COME_BACK = 5  # seconds
+LOOKS = frozenset(("GET", "HEAD", "DELETE"))
+NO_LOOKS = ("/hangtight/events", "/logs/stream", "/unload")
+"""Two that would be cut soon, and one that is an order."""
 NO_KEY = 401
 WHICH_KEY: Headers = [(b"www-authenticate", b"Bearer")]
 
@@ -57,8 +61,7 @@ class Gateway:
 
     def draining(self, seconds: float) -> None:
         """What runs may end; nothing new begins."""
-        self.state.is_draining = True
-        self.state.events.close()
+        self.state.drains()
 
     def ending(self) -> None:
         """The time for that is over: each stream says so to its client."""
@@ -99,17 +102,25 @@ class Gateway:
         if denied is not None:
             await self._refuse(outlet, dialect, Told(*denied), WHICH_KEY if denied.status == NO_KEY else None)
             return
-        if self.state.is_draining and path not in ("/health", "/ready"):
+        view = answer_to(method, path)
+        if self.state.is_draining and (view is None or method not in LOOKS or path.startswith(NO_LOOKS)):
             await self._refuse(outlet, dialect, DRAINING, [(b"retry-after", b"%d" % COME_BACK)])
             return
-        if (view := answer_to(method, path)) is not None:
+        if view is not None:
             await view(self.state, scope, receive, outlet)
             return
+        model = ""
+        if path.startswith(UPSTREAM) and (found := behind(scope, path, self.state.targets)) is not None:
+            scope, model = found
+            path = scope["path"]
+            dialect = dialect_for(path) if method == "POST" else None
         body = await self._body(receive, gate.bounds.body)
         if isinstance(body, Told):
             await self._refuse(outlet, dialect, body)
         elif body is not None:
-            await self._ask(Asking(self.state, gate, scope, path, body), outlet, receive, dialect)
+            asking = Asking(self.state, gate, scope, path, body)
+            asking.model = model
+            await self._ask(asking, outlet, receive, dialect)
 
     async def _ask(self, asking: Asking, outlet: Outlet, receive: Receive, dialect: Dialect | None) -> None:
         try:

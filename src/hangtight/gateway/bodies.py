@@ -15,9 +15,22 @@ FORM_SEARCHED = (
 )  # bytes of a form in which the name of the model is looked for: it stands before the files, or behind
 
 
+SMALL = 1024 * 1024  # bytes: what these can become does not matter
+MOST_CONTAINERS, MOST_PARTS = 500_000, 2_000_000
+"""That a body may have. Each costs some fifty bytes of memory and as many nanoseconds in which nobody else is served;
+a megabyte of `{},` is a third of a million, and one of prose, or of tokens as numbers, has less than that of commas."""
+
+
+def is_too_fine(body: bytes) -> bool:
+    """Whether reading this as JSON would take too long: nobody else is served meanwhile, not even by a thread."""
+    if len(body) <= SMALL:
+        return False
+    return body.count(b"{") + body.count(b"[") > MOST_CONTAINERS or body.count(b",") > MOST_PARTS
+
+
 def parsed(body: bytes, kind: str) -> dict[str, Any] | None:
     """The JSON object that this body is; None for anything else."""
-    if not body or kind.startswith("multipart/") or body.lstrip()[:1] != b"{":
+    if not is_object(body, kind):
         return None
     try:
         try:
@@ -27,6 +40,11 @@ def parsed(body: bytes, kind: str) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
+
+
+def is_object(body: bytes, kind: str) -> bool:
+    """Whether it looks like a JSON object."""
+    return not kind.startswith("multipart/") and body.lstrip()[:1] == b"{"
 
 
 def model_of(found: dict[str, Any] | None, body: bytes, kind: str, query: bytes) -> str:

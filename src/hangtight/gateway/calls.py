@@ -16,12 +16,13 @@ from hangtight.dialects.dialect import Body
 from hangtight.drivers.attention import IGNORED
 from hangtight.drivers.clock import Timepiece
 from hangtight.drivers.given import Given
-from hangtight.drivers.http.asked import Asked
+from hangtight.drivers.http.asked import Asked, number_of
 from hangtight.drivers.http.call import RETRIES, Call, Plan, Settings
 from hangtight.drivers.http.sending import PIECE, taken
 from hangtight.drivers.terms import Terms, terms_of
 from hangtight.errors import SettingsError
 from hangtight.gateway import library
+from hangtight.gateway.filters import UNFILTERED, Filters
 from hangtight.gateway.telling.tracing import UNTRACED
 from hangtight.gateway.upstream.pool import Outgoing, head_of
 from hangtight.gateway.upstream.targets import Target, Targets
@@ -41,6 +42,7 @@ class FileDoor(Door):
 
 
 DOOR = FileDoor("limits: {{{name}: {value}}} in hangtight.yaml", kept="")
+MORE = "most: {{{name}: {value}}} in hangtight.yaml"
 LITELLM, READ_TIMEOUT = b"x-litellm-timeout", b"x-stainless-read-timeout"
 SDK_DEFAULT = 600.0
 """What the SDKs say where nobody said anything."""
@@ -59,8 +61,11 @@ OF_A_HOP = frozenset(
 """What is meant for the next hop alone, and what is written anew for it."""
 OF_A_TRACE = frozenset((b"traceparent", b"tracestate"))
 CREDENTIALS = frozenset((b"authorization", b"x-api-key"))
+WHO = CREDENTIALS | {b"x-forwarded-for", b"x-real-ip", b"forwarded"}
+"""What tells one client from another."""
 OURS = b"x-hangtight-"
 VIA = b"x-hangtight-via"
+STREAM = "stream"
 
 
 @dataclass(slots=True)
@@ -73,6 +78,8 @@ class Policy:
     """No request raises a limit above these."""
 
     def applied(self, given: Given) -> Given:
+        if given.mode is not None:
+            return self._of_a_mode(given)
         if not given.values:
             return given
         if not self.may_raise:
@@ -80,6 +87,17 @@ class Policy:
         values = tuple((name, self._bounded(name, value)) for name, value in given.values)
         values += self._following(dict(values))
         return given if values == given.values else replace(given, values=values)
+
+    def _of_a_mode(self, given: Given) -> Given:
+        """A mode that a request names raises nothing past what it might have asked for in numbers."""
+        if not self.may_raise:
+            return replace(given, mode_cuts=True)
+        if not self.most:
+            return given
+        most = dict(self.most)
+        if "total" in most:
+            most["extend_to"] = most["total"]
+        return replace(given, source="most", values=tuple(most.items()), change=MORE, cuts=True)
 
     def _following(self, values: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
         """`first_token` follows an `idle` that is given alone, and has a most of its own."""
@@ -134,9 +152,15 @@ class Received:
     policy: Policy
     retries: Retries
     client: str = ""
+    who: int = 0
+    """Tells those apart who come from there: behind one proxy are many, who may well ask the same."""
     priority: Priority = Priority.NORMAL
     via: str = ""
     """The gateways of ours that it came through, this one last."""
+    asked_as: str = ""
+    """The name of the model as the client wrote it, which may be an alias."""
+    is_direct: bool = False
+    """The path names the server: who talks to it in person is neither filtered nor renamed."""
 
 
 class GatewayCall(Call):
@@ -152,7 +176,7 @@ class GatewayCall(Call):
         super().__init__(library, library.Request(came.method, url, came.headers, came.body), settings, timepiece)
 
     def _read(self, request: Any) -> Asked:
-        asked = Asked(request, lambda _: self.came.parsed)
+        asked = Asked(request, lambda _: self._filtered(self.came.target, self.came.asked_as))
         asked.model = self.came.target.name
         return asked
 
@@ -161,6 +185,15 @@ class GatewayCall(Call):
         """Where the model is asked whose turn it is."""
         name = self.attempts.model
         return self.came.target if name == self.came.target.name else self.came.targets.find(name) or self.came.target
+
+    def _host(self) -> str | None:
+        return None if self.target.loads_anew else super()._host()
+
+    @property
+    def goes_to(self) -> tuple[library.URL, str]:
+        target = self.target
+        name = self._name_for(target, self.asked.body)
+        return library.URL(target.address(self.came.path, self.came.query)), name if isinstance(name, str) else ""
 
     def _stand_ins(self) -> tuple[str, ...]:
         """Those that this gateway has. The settings may name more, for other places."""
@@ -189,7 +222,7 @@ class GatewayCall(Call):
         count, now = self.asked.headers.get(RETRIES), self.timepiece.now()
         if count is None:  # no SDK: a long body need not be looked through
             return now
-        self._retried_as = hash((self.came.client, self.asked.path, self.came.body))
+        self._retried_as = hash((self.came.client, self.came.who, self.asked.path, self.came.body))
         lasts = RETRIED_FOR if count in FIRST_TRIES else self._retried_for()
         return self.came.retries.born(self._retried_as, count, now, lasts)
 
@@ -222,18 +255,49 @@ class GatewayCall(Call):
         return Outgoing(address, head, body, target.connect, came.method == "HEAD", note)
 
     def _content(self) -> bytes | None:
-        body, name = self.asked.body, self.target.upstream_name
+        target = self.target
         if self.asked.dialect is None:
-            return self._renamed(name) if name != self.came.target.name else None
-        if self.plan is not Plan.UPGRADED and body.get("model") == name:
+            return self._of_another_kind(target)
+        body = self._for_a_stand_in(target) if self._stands_in else self.asked.body
+        name = self._name_for(target, body)
+        if self.plan is not Plan.UPGRADED and body.get("model") == name and not self._filters(target):
             return None
         sent = body if self.plan is not Plan.UPGRADED else self.asked.dialect.upgraded(body) or body
         return _written({**sent, "model": name})
 
-    def _renamed(self, name: str) -> bytes | None:
-        """Something else in JSON for a server that knows the model by another name; other bodies stay as they are."""
-        body = self.came.parsed
-        return _written({**body, "model": name}) if body is not None and "model" in body else None
+    def _of_another_kind(self, target: Target) -> bytes | None:
+        """Something else in JSON, for a server that knows the model by another name, or wants it filtered.
+
+        Other bodies stay as they are.
+        """
+        body = self._filtered(target, self.came.asked_as)
+        if body is None or "model" not in body:
+            return None
+        name = self._name_for(target, body)
+        return None if body["model"] == name and not self._filters(target) else _written({**body, "model": name})
+
+    def _name_for(self, target: Target, body: Body) -> Any:
+        """What the server calls the model. Whoever talks to it in person may mean another one that it has."""
+        is_own = self.came.is_direct and not self._stands_in
+        return (body.get("model") if is_own else None) or target.upstream_name
+
+    def _for_a_stand_in(self, target: Target) -> Body:
+        """Filtered in its own way; but whether it streams is settled by now."""
+        asked, found = self.asked.body, self._filtered(target, self.attempts.model) or {}
+        body = {name: value for name, value in found.items() if name != STREAM}
+        return {**body, STREAM: asked[STREAM]} if STREAM in asked else body
+
+    @property
+    def _stands_in(self) -> bool:
+        """The one that was asked has failed. Another name of the same model is another one."""
+        return self.attempts.model != self.came.target.name
+
+    def _filters(self, target: Target) -> Filters:
+        return UNFILTERED if self.came.is_direct else target.filters
+
+    def _filtered(self, target: Target, asked_as: str) -> Body | None:
+        body, filters = self.came.parsed, self._filters(target)
+        return filters.applied(body, asked_as) if filters and body is not None else body
 
     def _headers(self, target: Target) -> library.Raw:
         dropped = _dropped(target, is_traced=bool(self.traced.headers))
@@ -277,7 +341,7 @@ def read_timeout(headers: Mapping[bytes, bytes]) -> float | None:
     """How long the client waits for bytes, where it says so."""
     raw = headers.get(READ_TIMEOUT)
     try:
-        seconds = float(raw) if raw is not None else 0.0
+        seconds = number_of(raw.decode("latin-1")) if raw is not None else 0.0
     except ValueError:
         return None
     return seconds if 0 < seconds < FOREVER else None
@@ -291,6 +355,6 @@ def chosen_timeout(headers: Mapping[bytes, bytes]) -> float | None:
 
 def _seconds(header: str, raw: bytes) -> float | None:
     try:
-        return checked(header, float(raw))
+        return checked(header, number_of(raw.decode("latin-1")))
     except ValueError:
         raise SettingsError(header, raw.decode("latin-1"), "a number of seconds") from None

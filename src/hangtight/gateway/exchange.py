@@ -20,7 +20,6 @@ from hangtight.errors import BackendError, HangtightError
 from hangtight.gateway import library
 from hangtight.gateway.borders import Borders
 from hangtight.gateway.calls import OURS, named_by_connection
-from hangtight.gateway.lanes import Unavailable
 from hangtight.gateway.outlet import Headers, Outlet
 from hangtight.gateway.pouring import Past
 from hangtight.gateway.readings import GatewayReading
@@ -107,11 +106,8 @@ class Exchange:
             self._task.uncancel()
             if self.cancelled is not None:
                 await self._say(self.cancelled)
-        except Unavailable as error:
-            self.on_refused(error.code)
-            await self._say(told_of(error), [(b"retry-after", b"%d" % ceil(error.retry_after))])
         except HangtightError as error:
-            await self._say(told_of(self.call.for_the_caller(error)))
+            await self._fail(error)
         except OSError as error:
             await self._say(told_of(BackendError(str(error))))
         except Exception:
@@ -123,6 +119,13 @@ class Exchange:
                 watching.cancel()
             self._let_go()
 
+    async def _fail(self, error: HangtightError) -> None:
+        if not isinstance(error, BackendError) or error.retry_after is None:
+            await self._say(told_of(self.call.for_the_caller(error)))
+            return
+        self.on_refused(error.code)  # it was not even sent
+        await self._say(told_of(error), [(b"retry-after", b"%d" % ceil(error.retry_after))])
+
     def _let_go(self) -> None:
         """Nothing shall have to be collected: see the reading's."""
         self.outlet.let_go()
@@ -130,6 +133,7 @@ class Exchange:
 
     def _begin(self) -> GatewayReading:
         self.reading = self.signing.reading = self._read(self.call)
+        self.reading.tells_loads(self.signing.loads)
         if self.events is not None:
             self.reading.on_news = self.events.news
         return self.reading

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hangtight.core.admission import Admission, Admitted, Queued
 from hangtight.core.budget import Priority
@@ -16,30 +16,29 @@ from hangtight.drivers import clock
 from hangtight.errors import BackendError
 from hangtight.gateway.looking.evidence import Evidence
 from hangtight.gateway.looking.houses import House
-from hangtight.gateway.looking.looker import NOBODY, Escalation, Found, Seen
+from hangtight.gateway.looking.looker import Found, Seen
+from hangtight.gateway.upstream.targets import place_of
 
 if TYPE_CHECKING:
     from hangtight.gateway.readings import GatewayReading
     from hangtight.gateway.telling.metrics import Metrics, OfModel
     from hangtight.gateway.telling.tracing import Tracing
+    from hangtight.gateway.upstream.steward import Steward
     from hangtight.gateway.upstream.targets import Target
     from hangtight.rules.serving import CircuitSettings, Serving
 
 GHOST_PATIENCE = 600.0
 """Seconds for which we look whether a server at last stopped what nobody waits for."""
+LONGEST_LOOK = 60.0
+"""Seconds for the first look, where `cancel: null` sets no limit: a slot of the model is taken meanwhile."""
 MOST_LANES = 1000
 ASK_AGAIN = 5.0
 """Seconds after which it is worth asking again, where nobody knows better."""
 
 
-class Unavailable(BackendError):
+def unavailable(status: int, code: str, message: str, retry_after: float = ASK_AGAIN) -> BackendError:
     """Not even asked: no slot, no place in the queue, a circuit that is open, a server that does not stop."""
-
-    retry_after: float = ASK_AGAIN
-
-
-def unavailable(status: int, code: str, message: str, retry_after: float = ASK_AGAIN) -> Unavailable:
-    error = Unavailable(message)
+    error = BackendError(message)
     error.status, error.code, error.retry_after = status, code, retry_after
     return error
 
@@ -80,6 +79,7 @@ class Lane:
         self.house = house
         if fuse is None:
             self.circuit = None
+            self.metrics.circuit(None)
         elif self.circuit is None:
             self.circuit = Circuit(fuse_of(fuse))
         else:
@@ -196,13 +196,25 @@ class Lane:
         return Seconds(max(0.0, now - max(began, last)))
 
 
+class Cancelled(NamedTuple):
+    """A generation that its server may go on with."""
+
+    within: float | None
+    """Seconds in which the server should have stopped; the limit `cancel`."""
+    told: Callable[[Seen], None]
+    """Learns what was seen."""
+    free: Callable[[], object]
+    """Gives its slot back: when the server has stopped, or takes requests again all the same. More than once, too."""
+
+
 class Lanes:
     """All of them, made when they are first asked for."""
 
-    def __init__(self, metrics: Metrics, tracing: Tracing, escalation: Escalation = NOBODY) -> None:
+    def __init__(self, metrics: Metrics, tracing: Tracing, steward: Steward | None = None) -> None:
         self.metrics = metrics
         self.tracing = tracing
-        self.escalation = escalation
+        self.steward = steward
+        """Who runs the servers of some of them."""
         self._lanes: dict[str, Lane] = {}
         self._houses: dict[str, House] = {}
         self._looks: set[asyncio.Task[None]] = set()
@@ -227,39 +239,51 @@ class Lanes:
             self._lanes.pop(lane.name, None)
 
     def house(self, base: str) -> House:
-        found = self._houses.get(base)
+        """One for each server, however its address is written."""
+        place = place_of(base)
+        found = self._houses.get(place)
         if found is None:
-            found = self._houses[base] = House(base)
+            found = self._houses[place] = House(base)
         return found
+
+    def last_progress(self, name: str) -> Instant | None:
+        """When any generation of this model last got on."""
+        lane = self._lanes.get(name)
+        return None if lane is None else lane.last_progress
 
     def all(self) -> tuple[Lane, ...]:
         return tuple(self._lanes.values())
 
     # -- cancellation that is verified -------------------------------------------------------------------------
 
-    def look_after(
-        self, lane: Lane, target: Target, within: float | None, told: Callable[[Seen], None]
-    ) -> asyncio.Task[None]:
+    def look_after(self, lane: Lane, target: Target, cancelled: Cancelled) -> None:
         """Somebody's generation was cancelled: see whether its server stops. Nobody waits for that."""
         house = self.house(target.base)
         house.looker.shows(target.credentials)
-        task = asyncio.get_running_loop().create_task(self._look(lane, house, within, told))
+        task = asyncio.get_running_loop().create_task(self._look(lane, house, cancelled))
         self._looks.add(task)
         task.add_done_callback(self._looks.discard)
-        return task
 
-    async def _look(self, lane: Lane, house: House, within: float | None, told: Callable[[Seen], None]) -> None:
-        evidence = Evidence()
-        seen = await house.looker.freed(house.ours, within, clock.now, evidence)
-        told(seen)
-        if seen.found is not Found.RUNNING:
-            return
-        house.goes_on(seen, clock.now())
-        lane.metrics.left_running()
+    async def _look(self, lane: Lane, house: House, cancelled: Cancelled) -> None:
+        evidence, within = Evidence(), LONGEST_LOOK if cancelled.within is None else cancelled.within
         try:
-            with suppress(Exception):  # whoever helps may fail, too
-                await self.escalation.still_running(lane.name, house.base, seen)
-            told(await house.looker.freed(house.ours, GHOST_PATIENCE, clock.now, evidence))
+            seen = await house.looker.freed(house.ours, within, clock.now, evidence)
+            cancelled.told(seen)
+            if seen.found is Found.RUNNING:
+                lane.metrics.left_running()
+                await self._look_on(lane, house, cancelled, evidence, seen)
+        finally:
+            cancelled.free()
+
+    async def _look_on(self, lane: Lane, house: House, cancelled: Cancelled, evidence: Evidence, seen: Seen) -> None:
+        """It goes on."""
+        house.goes_on(cancelled.free)
+        try:
+            # A server may be restarted for this. Only where we run it nobody else is there: elsewhere it may be theirs.
+            if self.steward is not None and self.steward.runs(lane.name):
+                with suppress(Exception):  # whoever helps may fail, too
+                    await self.steward.still_running(lane.name, house.base, seen)
+            cancelled.told(await house.looker.freed(house.ours, GHOST_PATIENCE, clock.now, evidence))
         finally:
             house.has_stopped()
 

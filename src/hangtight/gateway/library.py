@@ -55,7 +55,8 @@ class Headers:
 
     def __setitem__(self, name: str, value: str) -> None:
         wanted = name.encode("latin-1")
-        self.raw = [*((key, old) for key, old in self.raw if key != wanted), (wanted, value.encode("latin-1"))]
+        # In UTF-8, because the name of a model may stand here.
+        self.raw = [*((key, old) for key, old in self.raw if key != wanted), (wanted, value.encode("utf-8"))]
 
     def multi_items(self) -> list[tuple[str, str]]:
         return [(key.decode("latin-1"), value.decode("latin-1")) for key, value in self.raw]

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from hangtight.core.attempts import Fault
-from hangtight.core.circuit import Change, Permit, is_mark
-from hangtight.core.facts import Admitted, Handed, Queued, Whole
-from hangtight.core.phases import Outcome, Phase
+from hangtight.core.circuit import Change, is_mark
+from hangtight.core.facts import Handed, LoadProgress
+from hangtight.core.limits import Limit
+from hangtight.core.phases import Outcome
 from hangtight.dialects.mould import Mould
-from hangtight.drivers import aio, clock
+from hangtight.drivers import aio
 from hangtight.drivers.http.answers import LAST_WORDS
 from hangtight.drivers.http.asyncs import AsyncReading
 from hangtight.drivers.http.call import Plan
 from hangtight.drivers.http11 import BrokenHead, ConnectFailed
 from hangtight.errors import BackendError
 from hangtight.gateway import library
-from hangtight.gateway.lanes import Lane, Lanes, Ticket
-from hangtight.gateway.looking.looker import Seen
+from hangtight.gateway.entry import Entry, Load, untold
+from hangtight.gateway.lanes import Cancelled, Lane, Lanes, Ticket
+from hangtight.gateway.looking.looker import Found, Seen
 from hangtight.gateway.pouring import PassOn, Past, blocked, keep_nothing, nothing, swallow
-from hangtight.gateway.telling.tracing import UNTRACED, About
+from hangtight.gateway.telling.tracing import UNTRACED, About, Traced
 from hangtight.gateway.upstream.connection import Incoming
 from hangtight.journal.entries import Kind
 
@@ -59,9 +62,7 @@ class GatewayReading(AsyncReading):
         self.lane = lane
         self._lanes = lanes
         self._upstream = upstream
-        self._ticket: Ticket | None = None
-        self._permit: Permit | None = None
-        self._probes = False  # the circuit waits for what comes of this
+        self._entry = Entry(lane, self.session, self.life.alarm.rearm)
         self._sent_to: Target | None = None
         """Whose server has it. The settings may name another one by the time it ends."""
         self._generates = call.asked.dialect is not None
@@ -86,6 +87,7 @@ class GatewayReading(AsyncReading):
                 About(dialect.name, call.attempts.model, call.target.place, dialect.streams(call.asked.body)),
             )
         )
+        self.session.on_moved = self.traced.moved
         lane.readings.add(self)
         self._metrics.began()
         if call.attempts.told:
@@ -94,44 +96,33 @@ class GatewayReading(AsyncReading):
     # -- before it is sent ------------------------------------------------------------------------------------
 
     async def send(self, pool: float | None) -> library.Response:
-        if self._ticket is None:
-            await self._guarded(self._enter())
+        entry = self._entry
+        if entry.ticket is None:
+            await self._guarded(entry.enter(self.call.came.priority, self._lanes.steward, self))
         response: library.Response = await super().send(pool)
         return response
 
-    async def _enter(self) -> None:
-        """Through the circuit and the queue. A place in it is not the server's silence."""
-        lane = self.lane
-        self._admit()
-        self._ticket = ticket = Ticket(self.call.came.priority)
-        if not lane.arrive(ticket):
-            await self._wait(ticket)
-            lane.judged(self._permit, None)  # what let it in may be long ago
-            self._admit()
+    @property
+    def patience(self) -> float:
+        return self._entry.patience
 
-    def _admit(self) -> None:
-        self._permit = None
-        if self.lane.house.ghosts or self.lane.circuit is not None:
-            self._permit = self.lane.admit()
-            self._probes = self._permit is not None and self._permit.probes
+    def loading(self) -> None:
+        """The load of its server gets on."""
+        self.session.note(LoadProgress())
 
-    async def _wait(self, ticket: Ticket) -> None:
-        session, unstreamed = self.session, self.session.machine.phase is Phase.UNSTREAMED
-        session.note(Queued(self.position))
-        self.life.alarm.rearm()
-        try:
-            await ticket.given
-        finally:
-            self.lane.metrics.queue_time(clock.now() - ticket.since)
-        session.note(Admitted())
-        if unstreamed:
-            session.note(Whole())
-        session.ask()
+    def cut(self, why: str) -> None:
+        """Its server is put away, now. Where nothing flows yet, the connection breaks a moment later."""
+        self._remark(why)
+        self._fail(BackendError(why))
+
+    def tells_loads(self, told: Callable[[Load], object]) -> None:
+        """Who wants to know that a server has to be ready first, and that it is."""
+        self._entry.on_load = told
 
     @property
     def position(self) -> int | None:
         """In the queue; 1 is the next to go."""
-        return None if self._ticket is None else self.lane.admission.position(self._ticket, clock.now())
+        return self._entry.position
 
     async def _asked(self, asked: Outgoing) -> library.Response:
         incoming = await self._upstream.send(asked._replace(sent=self._goes_out))
@@ -142,8 +133,11 @@ class GatewayReading(AsyncReading):
         """The first of it is written: from here on there is something to look for."""
         if self._sent_to is None:
             self._sent_to = target = self.call.target
+            house = self._lanes.house(target.base)
             if self._generates:
-                self._lanes.house(target.base).enter(target.credentials)
+                house.enter(target.credentials)
+            else:
+                house.pass_through()
 
     # -- after it has ended -----------------------------------------------------------------------------------
 
@@ -162,37 +156,48 @@ class GatewayReading(AsyncReading):
         if machine.tokens:
             lane.progressed(machine.since)
         self._metrics.ended(session, self.call.asked.dialect.name if self.call.asked.dialect else "other")
-        self.traced.ended(session)
+        self._end_of_span()
         if machine.deadline.moved:
             self._metrics.extended()
         if machine.deadline.is_short:
             self._metrics.shortened()
-        self._told_of(lane.judged(self._permit, self._was_good(error)))
-        ticket, looking = self._ticket, None
-        if self._sent_to is not None and self._generates:
-            looking = self._look_after(self._sent_to)
-        if ticket is None:
-            return
-        if looking is None:
-            lane.leave(ticket)
-        else:  # a slot is free when its server has stopped, and not before
-            looking.add_done_callback(lambda _: lane.leave(ticket))
+        self._told_of(lane.judged(self._entry.permit, self._was_good(error)))
+        ticket = self._entry.ticket
+        self._entry.give_back()
+        free = partial(_done_with, self.traced, lane, ticket)
+        if self._sent_to is None or not self._is_looked_after(self._sent_to, free):
+            free()
 
-    def _look_after(self, target: Target) -> asyncio.Task[None] | None:
-        """Whether its server stops; None where there is nothing to stop."""
-        self._lanes.house(target.base).leave()
+    def _end_of_span(self) -> None:
+        """It stays open as long as somebody looks whether its server stops."""
+        wire = self.answer.wire if self.answer is not None else None
+        if wire is None:
+            self.traced.ended(self.session)
+        else:
+            reasons = (wire.reason,) if wire.reason else ()
+            self.traced.ended(self.session, finish_reasons=reasons, answered_by=wire.model)
+
+    def _is_looked_after(self, target: Target, free: Callable[[], object]) -> bool:
+        """Whether its server may go on with it. Then its slot is free when that has stopped, and not before."""
         is_complete = self.answer is not None and self.answer.is_complete
-        if self.session.machine.outcome not in CUT_SHORT or is_complete:
-            return None
-        self.seen = self.loop.create_future()
-        return self._lanes.look_after(self.lane, target, self.session.resolved.limits.cancel, self._seen)
+        is_left = self.session.machine.outcome in CUT_SHORT and not is_complete
+        house = self._lanes.house(target.base)
+        if not self._generates:
+            house.passed(is_left=is_left)
+            return False
+        house.leave()
+        if is_left:
+            self.seen = self.loop.create_future()
+            within = self.session.resolved.limits.cancel
+            self._lanes.look_after(self.lane, target, Cancelled(within, self._seen, free))
+        return is_left
 
     def _let_go(self) -> None:
         """What leads in circles is cut, so that all of this is gone now and not with the next collection."""
         session = self.session
         session.hand, session.nudge, session.others = (_none, _none), _none, _none
         self._pass_on, self._past, self._send = nothing, blocked, self._upstream.nowhere
-        self._keep = keep_nothing
+        self._keep, self._entry.on_load = keep_nothing, untold
         if isinstance(self.stream, Incoming):
             self.stream.let_go()
         if self.answer is not None:
@@ -201,8 +206,11 @@ class GatewayReading(AsyncReading):
     def _was_good(self, error: BaseException | None) -> bool | None:
         """What this end says about the server; None where it says nothing."""
         machine, response = self.session.machine, self.answer.response if self.answer is not None else None
+        if machine.broken is not None and machine.broken.limit is Limit.LOAD and self._sent_to is None:
+            return None  # it did not wait to the end: how the load ends is for whoever runs the server to see
         if machine.broken is not None:
-            marked = is_mark(Fault.TIMEOUT, broken=machine.broken, values=self.session.resolved.values)
+            values, house = self.session.resolved.values, self.session.terms.without_its_mode(self.call.attempts.model)
+            marked = is_mark(Fault.TIMEOUT, broken=machine.broken, values=values, house=house)
             return False if marked else None
         if isinstance(error, ConnectFailed | BrokenHead):
             return False
@@ -221,6 +229,9 @@ class GatewayReading(AsyncReading):
         self._remark(f"the server {words.get(seen.found, seen.found)}{way}")
         if self.seen is not None and not self.seen.done():
             self.seen.set_result(seen)
+        if seen.found is Found.RUNNING:
+            self.traced.left_running()
+            self.traced.close()
         self.on_news(self, seen)
 
     def _remark(self, words: str) -> None:
@@ -326,9 +337,9 @@ class GatewayReading(AsyncReading):
 
     def _go_on(self) -> None:
         """Somebody waits for more; unless the end is there, or was brought about."""
-        if self._probes and self.session.machine.tokens:
-            self._probes = False
-            self._told_of(self.lane.spoke(self._permit))
+        if self._entry.probes and self.session.machine.tokens:
+            self._entry.probes = False
+            self._told_of(self.lane.spoke(self._entry.permit))
         if self.session.rang is not None:
             self._done()
         elif self.answer is not None and self.answer.is_complete:
@@ -369,6 +380,13 @@ class GatewayReading(AsyncReading):
 def _none() -> bool:
     """It is over."""
     return False
+
+
+def _done_with(traced: Traced, lane: Lane, ticket: Ticket | None) -> None:
+    """Nothing of it is looked at any more, or it need not be waited for. May be called again."""
+    traced.close()
+    if ticket is not None:
+        lane.leave(ticket)
 
 
 def _unheard(reading: GatewayReading, news: Change | Seen) -> None:

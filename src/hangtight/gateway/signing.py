@@ -6,10 +6,11 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from hangtight.core.signs import Signs
-from hangtight.core.time import Instant
-from hangtight.dialects.speaking import WAITING, Form, Heading, sign
+from hangtight.core.time import Instant, between
+from hangtight.dialects.speaking import WAITING, Form, Heading, sign, thought
 from hangtight.drivers import clock
 from hangtight.drivers.http.call import Plan
+from hangtight.gateway.entry import Load
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from hangtight.gateway.calls import GatewayCall
     from hangtight.gateway.outlet import Outlet
     from hangtight.gateway.readings import GatewayReading
+
+BAR = "━━━━━\n"
+"""Around what is told of a load, as llama-swap does it: some clients take it out of the reasoning by that."""
 
 
 class Signing:
@@ -39,6 +43,9 @@ class Signing:
         """An event of the server went out."""
         self.sealed = False
         """Nothing of ours can stand in this answer: it is compressed, or is no stream."""
+        self.shows_loads = False
+        """This client is told in the reasoning that its model is being loaded."""
+        self._loads_since: Instant | None = None
 
     def begin(self, commit: Callable[[], None]) -> None:
         """The client waits from now on. `commit` begins the answer, if that has not been done."""
@@ -49,6 +56,23 @@ class Signing:
         self._commit, self.reading = _nothing, None  # they lead back to us
         if self._alarm is not None:
             self._alarm.cancel()
+
+    def loads(self, load: Load) -> None:
+        """The server of the model has to be ready first; or it is, or will not be."""
+        if not self.shows_loads or self.sealed or self._outlet.finished:
+            return
+        now = clock.now()
+        if load is Load.BEGINS:
+            self._loads_since = now
+            words = f"{BAR}hangtight loading model: {self._call.attempts.model}\n"
+        else:
+            took = between(self._loads_since or now, now)
+            self._loads_since = None
+            done = "Done!" if load is Load.READY else "Not ready"
+            words = f"{done} ({took:.2f}s)\n{BAR} \n"
+        self._commit()
+        self._outlet.push(thought(self._heading(), words))
+        self.wrote_at = now
 
     def _arm(self) -> None:
         if self._signs is not None:
@@ -84,12 +108,15 @@ class Signing:
         self.wrote_at = now
 
     def _written(self, dialect: Dialect) -> bytes:
-        call = self._call
+        if self._loads_since is not None:
+            return thought(self._heading(), f"... {between(self._loads_since, clock.now()):.0f}s\n")
         position = None if self.reading is None else self.reading.position
         words = WAITING if position is None else f"hangtight: number {position} in the queue"
-        heading = Heading(call.asked.model, f"hangtight-{call.id}", int(clock.wall()))
-        streamed = call.plan is Plan.STREAMED
-        return sign(dialect, self._form, heading, streamed=streamed, begun=self.begun, words=words)
+        streamed = self._call.plan is Plan.STREAMED
+        return sign(dialect, self._form, self._heading(), streamed=streamed, begun=self.begun, words=words)
+
+    def _heading(self) -> Heading:
+        return Heading(self._call.asked.model, f"hangtight-{self._call.id}", int(clock.wall()))
 
 
 def _nothing() -> None:

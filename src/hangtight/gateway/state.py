@@ -6,28 +6,30 @@ import asyncio
 from collections import deque
 from contextlib import suppress
 from random import getrandbits
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hangtight.drivers import clock
-from hangtight.drivers.servers import PORTS, Place, Server, find_servers
+from hangtight.drivers.servers import NOTHING_THERE, PORTS, Place, Server, find_servers
 from hangtight.drivers.standing import settings
 from hangtight.errors import HangtightError
 from hangtight.gateway.calls import Retries
 from hangtight.gateway.door.gatekeeper import Gatekeeper
 from hangtight.gateway.lanes import Lane, Lanes
-from hangtight.gateway.looking.looker import NOBODY, Escalation
 from hangtight.gateway.telling import shown
 from hangtight.gateway.telling.events import Events
 from hangtight.gateway.telling.metrics import Metrics
 from hangtight.gateway.telling.shown import Ended
 from hangtight.gateway.telling.tracing import Tracing
 from hangtight.gateway.upstream.pool import Upstream
-from hangtight.gateway.upstream.targets import Target, Targets
+from hangtight.gateway.upstream.targets import VERSION, Target, Targets
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from hangtight.core.heartbeat import Heartbeat
     from hangtight.core.time import Instant
     from hangtight.gateway.exchange import Exchange
+    from hangtight.gateway.upstream.steward import Steward
     from hangtight.rules.settings import Settings
 
 OWN_NAME = "hangtight"
@@ -41,7 +43,7 @@ MOST_REFUSED = 1000
 class State:
     """Of one gateway."""
 
-    def __init__(self, found: tuple[Server, ...] = (), escalation: Escalation = NOBODY) -> None:
+    def __init__(self, found: tuple[Server, ...] = (), steward: Steward | None = None) -> None:
         self.found = found
         """The servers of this machine, for the case that the settings name none."""
         self.upstream = Upstream()
@@ -51,10 +53,12 @@ class State:
         """Who did not stream an answer that was wanted whole, and when: what a client of ours keeps in its settings."""
         self.metrics = Metrics()
         self.tracing = Tracing()
-        self.lanes = Lanes(self.metrics, self.tracing, escalation)
+        self.lanes = Lanes(self.metrics, self.tracing)
         self.exchanges: dict[str, Exchange] = {}
         self.finished: deque[Ended] = deque(maxlen=REMEMBERED)
         self.events = Events()
+        self.readers: set[asyncio.Future[None]] = set()
+        """Who follows a log."""
         self.is_draining = False
         self.id = f"{getrandbits(64):016x}"
         """Of this life of this gateway: a request that carries it has been here before."""
@@ -65,13 +69,15 @@ class State:
         self._follower: asyncio.TimerHandle | None = None
         self._settings: Settings | None = None
         self._targets: Targets | None = None
+        if steward is not None:
+            self.engage(steward)
 
     @property
     def targets(self) -> Targets:
         """The models as the settings name them now."""
         current = settings()
         if self._targets is None or current is not self._settings:
-            self._settings, self._targets = current, Targets(current, self.found)
+            self._settings, self._targets = current, Targets(current, self.found, self.lanes.steward)
             self._renew(self._targets)
         return self._targets
 
@@ -96,18 +102,43 @@ class State:
             else:
                 lane.renew(said.serving(lane.name), said.gateway.circuit, self.lanes.house(target.base))
         self.metrics.knows(targets.names)
+        if self.lanes.steward is not None:
+            self.lanes.steward.renew(said)
+
+    def engage(self, steward: Steward) -> None:
+        """From now on he runs those servers that are his."""
+        self.lanes.steward, self._targets = steward, None
+        steward.on_change = self._changed
+        for each in steward.shown():
+            self.metrics.knows([each["model"]])
+            self.metrics.of(each["model"]).stands(each["phase"])
+
+    def _changed(self, told: Mapping[str, Any]) -> None:
+        """A server that we run came into another phase."""
+        self.metrics.knows([told["model"]])
+        self.metrics.of(told["model"]).came_into(told["phase"])
+        self.events.model(told)
 
     def discovered(self, found: tuple[Server, ...]) -> None:
-        """What stands on this machine now."""
-        self.found, self._targets = found, None
+        """What stands on this machine now. Whose names were known and who tells none just now keeps them."""
+        known = {server.url: server for server in self.found if server.models}
+        self.found = tuple(known.get(server.url, server) if server.is_loading else server for server in found)
+        self._targets = None
 
     async def find(self) -> list[tuple[Place, Server | str]]:
         """Look for the servers of this machine: each usual place, with what is there or why nothing is."""
         self._looked_at = clock.now()
         ports = {port: owners for port, owners in PORTS.items() if port != self.own_port and owners != OWN_NAME}
         seen = await find_servers(ports)
-        self.discovered(tuple(found for _, found in seen if isinstance(found, Server)))
+        self.discovered(tuple(filter(None, (self._at(place, found) for place, found in seen))))
         return seen
+
+    def _at(self, place: Place, found: Server | str) -> Server | None:
+        """Who is at this place. One that was there, is busy and did not answer in time is still there."""
+        if isinstance(found, Server):
+            return found
+        known = {server.url.removesuffix(VERSION): server for server in self.found}
+        return None if found == NOTHING_THERE else known.get(place.url)
 
     async def look_again(self) -> bool:
         """Where the settings name no server: whether those of this machine were looked for once more."""
@@ -139,6 +170,13 @@ class State:
         exchange = self.exchanges.get(own)
         if exchange is not None:
             self.events.beat(exchange, beat)
+
+    def drains(self) -> None:
+        """Nothing new begins. Who only watches need not be waited for."""
+        self.is_draining = True
+        self.events.close()
+        for reader in list(self.readers):
+            reader.cancel()
 
     async def close(self) -> None:
         if self._follower is not None:

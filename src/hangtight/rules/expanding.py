@@ -6,7 +6,6 @@ Looks at what is written before it is checked, so that all that is wrong is told
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextvars import ContextVar
 from typing import Any
 
 from hangtight.rules.commands import without_comments
@@ -25,6 +24,7 @@ from hangtight.rules.macros import (
     as_text,
     names_in,
 )
+from hangtight.rules.ports import PORTS
 from hangtight.rules.reading import Tree
 from hangtight.rules.running import COMMANDS, FIRST_PORT, PROCESS
 from hangtight.rules.schema_running import LAST_PORT, RunningModel
@@ -41,9 +41,6 @@ TEXTS = (*COMMANDS, "env", "proxy", "checkEndpoint", "name", "description", "use
 """Here a number that comes out of a macro is text."""
 PROXY = "http://localhost:${PORT}"
 """Where a model is asked that says only how it is run, as in llama-swap."""
-
-PORTS: ContextVar[dict[str, int]] = ContextVar("hangtight-ports")
-"""The ports of the reading before this one, by model: those that run keep theirs when another one joins them."""
 
 Models = Mapping[str, dict[str, Any]]
 

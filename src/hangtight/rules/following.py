@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hangtight.errors import HangtightError
-from hangtight.rules.expanding import PORTS
 from hangtight.rules.keys import KEYS
 from hangtight.rules.loading import load, watched
+from hangtight.rules.ports import PORTS
 from hangtight.rules.settings import Settings
 
 LOOK_EVERY = 1.0  # seconds

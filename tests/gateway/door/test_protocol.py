@@ -353,6 +353,20 @@ def test_who_asks_for_another_protocol_is_answered_in_this_one_and_loses_no_body
     assert not any(b"upgrade" in headers for headers in seen)
 
 
+def test_who_asks_for_a_websocket_is_told_that_there_is_none() -> None:
+    wish = b"GET /v1/realtime?model=m HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n"
+
+    async def play() -> tuple[bytes, int]:
+        app = App()
+        async with opened(app) as (_, port):
+            answered = await exchanged(port, HELLO, wish + b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: a\r\n\r\n")
+            return answered, len(app.seen)
+
+    answered, asked = played(play())
+    assert (status(answered), asked) == (501, 1)
+    assert b"no_websockets" in answered
+
+
 def test_many_wishes_on_one_connection_are_too_many_requests() -> None:
     async def play() -> bytes:
         async with opened(App()) as (_, port):

@@ -111,17 +111,20 @@ def rest(client: socket.socket) -> bytes:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_lets_what_runs_come_to_its_end_and_takes_nothing_new(number: signal.Signals) -> None:
+def test_a_signal_lets_what_runs_come_to_its_end_and_waits_for_nobody_who_comes_later(number: signal.Signals) -> None:
     with child() as running:
         client = running.connect(SLOW)
         resting = running.connect(HELLO)
         running.process.send_signal(number)
         assert running.lines.readline() == "draining 20.0\n"
         assert rest(resting).strip() in (b"", b"0")
-        with pytest.raises(ConnectionRefusedError):
-            for _ in range(100):
-                socket.create_connection(("127.0.0.1", running.port), timeout=20).close()
+        looking = socket.create_connection(("127.0.0.1", running.port), timeout=20)
+        looking.sendall(HELLO)
+        looked = rest(looking)
+        assert (status(looked), b"connection: close" in looked) == (200, True)
+        late = running.connect(SLOW.replace(b"/slow", b"/deaf"))
         assert b"whole" in rest(client)
+        assert b"ended" not in rest(late)
         assert running.ended() == (0, "shutdown\nServed(cut=0, code=0)\n", "")
 
 

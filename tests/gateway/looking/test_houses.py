@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 
 import hangtight
-from hangtight.core.time import Instant
+from hangtight.drivers import clock
 from hangtight.drivers.http11 import request
 from hangtight.gateway.exchange import Exchange
+from hangtight.gateway.looking import houses
 from hangtight.gateway.looking.evidence import Found, Look, Range
-from hangtight.gateway.looking.houses import CLOSED_BY_COUNT, SECOND_GLANCE, House
-from hangtight.gateway.looking.looker import Seen
+from hangtight.gateway.looking.houses import CLOSED_FOR, SECOND_GLANCE, House
+from hangtight.testing import jumping
 from hangtight.testing.lab import Lab
 from tests.gateway.behind import (
     CHUNKED,
@@ -35,11 +36,6 @@ from tests.gateway.behind import (
 )
 
 RUNAWAY = "runaway,rate=20"
-COUNTED, NUMBERED = Seen(Found.RUNNING, 1, 0, "", 1.0), Seen(Found.RUNNING, 1, 0, "", 1.0, numbered=True)
-
-
-def at(seconds: float) -> Instant:
-    return Instant(seconds)
 
 
 @pytest.fixture(scope="module")
@@ -51,25 +47,111 @@ def lab() -> Iterator[Lab]:
 # -- closed ---------------------------------------------------------------------------------------------------
 
 
-def test_what_only_a_number_says_closes_a_server_for_a_while_and_what_is_numbered_until_it_stops() -> None:
-    counted, numbered = House("http://127.0.0.1:1"), House("http://127.0.0.1:1")
-    counted.goes_on(COUNTED, at(0))
-    numbered.goes_on(NUMBERED, at(0))
-    late = CLOSED_BY_COUNT + 1
-    assert [counted.is_closed(at(now)) for now in (0, late)] == [True, False]
-    assert [numbered.is_closed(at(now)) for now in (0, late)] == [True, True]
-    for house in (counted, numbered):
+def closed(house: House) -> bool:
+    return house.is_closed(clock.now())
+
+
+def test_what_is_seen_to_go_on_closes_a_server_for_a_while_and_not_until_it_stops() -> None:
+    async def main() -> list[bool]:
+        house, opened = House("http://127.0.0.1:1"), asyncio.Event()
+        house.goes_on(opened.set)
+        seen = [closed(house), opened.is_set()]
+        await asyncio.sleep(CLOSED_FOR + 1)
+        return [*seen, closed(house), opened.is_set(), house.ghosts == 1]
+
+    assert jumping(main()) == [True, False, False, True, True]
+
+
+def test_a_server_is_open_when_the_last_of_those_has_stopped() -> None:
+    async def main() -> list[bool]:
+        house, opened = House("http://127.0.0.1:1"), asyncio.Event()
+        house.goes_on(opened.set)
+        house.goes_on(opened.set)
         house.has_stopped()
-        assert not house.is_closed(at(0))
+        seen = [closed(house), opened.is_set()]
+        house.has_stopped()
+        await asyncio.sleep(CLOSED_FOR + 1)
+        return [*seen, closed(house), opened.is_set()]
+
+    assert jumping(main()) == [True, False, False, True]
 
 
-def test_a_stranger_who_comes_opens_what_only_a_number_had_closed() -> None:
-    counted, numbered = House("http://127.0.0.1:1"), House("http://127.0.0.1:1")
-    for house, seen in ((counted, COUNTED), (numbered, NUMBERED)):
-        house.goes_on(seen, at(0))
-        house.looker._note(Look("?", 2), Range(0, 0), 0, 1.0)
-    assert not counted.is_closed(at(1))
-    assert numbered.is_closed(at(1))
+def test_a_stranger_who_comes_opens_a_server_whether_it_numbers_its_tasks_or_not() -> None:
+    async def main(look: Look) -> list[bool]:
+        house, opened = House("http://127.0.0.1:1"), asyncio.Event()
+        house.goes_on(opened.set)
+        house.looker._note(look, Range(0, 0), 0, clock.now())
+        return [closed(house), opened.is_set()]
+
+    for look in (Look("?", 2), Look("?", 2, tasks=frozenset((7, 8)))):
+        assert jumping(main(look)) == [False, True]
+
+
+# -- ours -----------------------------------------------------------------------------------------------------
+
+
+def test_what_is_passed_through_may_be_there_also_a_while_after_its_client_has_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    house = House("http://127.0.0.1:1")
+    house.active = 1
+    seen = [house.ours()]
+    house.pass_through()
+    house.pass_through()
+    seen.append(house.ours())
+    house.passed(is_left=False)
+    seen.append(house.ours())
+    house.passed(is_left=True)
+    seen.append(house.ours())
+    monkeypatch.setattr(houses, "LINGERS", 0.0)
+    seen.append(house.ours())
+    assert seen == [Range(1, 1), Range(1, 3), Range(1, 2), Range(1, 2), Range(1, 1)]
+
+
+class Counter:
+    """A server that counts whatever it was sent, of which nothing ends by itself."""
+
+    def __init__(self) -> None:
+        self.open = 0
+
+    async def __call__(self, talk: Talk) -> None:
+        while True:
+            head, body = await talk.request()
+            if not body:
+                seen = json.dumps({"m": {"open": self.open}}).encode()
+                talk.say(answer(seen) if b"/lab/counts" in head else answer(b"", 404))
+                continue
+            self.open += 1
+            talk.say(CHUNKED + chunk(piece("hello")))
+            try:
+                await talk.gone()
+            finally:
+                self.open -= 1
+
+
+@pytest.mark.real
+def test_what_was_passed_through_is_not_taken_for_a_generation_that_goes_on(tmp_path: Path) -> None:
+    async def main() -> None:
+        server = Counter()
+        async with asyncio.timeout(PATIENCE), behind(server) as place:
+            said = f'limits: {{cancel: 0.2}}\nmodels: {{m: {{proxy: "{place.url}"}}}}\n'
+            async with before(tmp_path, said) as ours:
+                reader, writer = await ours.open(chat(stream=True))
+                await reader.readuntil(b"data: ")
+                exchange = await under_way(ours)
+                _, other = await ours.open(post("/infill", b'{"model": "m"}', {"content-type": "application/json"}))
+                await until(lambda: server.open == 2)
+                writer.close()
+                await exchange.over.wait()
+                assert exchange.reading is not None
+                assert exchange.reading.seen is not None
+                assert (await exchange.reading.seen).found is Found.UNKNOWN
+                other.close()
+                await until(lambda: server.open == 0)
+                (house,) = ours.gateway.state.lanes._houses.values()
+                assert (house.ghosts, house.passing) == (0, 0)
+
+    asyncio.run(main())
 
 
 # -- strangers ------------------------------------------------------------------------------------------------

@@ -12,8 +12,8 @@ import pytest
 
 from hangtight.drivers.clock import clock_of
 from hangtight.drivers.http11 import request
-from hangtight.gateway.looking.evidence import Evidence
-from hangtight.gateway.looking.looker import NOBODY, Found, Looker, Seen
+from hangtight.gateway.looking.evidence import Evidence, Range
+from hangtight.gateway.looking.looker import Found, Looker, Seen
 from hangtight.testing import jumping
 from hangtight.testing.lab import Lab
 from tests.realserver.server import LlamaCpp
@@ -90,12 +90,22 @@ def none() -> int:
     return 0
 
 
+def nothing() -> Range:
+    """Of ours is there."""
+    return Range(0, 0)
+
+
+def exactly(many: Callable[[], int]) -> Callable[[], Range]:
+    """So many of ours are there, as far as the server counts."""
+    return lambda: Range(many(), many())
+
+
 def test_vllm_is_seen_to_stop() -> None:
     async def main() -> Seen:
         async with faked() as fake:
             now = clock()
             fake.is_vllm(lambda: 1 if now() < 2 else 0, now)
-            return await Looker(f"{fake.url}/v1").freed(none, 5, now)
+            return await Looker(f"{fake.url}/v1").freed(nothing, 5, now)
 
     seen = jumping(main())
     assert (seen.found, seen.busy, seen.kind) == (Found.STOPPED, 0, "vLLM /metrics")
@@ -107,7 +117,7 @@ def test_vllm_that_goes_on_is_told_when_the_time_is_over_and_not_before() -> Non
         async with faked() as fake:
             now = clock()
             fake.is_vllm(lambda: 3, lambda: now() * 100)
-            return await Looker(fake.url).freed(lambda: 2, 5, now), fake.asked
+            return await Looker(fake.url).freed(exactly(lambda: 2), 5, now), fake.asked
 
     seen, asked = jumping(main())
     assert (seen.found, seen.busy, seen.ours) == (Found.RUNNING, 3, 2)
@@ -121,7 +131,7 @@ def test_vllm_whose_gauge_is_left_over_is_not_said_to_go_on() -> None:
     async def main() -> Seen:
         async with faked() as fake:
             fake.is_vllm(lambda: 1, lambda: 100)
-            return await Looker(fake.url).freed(none, 5, clock())
+            return await Looker(fake.url).freed(nothing, 5, clock())
 
     assert jumping(main()).found is Found.UNKNOWN
 
@@ -131,7 +141,7 @@ def test_a_task_of_llama_cpp_that_ran_at_the_cancel_is_told_from_later_ones() ->
         async with faked() as fake:
             now = clock()
             fake.is_llama(lambda: [7] if now() < 1 else [8, 9])
-            return await Looker(fake.url).freed(none, 5, now)
+            return await Looker(fake.url).freed(nothing, 5, now)
 
     seen = jumping(main())
     assert (seen.found, seen.busy, seen.kind) == (Found.STOPPED, 2, "llama.cpp /slots")
@@ -143,7 +153,7 @@ def test_a_full_llama_cpp_is_asked_for_its_queue_too() -> None:
             fake.is_llama(lambda: [7, 8], slots=2)
             queue = f"llamacpp:requests_processing 2\nllamacpp:requests_deferred {deferred}\n".encode()
             fake.answers["/metrics"] = lambda: (200, queue)
-            return await Looker(fake.url).freed(lambda: 3, 2, clock())
+            return await Looker(fake.url).freed(exactly(lambda: 3), 2, clock())
 
     seen = jumping(main(1))
     assert (seen.found, seen.busy) == (Found.STOPPED, 3)
@@ -155,7 +165,7 @@ def test_a_full_llama_cpp_without_metrics_says_too_little() -> None:
     async def main() -> Seen:
         async with faked() as fake:
             fake.is_llama(lambda: [7, 8], slots=2)
-            return await Looker(fake.url).freed(lambda: 3, 2, clock())
+            return await Looker(fake.url).freed(exactly(lambda: 3), 2, clock())
 
     assert jumping(main()).found is Found.UNKNOWN
 
@@ -167,7 +177,7 @@ def test_a_server_that_cannot_be_asked_is_not_waited_for(listed: bytes | None) -
             if listed:
                 fake.answers["/api/ps"] = lambda: (200, listed)
             looker = Looker(fake.url)
-            return await looker.freed(none, 5, clock()), await looker.freed(none, 5, clock()), fake.asked
+            return await looker.freed(nothing, 5, clock()), await looker.freed(nothing, 5, clock()), fake.asked
 
     first, second, asked = jumping(main())
     assert (first.found, first.busy) == (second.found, second.busy) == (Found.UNKNOWN, None)
@@ -180,7 +190,7 @@ def test_nothing_runs_in_an_ollama_without_models_in_memory() -> None:
     async def main() -> Seen:
         async with faked() as fake:
             fake.answers["/api/ps"] = lambda: (200, b'{"models": []}')
-            return await Looker(fake.url).freed(none, 5, clock())
+            return await Looker(fake.url).freed(nothing, 5, clock())
 
     assert jumping(main()).found is Found.STOPPED
 
@@ -191,9 +201,9 @@ def test_a_server_that_is_gone_is_unknown_at_once_and_asked_anew_later() -> None
             fake.is_vllm(none, lambda: 0)
             looker = Looker(fake.url)
             looker._eyes._base = GONE
-            gone = await looker.freed(none, 5, clock())
+            gone = await looker.freed(nothing, 5, clock())
             looker._eyes._base = fake.url
-            return gone, await looker.freed(none, 5, clock())
+            return gone, await looker.freed(nothing, 5, clock())
 
     gone, back = jumping(main())
     assert (gone.found, gone.busy) == (Found.UNKNOWN, None)
@@ -205,10 +215,10 @@ def test_another_server_behind_the_same_address_is_asked_in_its_own_way() -> Non
         async with faked() as fake:
             looker = Looker(fake.url)
             fake.is_vllm(none, lambda: 0)
-            kinds = [(await looker.freed(none, 5, clock())).kind]
+            kinds = [(await looker.freed(nothing, 5, clock())).kind]
             del fake.answers["/metrics"]
             fake.is_llama(list)
-            kinds.append((await looker.freed(none, 5, clock())).kind)
+            kinds.append((await looker.freed(nothing, 5, clock())).kind)
             return kinds
 
     assert jumping(main()) == ["vLLM /metrics", "llama.cpp /slots"]
@@ -218,10 +228,10 @@ def test_what_does_not_work_is_tried_again_after_some_minutes() -> None:
     async def main() -> tuple[Seen, Seen]:
         async with faked() as fake:
             looker = Looker(fake.url)
-            first = await looker.freed(none, 5, clock())
+            first = await looker.freed(nothing, 5, clock())
             fake.is_vllm(none, lambda: 0)
             await asyncio.sleep(600)
-            return first, await looker.freed(none, 5, clock())
+            return first, await looker.freed(nothing, 5, clock())
 
     first, later = jumping(main())
     assert (first.found, later.found) == (Found.UNKNOWN, Found.STOPPED)
@@ -231,7 +241,7 @@ def test_a_server_that_hangs_holds_nobody_for_long_and_proves_nothing() -> None:
     async def main() -> Seen:
         async with faked() as fake:
             fake.answers = dict.fromkeys(("/slots", "/metrics"), lambda: None)
-            return await Looker(fake.url).freed(none, 3, clock())
+            return await Looker(fake.url).freed(nothing, 3, clock())
 
     seen = jumping(main())
     assert seen.found is Found.UNKNOWN
@@ -243,7 +253,7 @@ def test_a_server_that_is_too_busy_for_one_look_is_looked_at_again() -> None:
         async with faked() as fake:
             now = clock()
             fake.answers["/slots"] = lambda: (503, b"loading") if now() < 1 else (200, b'[{"is_processing": false}]')
-            return await Looker(fake.url).freed(none, 5, now)
+            return await Looker(fake.url).freed(nothing, 5, now)
 
     seen = jumping(main())
     assert (seen.found, seen.kind) == (Found.STOPPED, "llama.cpp /slots")
@@ -256,7 +266,7 @@ def test_requests_that_are_cancelled_together_share_their_looks() -> None:
             fake.think = 0.02
             fake.is_vllm(lambda: 40 if now() < 2 else 0, now)
             looker = Looker(fake.url)
-            return await asyncio.gather(*(looker.freed(none, 5, now) for _ in range(40))), fake
+            return await asyncio.gather(*(looker.freed(nothing, 5, now) for _ in range(40))), fake
 
     seen, fake = jumping(main())
     assert {one.found for one in seen} == {Found.STOPPED}
@@ -271,10 +281,10 @@ def test_who_comes_later_is_looked_for_soon_and_leaves_when_it_has_its_answer() 
             running = {"a": 60.0, "b": 4.0}
             fake.is_vllm(lambda: sum(now() < end for end in running.values()), lambda: now() * 100)
             looker = Looker(fake.url)
-            long = asyncio.create_task(looker.freed(lambda: int(now() < 3.9), 30, now))
+            long = asyncio.create_task(looker.freed(exactly(lambda: int(now() < 3.9)), 30, now))
             await asyncio.sleep(3.9)
             # The first one goes on: as long as it does, the second one cannot be told from it.
-            short = await looker.freed(none, 2, now)
+            short = await looker.freed(nothing, 2, now)
             return [short, await long]
 
     assert [seen.found for seen in jumping(main())] == [Found.RUNNING, Found.RUNNING]
@@ -286,7 +296,7 @@ def test_who_no_longer_wants_to_know_leaves_nothing_behind() -> None:
             now = clock()
             fake.is_vllm(lambda: 2, lambda: now() * 100)
             looker = Looker(fake.url)
-            looks = [asyncio.create_task(looker.freed(none, None, now)) for _ in range(2)]
+            looks = [asyncio.create_task(looker.freed(nothing, None, now)) for _ in range(2)]
             await asyncio.sleep(3)
             for look in looks:
                 look.cancel()
@@ -303,7 +313,7 @@ def test_without_a_limit_it_looks_until_the_server_stops() -> None:
         async with faked() as fake:
             now = clock()
             fake.is_vllm(lambda: 1 if now() < 100 else 0, now)
-            return await Looker(fake.url).freed(none, None, now)
+            return await Looker(fake.url).freed(nothing, None, now)
 
     seen = jumping(main())
     assert seen.found is Found.STOPPED
@@ -316,14 +326,14 @@ def test_a_server_where_others_were_seen_is_not_said_to_go_on() -> None:
             now = clock()
             fake.is_vllm(lambda: 1, lambda: now() * 100)
             looker = Looker(fake.url)
-            alone = await looker.freed(none, 2, now)
+            alone = await looker.freed(nothing, 2, now)
             looker = Looker(fake.url)
             for _ in range(2):
-                await looker.glance(none, now)
+                await looker.glance(nothing, now)
                 await asyncio.sleep(10)
-            found = [alone.found, (await looker.freed(none, 2, now)).found]
+            found = [alone.found, (await looker.freed(nothing, 2, now)).found]
             await asyncio.sleep(1200)
-            return [*found, (await looker.freed(none, 2, now)).found]
+            return [*found, (await looker.freed(nothing, 2, now)).found]
 
     # After a while without a sign of them, they are taken to have left.
     assert jumping(main()) == [Found.RUNNING, Found.UNKNOWN, Found.RUNNING]
@@ -335,9 +345,35 @@ def test_what_is_counted_for_a_moment_longer_than_it_is_ours_is_nobody_elses() -
             now = clock()
             fake.is_vllm(lambda: 3 if now() < 0.3 else 1, lambda: now() * 100)
             looker = Looker(fake.url)
-            return [(await looker.freed(none, 2, now)).found for _ in range(2)]
+            return [(await looker.freed(nothing, 2, now)).found for _ in range(2)]
 
     assert jumping(main()) == [Found.RUNNING, Found.RUNNING]
+
+
+def test_what_was_passed_through_is_not_taken_for_a_cancelled_one_that_goes_on() -> None:
+    async def main(running: int) -> Found:
+        async with faked() as fake:
+            now = clock()
+            fake.is_vllm(lambda: running, lambda: now() * 100)
+            return (await Looker(fake.url).freed(lambda: Range(0, 1), 2, now)).found
+
+    assert [jumping(main(running)) for running in (0, 1, 2)] == [Found.STOPPED, Found.UNKNOWN, Found.RUNNING]
+
+
+def test_each_look_after_which_we_may_not_be_alone_is_told() -> None:
+    async def main() -> list[float]:
+        told: list[float] = []
+        async with faked() as fake:
+            now = clock()
+            began = now()
+            fake.is_vllm(lambda: int(now() > began + 5), lambda: now() * 100)
+            looker = Looker(fake.url, on_doubt=lambda: told.append(now() - began))
+            for _ in range(3):
+                await looker.glance(nothing, now)
+                await asyncio.sleep(4)
+        return told
+
+    assert jumping(main()) == [pytest.approx(8, abs=0.5)]
 
 
 def test_one_that_was_seen_running_is_not_taken_for_somebody_else_later() -> None:
@@ -346,7 +382,7 @@ def test_one_that_was_seen_running_is_not_taken_for_somebody_else_later() -> Non
             now = clock()
             fake.is_vllm(lambda: 1 + (1 if now() < 20 else 0), lambda: now() * 100)
             looker = Looker(fake.url)
-            return [(await looker.freed(ours, 2, now)).found for ours in (lambda: 1, none)]
+            return [(await looker.freed(ours, 2, now)).found for ours in (exactly(lambda: 1), nothing)]
 
     assert jumping(main()) == [Found.RUNNING, Found.RUNNING]
 
@@ -359,10 +395,11 @@ def test_what_was_there_before_a_cancel_and_is_there_after_it_may_be_a_stranger(
             began = now()
             fake.is_vllm(lambda: 1 + (now() < began + ends), lambda: now() * 100)
             looker = Looker(fake.url)
-            await looker.glance(lambda: 1, now)  # ours and another one, which may be one of ours that has just ended
+            # Ours and another one, which may be one of ours that has just ended.
+            await looker.glance(exactly(lambda: 1), now)
             await asyncio.sleep(1)
-            await looker.glance(lambda: 1, now)
-            return (await looker.freed(none, 2, now)).found
+            await looker.glance(exactly(lambda: 1), now)
+            return (await looker.freed(nothing, 2, now)).found
 
     assert jumping(main()) is (Found.RUNNING if ends < 1 else Found.UNKNOWN)
 
@@ -373,8 +410,8 @@ def test_one_glance_is_enough_for_a_doubt_that_a_cancel_does_not_end() -> None:
             now = clock()
             fake.is_vllm(lambda: 2 if now() < 0.3 else 1, lambda: now() * 100)
             looker = Looker(fake.url)
-            await looker.glance(lambda: 1, now)
-            return (await looker.freed(none, 2, now)).found
+            await looker.glance(exactly(lambda: 1), now)
+            return (await looker.freed(nothing, 2, now)).found
 
     assert jumping(main()) is Found.UNKNOWN
 
@@ -385,9 +422,9 @@ def test_who_looks_on_knows_which_tasks_were_there_at_the_cancel() -> None:
             now = clock()
             fake.is_llama(lambda: [7] if now() < 3 else [7, 8] if now() < 6 else [8])
             looker, evidence = Looker(fake.url), Evidence()
-            first = await looker.freed(none, 2, now, evidence)
+            first = await looker.freed(nothing, 2, now, evidence)
             await asyncio.sleep(2)  # whoever helps takes a while, and somebody else comes
-            return [first.found, (await looker.freed(none, 9, now, evidence)).found]
+            return [first.found, (await looker.freed(nothing, 9, now, evidence)).found]
 
     assert jumping(main()) == [Found.RUNNING, Found.STOPPED]
 
@@ -396,7 +433,7 @@ def test_the_key_of_a_server_goes_with_each_look() -> None:
     async def main() -> list[str]:
         async with faked() as fake:
             fake.is_llama(list)
-            await Looker(f"{fake.url}/v1/", {"authorization": "Bearer secret"}).freed(none, 5, clock())
+            await Looker(f"{fake.url}/v1/", {"authorization": "Bearer secret"}).freed(nothing, 5, clock())
             return fake.heads
 
     (head,) = jumping(main())
@@ -405,7 +442,7 @@ def test_the_key_of_a_server_goes_with_each_look() -> None:
 
 
 def test_an_error_of_who_counts_ours_reaches_who_waits() -> None:
-    def broken() -> int:
+    def broken() -> Range:
         raise LookupError("no such server")
 
     async def main() -> None:
@@ -415,10 +452,6 @@ def test_an_error_of_who_counts_ours_reaches_who_waits() -> None:
                 await Looker(fake.url).freed(broken, 5, clock())
 
     jumping(main())
-
-
-def test_nobody_does_nothing() -> None:
-    jumping(NOBODY.still_running("m", GONE, Seen(Found.RUNNING, 1, 0, "", 5.0)))
 
 
 @pytest.fixture(scope="module")
@@ -448,7 +481,7 @@ async def closed_in_the_middle(url: str, model: str, others: int = 0, within: fl
         async with asking(url, model) as answer:
             for _ in range(3):
                 await anext(answer)
-        return await Looker(f"{url}/v1").freed(lambda: others, within, clock())
+        return await Looker(f"{url}/v1").freed(exactly(lambda: others), within, clock())
 
 
 @pytest.mark.parametrize("others", [0, 2])
@@ -469,7 +502,7 @@ def test_a_request_of_the_lab_that_is_left_before_its_first_token_is_seen_to_sto
         with suppress(TimeoutError):
             async with asyncio.timeout(0.1), asking(lab.url, "silent", stream=False):
                 pass
-        return await Looker(lab.url).freed(none, 5, clock())
+        return await Looker(lab.url).freed(nothing, 5, clock())
 
     assert asyncio.run(main()).found is Found.STOPPED
 
@@ -488,8 +521,18 @@ def test_a_real_llama_cpp_is_seen_to_stop_what_was_not_streamed(llama_cpp: Llama
         with suppress(TimeoutError):
             async with asyncio.timeout(0.3), asking(llama_cpp.url, "tiny", stream=False):
                 pass
-        return await Looker(llama_cpp.url).freed(none, 20, clock())
+        return await Looker(llama_cpp.url).freed(nothing, 20, clock())
 
     llama_cpp.wait_idle()
     assert asyncio.run(main()).found is Found.STOPPED
     assert llama_cpp.busy() == 0
+
+
+def test_it_looks_in_the_loop_of_whoever_asks() -> None:
+    """An app under test has one for each request."""
+    looker = Looker(GONE)
+
+    async def main() -> Seen:
+        return await looker.freed(lambda: Range(0, 0), 0.2, clock())
+
+    assert [asyncio.run(main()).found for _ in range(2)] == [Found.UNKNOWN, Found.UNKNOWN]

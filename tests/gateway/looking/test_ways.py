@@ -60,6 +60,7 @@ def test_the_books_of_the_lab_are_added_up() -> None:
 def test_of_a_model_in_the_memory_of_ollama_nothing_can_be_said() -> None:
     assert of_loaded(raw({"models": []})) == Look("Ollama /api/ps", 0)
     assert of_loaded(raw({"models": [{"name": "qwen3", "expires_at": "9:00"}]})) == Look("Ollama /api/ps", None)
+    assert of_loaded(raw({"models": [], "served_by": "hangtight"})) is None
 
 
 ODD: list[Any] = [None, 1, "x", [], {}, [1], {"models": {}}, {"a": 1}, {"a": {"open": "1"}}, [{"is_processing": 1}]]

@@ -162,6 +162,15 @@ def test_the_circuit_is_in_one_state_at_a_time_and_its_openings_are_counted() ->
     assert number(metrics, "circuit_opened_total", model="m") == 2
 
 
+def test_where_there_is_no_circuit_any_more_it_is_in_no_state() -> None:
+    metrics = Metrics(["m"])
+    for state in (State.OPEN, None, None):
+        metrics.of("m").circuit(state)
+    assert number(metrics, "circuit", model="m", state="open") == 0
+    metrics.of("m").circuit(State.OPEN)
+    assert number(metrics, "circuit", model="m", state="open") == 1
+
+
 def test_decisions_are_counted_by_what_they_were() -> None:
     metrics = Metrics(["m"])
     of = metrics.of("m")

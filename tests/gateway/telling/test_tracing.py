@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,11 +24,26 @@ import hangtight
 from hangtight.core.orders import Moved
 from hangtight.core.time import Seconds
 from hangtight.dialects.reading import Usage
+from hangtight.dialects.wire import LAST_EVENT
 from hangtight.drivers.session import Session
-from hangtight.gateway.telling.tracing import UNTRACED, About, Place, Traced, Tracing, new_id, place_in
+from hangtight.gateway.telling.tracing import UNTRACED, About, Place, Traced, Tracing, place_in
 from hangtight.intent.findings import Act, Channel, Finding, Rule
 from hangtight.testing import jumping
+from hangtight.testing.lab import Lab
 from hangtight.testing.scripted import Fails, Hang, NoReason, ScriptedModel, Silence, Tokens
+from tests.gateway.behind import (
+    CHUNKED,
+    LAST,
+    PATIENCE,
+    Talk,
+    answer,
+    before,
+    behind,
+    chat,
+    chunk,
+    piece,
+    until,
+)
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 PARENT = f"00-{TRACE}-{SPAN}-01".encode()
@@ -46,6 +64,12 @@ def played(*steps: Any, **limits: Any) -> Session:
         return watching._session
 
     return jumping(main())
+
+
+def over(traced: Traced, session: Session, **more: Any) -> None:
+    """It has ended, and nobody looks whether its server goes on."""
+    traced.ended(session, **more)
+    traced.close()
 
 
 def parsed(*values: bytes, state: tuple[bytes, ...] = ()) -> Place | None:
@@ -111,7 +135,7 @@ def test_nothing_that_comes_in_breaks_it_or_gets_out_as_a_header_that_is_none(pa
     assert parsed(parent) is None or parent.strip()[:2] != b"ff"
     place = parsed(PARENT, state=(state,))
     assert place is not None
-    for name, value in place.child().headers():
+    for name, value in place.headers():
         assert name in (b"traceparent", b"tracestate")
         assert len(value) <= 512
         assert not set(value) & {0, 10, 13}
@@ -123,12 +147,6 @@ def test_a_place_survives_its_headers(trace_id: int, span_id: int, flags: int) -
     assert place_in(place.headers()) == place
 
 
-def test_each_span_has_an_id_of_its_own() -> None:
-    ids = {new_id() for _ in range(1000)}
-    assert len(ids) == 1000
-    assert all(len(one) == 16 and one.strip("0") for one in ids)
-
-
 # -- where nobody keeps spans ---------------------------------------------------------------------------------
 
 
@@ -138,20 +156,9 @@ def _nobody(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_nobody")
-def test_without_opentelemetry_the_trace_goes_on_upstream_under_a_new_span() -> None:
-    traced = Tracing().begin(CAME, CHAT)
-    headers = dict(traced.headers)
-    place = place_in(traced.headers)
-    assert place is not None
-    assert (place.trace, place.flags) == (TRACE, 1)
-    assert place.span != SPAN
-    assert headers[b"tracestate"] == STATE
-    traced.ended(played(Tokens(1)))
-
-
-@pytest.mark.usefixtures("_nobody")
-@pytest.mark.parametrize("headers", [[], [(b"traceparent", b"nonsense"), (b"tracestate", STATE)]])
-def test_without_opentelemetry_no_trace_is_begun(headers: list[tuple[bytes, bytes]]) -> None:
+@pytest.mark.parametrize("headers", [CAME, [], [(b"traceparent", b"nonsense"), (b"tracestate", STATE)]])
+def test_without_opentelemetry_nothing_takes_the_place_of_what_came(headers: list[tuple[bytes, bytes]]) -> None:
+    """A span that nobody exports would be a parent that nobody finds."""
     assert Tracing().begin(headers, CHAT) is UNTRACED
     assert UNTRACED.headers == ()
 
@@ -159,7 +166,7 @@ def test_without_opentelemetry_no_trace_is_begun(headers: list[tuple[bytes, byte
 def test_a_provider_that_does_nothing_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
     for provider in (trace.ProxyTracerProvider(), trace.NoOpTracerProvider()):
         monkeypatch.setattr(trace, "get_tracer_provider", lambda provider=provider: provider)
-        assert type(Tracing().begin(CAME, CHAT)) is Traced
+        assert Tracing().begin(CAME, CHAT) is UNTRACED
 
 
 def test_opentelemetry_is_not_loaded_by_us() -> None:
@@ -197,7 +204,7 @@ def told(spans: InMemorySpanExporter) -> Mapping[str, Any]:
 def test_a_generation_is_a_span_in_the_words_of_the_conventions(spans: InMemorySpanExporter) -> None:
     session = played(Silence(3), Tokens(5))
     session.usage = Usage(12, 34)
-    Tracing().begin(CAME, CHAT).ended(session, finish_reasons=("stop",), answered_by="qwen3-8b")
+    over(Tracing().begin(CAME, CHAT), session, finish_reasons=("stop",), answered_by="qwen3-8b")
     span = only(spans)
     assert span.name == "chat qwen3"
     assert span.kind is trace.SpanKind.CLIENT
@@ -255,7 +262,7 @@ def test_the_server_is_told_with_its_port(host: str, address: str | None, port: 
 
 def test_the_span_is_a_child_of_the_caller_and_the_upstream_is_a_child_of_the_span(spans: InMemorySpanExporter) -> None:
     traced = Tracing().begin(CAME, CHAT)
-    traced.ended(played(Tokens(1)))
+    over(traced, played(Tokens(1)))
     span, place = only(spans), place_in(traced.headers)
     assert span.parent is not None
     assert span.context is not None
@@ -265,7 +272,7 @@ def test_the_span_is_a_child_of_the_caller_and_the_upstream_is_a_child_of_the_sp
 
 def test_without_a_caller_the_span_begins_a_trace(spans: InMemorySpanExporter) -> None:
     traced = Tracing().begin([], CHAT)
-    traced.ended(played(Tokens(1)))
+    over(traced, played(Tokens(1)))
     span, place = only(spans), place_in(traced.headers)
     assert span.parent is None
     assert place is not None
@@ -275,7 +282,7 @@ def test_without_a_caller_the_span_begins_a_trace(spans: InMemorySpanExporter) -
 
 def test_a_span_of_the_app_around_it_is_nearer_than_the_caller(spans: InMemorySpanExporter) -> None:
     with trace.get_tracer_provider().get_tracer("an app").start_as_current_span("POST /v1") as around:
-        Tracing().begin(CAME, CHAT).ended(played(Tokens(1)))
+        over(Tracing().begin(CAME, CHAT), played(Tokens(1)))
     ours = spans.get_finished_spans()[0]
     assert ours.parent is not None
     assert ours.parent.span_id == around.get_span_context().span_id
@@ -283,7 +290,7 @@ def test_a_span_of_the_app_around_it_is_nearer_than_the_caller(spans: InMemorySp
 
 def test_what_the_caller_does_not_want_sampled_is_not(spans: InMemorySpanExporter) -> None:
     traced = Tracing().begin([(b"traceparent", PARENT[:-2] + b"00")], CHAT)
-    traced.ended(played(Tokens(1)))
+    over(traced, played(Tokens(1)))
     assert not spans.get_finished_spans()
     place = place_in(traced.headers)
     assert place is not None
@@ -294,12 +301,12 @@ def test_where_nothing_is_sampled_nothing_breaks(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(trace, "get_tracer_provider", lambda: TracerProvider(sampler=ALWAYS_OFF))
     traced = Tracing().begin(CAME, CHAT)
     traced.left_running()
-    traced.ended(played(Hang(), first_token=30))
+    over(traced, played(Hang(), first_token=30))
     assert place_in(traced.headers) is not None
 
 
 def test_a_timeout_is_an_error_with_its_limit_and_where_that_came_from(spans: InMemorySpanExporter) -> None:
-    Tracing().begin(CAME, CHAT).ended(played(Tokens(3), Hang(), idle=20))
+    over(Tracing().begin(CAME, CHAT), played(Tokens(3), Hang(), idle=20))
     span = only(spans)
     assert span.status.status_code is trace.StatusCode.ERROR
     assert told(spans)["error.type"] == "timeout"
@@ -322,7 +329,7 @@ def test_a_timeout_is_an_error_with_its_limit_and_where_that_came_from(spans: In
 def test_other_ends_are_told_by_their_kind_and_never_in_anybodys_words(
     steps: tuple[Any, ...], outcome: str, error: str | None, spans: InMemorySpanExporter
 ) -> None:
-    Tracing().begin(CAME, CHAT).ended(played(*steps))
+    over(Tracing().begin(CAME, CHAT), played(*steps))
     assert told(spans)["hangtight.outcome"] == outcome
     assert told(spans).get("error.type") == error
     assert told(spans)["gen_ai.response.finish_reasons"] == ("error",)
@@ -333,7 +340,7 @@ def test_other_ends_are_told_by_their_kind_and_never_in_anybodys_words(
 def test_a_refusal_is_told_by_its_status(failure: str, error: str, spans: InMemorySpanExporter) -> None:
     session = played(Fails(OSError()))
     session.failure = failure
-    Tracing().begin(CAME, CHAT).ended(session)
+    over(Tracing().begin(CAME, CHAT), session)
     assert told(spans)["error.type"] == error
 
 
@@ -343,7 +350,7 @@ def test_what_was_decided_meanwhile_stands_on_the_span(spans: InMemorySpanExport
     traced.moved(Moved(Seconds(120), Seconds(180), why))
     traced.moved(Moved(Seconds(180), Seconds(120), why))
     traced.left_running()
-    traced.ended(played(Tokens(1)))
+    over(traced, played(Tokens(1)))
     assert [event.name for event in only(spans).events] == [
         "hangtight.extended",
         "hangtight.shortened",
@@ -357,5 +364,103 @@ def test_what_was_decided_meanwhile_stands_on_the_span(spans: InMemorySpanExport
 
 
 def test_neither_prompt_nor_answer_is_on_the_span(spans: InMemorySpanExporter) -> None:
-    Tracing().begin(CAME, CHAT).ended(played(Tokens(3, text="a word of the answer")))
+    over(Tracing().begin(CAME, CHAT), played(Tokens(3, text="a word of the answer")))
     assert "a word of the answer" not in only(spans).to_json()
+
+
+def test_a_span_that_is_closed_late_ends_when_its_generation_did(spans: InMemorySpanExporter) -> None:
+    traced = Tracing().begin(CAME, CHAT)
+    traced.ended(played(Tokens(1)))
+    assert not spans.get_finished_spans()
+    traced.left_running()
+    traced.close()
+    traced.close()
+    span = only(spans)
+    assert span.end_time is not None
+    assert span.end_time <= span.events[0].timestamp
+
+
+# -- of a request through a gateway ---------------------------------------------------------------------------
+
+
+class Desk:
+    """A server that answers, or begins and says no more; then `busy` is what it counts as open, where that is asked."""
+
+    def __init__(self, *, busy: int | None = None) -> None:
+        self.heads: list[bytes] = []
+        self.busy = busy
+
+    async def __call__(self, talk: Talk) -> None:
+        head, _ = await talk.request()
+        if head.startswith(b"GET /lab/counts "):
+            talk.say(answer(json.dumps({"m": {"open": self.busy}}).encode()))
+        elif head.startswith(b"GET "):
+            talk.say(answer(b"{}", 404))
+        elif self.busy is None:
+            self.heads.append(head)
+            talk.say(CHUNKED + chunk(piece("hello")) + chunk(piece("", finish_reason="stop") + LAST_EVENT) + LAST)
+        else:
+            talk.say(CHUNKED + chunk(piece("one")))
+            await talk.gone()
+
+
+async def asked_of(desk: Desk, folder: Path, settings: str, *requests: bytes) -> None:
+    async with asyncio.timeout(PATIENCE), behind(desk) as server, before(folder, settings % server.url) as ours:
+        for request in requests:
+            await ours.ask(request)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_the_span_of_a_request_names_who_answered_and_why_that_ended(
+    spans: InMemorySpanExporter, tmp_path: Path, stream: bool
+) -> None:
+    desk = Desk()
+    request = chat(stream=stream, headers={"traceparent": PARENT.decode(), "tracestate": STATE.decode()})
+    asyncio.run(asked_of(desk, tmp_path, "models: {m: {proxy: %s}}", request))
+    span = only(spans)
+    assert told(spans)["gen_ai.response.finish_reasons"] == ("stop",)
+    assert told(spans)["gen_ai.response.model"] == "m"
+    assert span.parent is not None
+    assert span.context is not None
+    assert f"{span.parent.span_id:016x}" == SPAN
+    upstream = f"traceparent: 00-{TRACE}-{span.context.span_id:016x}-01".encode()
+    assert upstream in desk.heads[0].lower().split(b"\r\n")
+    assert desk.heads[0].lower().count(b"traceparent:") == 1
+
+
+@pytest.mark.usefixtures("_nobody")
+def test_where_nobody_keeps_spans_a_trace_goes_upstream_as_it_came(tmp_path: Path) -> None:
+    desk, headers = Desk(), {"traceparent": PARENT.decode(), "tracestate": STATE.decode()}
+    asyncio.run(asked_of(desk, tmp_path, "models: {m: {proxy: %s}}", chat(headers=headers)))
+    lines = desk.heads[0].split(b"\r\n")
+    assert [line for line in lines if line.startswith(b"trace")] == [b"traceparent: " + PARENT, b"tracestate: " + STATE]
+
+
+@pytest.mark.parametrize("busy", [0, 1])
+def test_a_server_that_goes_on_after_a_timeout_stands_on_the_span(
+    spans: InMemorySpanExporter, tmp_path: Path, busy: int
+) -> None:
+    async def main() -> None:
+        async with (
+            asyncio.timeout(PATIENCE),
+            behind(Desk(busy=busy)) as server,
+            before(tmp_path, settings % server.url) as ours,
+        ):
+            await ours.chat(stream=True)
+            await until(lambda: bool(spans.get_finished_spans()))
+
+    settings = "limits: {idle: 0.2, cancel: 0.3}\nmodels: {m: {proxy: %s}}"
+    asyncio.run(main())
+    names = [event.name for event in only(spans).events]
+    assert names == (["hangtight.timeout", "hangtight.left_running"] if busy else ["hangtight.timeout"])
+
+
+def test_a_deadline_that_the_text_has_moved_stands_on_the_span(spans: InMemorySpanExporter, tmp_path: Path) -> None:
+    async def main(lab: Lab) -> None:
+        async with asyncio.timeout(PATIENCE), before(tmp_path, settings % lab.url) as ours:
+            await ours.chat("healthy-code,tokens=150,rate=100", headers={"x-hangtight-mode": "brisk"})
+
+    settings = 'limits: {cold: null}\nmodes: {brisk: {total: 1, extend_to: 8}}\nmodels: {"*": {proxy: %s}}'
+    with Lab() as lab:
+        asyncio.run(main(lab))
+    assert "hangtight.extended" in [event.name for event in only(spans).events]

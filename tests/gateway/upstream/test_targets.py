@@ -11,7 +11,7 @@ import hangtight
 from hangtight.dialects.chat import Shape
 from hangtight.drivers.servers import Server
 from hangtight.drivers.standing import settings
-from hangtight.gateway.upstream.targets import Target, Targets
+from hangtight.gateway.upstream.targets import Target, Targets, place_of
 
 SAID = """
 models:
@@ -54,6 +54,23 @@ def targets(*found: Server) -> Targets:
 )
 def test_a_version_that_stands_in_both_is_said_once(base: str, path: str, url: str) -> None:
     assert Target("m", "m", base.rstrip("/")).address(path, b"").target == url
+
+
+@pytest.mark.parametrize(
+    "bases",
+    [
+        ("http://127.0.0.1:8000", "http://LocalHost:8000/", "http://[::1]:8000/v1", "http://localhost.:8000/v1/"),
+        ("http://gpu", "http://GPU:80/v1"),
+        ("https://gpu/llm/v1", "https://gpu:443/llm"),
+    ],
+)
+def test_a_server_has_one_name_however_its_address_is_written(bases: tuple[str, ...]) -> None:
+    assert len({place_of(base) for base in bases}) == 1
+
+
+def test_other_servers_have_other_names() -> None:
+    others = ("http://gpu", "https://gpu", "http://gpu:81", "http://gpu/a", "http://gpu/b", "http://127.0.0.2")
+    assert len({place_of(base) for base in others}) == len(others)
 
 
 def test_an_address_has_the_query_as_it_came() -> None:

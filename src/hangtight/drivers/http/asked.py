@@ -127,11 +127,18 @@ def _intent(header: str, text: str) -> Intent:
     return intent
 
 
+def number_of(text: str) -> float:
+    """A number as it is written in a header; ValueError for another one. `1_0` is one for Python alone."""
+    if "_" in text:
+        raise ValueError(text)
+    return float(text)
+
+
 def _seconds(header: str, text: str) -> float | None:
     if text.strip().lower() == "none":
         return None
     try:
-        number = float(text)
+        number = number_of(text)
     except ValueError:
         raise SettingsError(header, text, "a number of seconds, or none for no limit") from None
     return checked(header, number)

@@ -12,7 +12,7 @@ from hangtight.drivers import aio, clock
 from hangtight.drivers.http.answers import LAST_WORDS, REFUSAL_LIMIT, Answer
 from hangtight.drivers.http.attempt import Course, Reading, course
 from hangtight.drivers.http.call import Call, Settings
-from hangtight.drivers.http.memory import Looking, base_of
+from hangtight.drivers.http.memory import Looking, wanted_by
 from hangtight.drivers.http.sdk import dressed
 from hangtight.errors import HangtightError
 
@@ -29,8 +29,8 @@ class AsyncReading(Reading):
         self.life = self.life_kind(self.session, loop)
         self._send = send
         self._step: Callable[[], Awaitable[bytes]] | None = None
-        base = base_of(call)
-        self._looking = Looking(loop, base, call.attempts.model, self.session.note) if base is not None else None
+        wanted = wanted_by(call)
+        self._looking = Looking(loop, *wanted, self.session.note) if wanted is not None else None
 
     def begins(self, response: Any) -> Answer:
         self.life.source = response.stream  # closed with this life, read or not

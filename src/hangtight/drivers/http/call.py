@@ -141,7 +141,7 @@ class Call:
             model=self.attempts.model or (watching.model if watching else None),
             on_heartbeat=(watching and watching.on_heartbeat) or self.settings.on_heartbeat,
             phase=Phase.UNSTREAMED if self.plan in (Plan.UNSTREAMED, Plan.FOREIGN) else Phase.WAITING,
-            host=self.asked.place,
+            host=self._host(),
         )
         session.attempts, session.hidden = self.attempts.told, self.plan is not Plan.STREAMED
         session.machine.earlier = self._earlier
@@ -153,6 +153,10 @@ class Call:
         session.prompt, session.history = partial(last_prompt, body), partial(exchanges, body)
         session.others = partial(self._has_another, session.resolved)
         return session.begin(before=self._before, born=self.born if self._left is None else None)
+
+    def _host(self) -> str | None:
+        """Where its model stays in memory; None where it does not, and each request loads it anew."""
+        return self.asked.place
 
     def _has_another(self, resolved: Resolved) -> bool:
         """Whether another model would take over now: one of ours, or of the watch."""
@@ -176,6 +180,11 @@ class Call:
     @property
     def _target(self) -> tuple[str, str, str]:
         return self.asked.place, self.asked.path, self.attempts.model
+
+    @property
+    def goes_to(self) -> tuple[Any, str]:
+        """The URL that the attempt whose turn it is asks, and the name that its model has there."""
+        return self.request.url, self.attempts.model
 
     def answered(self, *, streamed: bool) -> None:
         """Remember a target that does not stream an answer that was wanted whole."""

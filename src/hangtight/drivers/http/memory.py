@@ -11,7 +11,7 @@ import json
 import selectors
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from hangtight.core.facts import Fact
@@ -30,19 +30,24 @@ PIECE = 65536
 Note = Callable[[Fact], object]
 
 
-def base_of(call: Call) -> str | None:
-    """The address of the Ollama that this call asks about a model which may have to load."""
-    url, model = call.request.url, call.attempts.model
-    if (
-        call.asked.dialect is None
-        or not call.asked.dialect.lines
-        or url.scheme != "http"
-        or not model
-        or model.endswith(ELSEWHERE)
-    ):
+class Wanted(NamedTuple):
+    """A model that may have to load."""
+
+    base: str
+    """The address of the Ollama that has it."""
+    model: str
+    """As that one calls it."""
+
+
+def wanted_by(call: Call) -> Wanted | None:
+    """What the attempt whose turn it is wants of an Ollama; None where it asks none."""
+    if call.asked.dialect is None or not call.asked.dialect.lines:
+        return None
+    url, model = call.goes_to
+    if url.scheme != "http" or not model or model.endswith(ELSEWHERE):
         return None
     before, found, _ = str(url).rpartition(API)
-    return before if found else None
+    return Wanted(before, model) if found else None
 
 
 class Looking:

@@ -12,7 +12,7 @@ from hangtight.drivers.helper import Abandoned, Rang
 from hangtight.drivers.http.answers import LAST_WORDS, REFUSAL_LIMIT
 from hangtight.drivers.http.attempt import Course, Reading, course
 from hangtight.drivers.http.call import Call, Settings
-from hangtight.drivers.http.memory import Look, base_of
+from hangtight.drivers.http.memory import Look, wanted_by
 from hangtight.drivers.http.sdk import dressed
 from hangtight.drivers.http.vigil import HERE, Moment, Vigil
 from hangtight.errors import HangtightError
@@ -28,8 +28,8 @@ class SyncReading(Reading):
         self.vigil = Vigil(self.session)
         self._send = send
         self._step: Callable[[], bytes] | None = None
-        if (base := base_of(call)) is not None:
-            self.vigil.look = Look(base, call.attempts.model, self.session.note, self.session.clock())
+        if (wanted := wanted_by(call)) is not None:
+            self.vigil.look = Look(*wanted, self.session.note, self.session.clock())
 
     def send(self, pool: float | None) -> Any:
         return self._guarded(self._sent)

@@ -31,6 +31,11 @@ class Doorway(ServerState):
     def left(self) -> None:
         self._left.set()
 
+    async def answered(self) -> None:
+        """Wait until every request that is here now has been dealt with."""
+        if self.tasks:
+            await asyncio.wait(set(self.tasks))
+
     async def emptied(self) -> None:
         """Wait until every connection is closed and every request has been dealt with."""
         while self.connections or self.tasks:

@@ -93,8 +93,10 @@ def is_loopback(host: str) -> bool:
 def is_direct(scope: Scope) -> bool:
     """Whether a program of this machine talks to us itself, so that no proxy between us can lose patience.
 
-    nginx leaves no trace unless told to, but it speaks HTTP/1.0 by default, which clients have not done for decades.
-    On a socket of the file system there is no peer, and mostly a proxy: that is not direct.
+    nginx leaves no trace unless told to; up to 1.28 it speaks HTTP/1.0 by default, which clients have not done for
+    decades. A proxy that speaks HTTP/1.1 and leaves no trace is not told from a client: so signs of life in a stream
+    do not hang on this, and behind a proxy `headers: cut` is to be written. On a socket of the file system there is no
+    peer, and mostly a proxy: that is not direct.
     """
     client = scope.get("client")
     if not client or not is_loopback(client[0]) or scope.get("http_version") == "1.0":

@@ -31,7 +31,7 @@ from hangtight.core.time import NEVER, Instant
 from hangtight.drivers import clock
 from hangtight.gateway.door.doorway import Doorway
 from hangtight.gateway.door.old_clients import HTTP_1_0, without_chunks
-from hangtight.gateway.door.rebuffs import LATE_BODY, LATE_HEAD, NOT_HTTP, TOO_LARGE, Answer
+from hangtight.gateway.door.rebuffs import LATE_BODY, LATE_HEAD, NO_WEBSOCKETS, NOT_HTTP, TOO_LARGE, Answer
 from hangtight.gateway.outlet import EXTENSION
 
 BODY_PATIENCES = 10  # of these for a whole body: 64 MiB within 5 minutes is a megabit or two
@@ -159,6 +159,9 @@ class Guarded(HttpToolsProtocol):
         method = self.parser.get_method()
         if method == b"CONNECT":
             self._refuse(NOT_HTTP)
+            return
+        if any(name == b"upgrade" and value.strip().lower() == b"websocket" for name, value in self.headers):
+            self._refuse(NO_WEBSOCKETS)  # the same path without it would be another question
             return
         lines = [b"%s %s HTTP/%s" % (method, self.url, self.parser.get_http_version().encode())]
         for name, value in self.headers:

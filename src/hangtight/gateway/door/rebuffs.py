@@ -26,5 +26,8 @@ class Answer(NamedTuple):
 
 NOT_HTTP = Answer(400, "bad_request", "this is not HTTP/1.1 as we understand it")
 TOO_LARGE = Answer(431, "headers_too_large", "the headers of the request are too large")
+NO_WEBSOCKETS = Answer(
+    501, "no_websockets", "this gateway passes no WebSockets on: ask without them, or its server itself"
+)
 LATE_HEAD = Answer(408, "request_timeout", "timeout: the headers of the request did not arrive in time")
 LATE_BODY = Answer(408, "request_timeout", "timeout: the body of the request did not arrive in time")

@@ -1,13 +1,14 @@
 """How the gateway is run: a socket, uvicorn's protocol, and an end in two steps.
 
-The first SIGTERM or SIGINT drains: no new connection is taken, and what runs may end, for so many seconds. The second
-one ends at once. uvicorn's own Server is not used: it asks ten times a second whether it is to stop, takes the second
+The first SIGTERM or SIGINT drains: what runs may end, for so many seconds. Who connects meanwhile is heard, so that
+somebody can look how it goes; the app refuses what is new, and nobody who came late is waited for. The second signal
+ends at once. uvicorn's own Server is not used: it asks ten times a second whether it is to stop, takes the second
 SIGTERM for the first, and raises the signal once more at the end, so that a drained server seems to have died of it.
 
 What an app may have beside being called, all optional:
 
     async startup()       before the first connection is taken
-    draining(seconds)     the first signal: new requests on kept connections are to be refused, streams may be told
+    draining(seconds)     the first signal: new requests are to be refused, streams may be told
     ending()              the time for draining is over: what still runs has a moment to say why it ends
     async shutdown()      after the last request
 """
@@ -123,6 +124,9 @@ class Door:
     def __init__(self, app: Any, patience: float, head: int) -> None:
         self.app = app
         self.doorway = Doorway(patience, head)
+        self.late = Doorway(patience, head)
+        """For whoever comes while it drains."""
+        self.late.draining = True
         self.config = Config(
             app, http=Guarded, ws="none", lifespan="off", interface="asgi3", log_config=None, access_log=False,
             proxy_headers=False, server_header=False, timeout_keep_alive=KEPT_ALIVE,
@@ -136,16 +140,16 @@ class Door:
             self.servers.append(await loop.create_server(self._protocol, sock=each, backlog=BACKLOG))
 
     def _protocol(self) -> Guarded:
-        return Guarded(self.config, self.doorway, {})
+        return Guarded(self.config, self.late if self.doorway.draining else self.doorway, {})
 
     async def drained(self, stops: Stops, seconds: float) -> Served:
-        """Take nothing new, and let what runs come to its end."""
-        self._close()
+        """Let what runs come to its end."""
         self.doorway.draining = True
         await _called(self.app, "draining", seconds)
         for connection in list(self.doorway.connections):
             connection.shutdown()
         if await _first_of(self.doorway.emptied(), stops.second.wait(), seconds=seconds):
+            await _first_of(self.late.answered(), stops.second.wait(), seconds=GRACE)
             return Served()
         cut = len(self.doorway.tasks)
         if not stops.second.is_set():
@@ -158,16 +162,14 @@ class Door:
 
     def shut(self) -> None:
         """At once: every connection is cut, every request cancelled. Nothing to do after a drain."""
-        self._close()
-        for connection in list(self.doorway.connections):
-            if isinstance(connection, Guarded):
-                connection.give_up()
-        for task in self.doorway.tasks:
-            task.cancel()
-
-    def _close(self) -> None:
         for server in self.servers:
             server.close()
+        for doorway in (self.doorway, self.late):
+            for connection in list(doorway.connections):
+                if isinstance(connection, Guarded):
+                    connection.give_up()
+            for task in doorway.tasks:
+                task.cancel()
 
 
 def run(serving: Coroutine[Any, Any, T]) -> T:

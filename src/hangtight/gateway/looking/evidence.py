@@ -1,9 +1,10 @@
 """What a row of looks at a server shows about one request that we cancelled there. Pure: no clock, no I/O.
 
 A server tells how much it works on, hardly ever on what. So the verdict is arithmetic: what it works on, less what is
-still ours, is what we cancelled, or somebody else's. Where it numbers its tasks, those that ran when we cancelled are
-told from those that came later. "It goes on" is a heavy word, upon which somebody may restart a server: it is said
-only where nobody else is known to use that server. Where neither can be shown, the answer is that we do not know.
+still ours, is what we cancelled, or somebody else's. Where it numbers its tasks, those that ran at the first look are
+told from those that came later; but that look comes after the cancel, so a number is no proof that a task was ours.
+"It goes on" is a heavy word: it is said only where nobody else is known to use that server. Where neither can be shown,
+the answer is that we do not know.
 """
 
 from __future__ import annotations
@@ -48,10 +49,17 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """How many requests of ours were under way while a look was taken: it changes meanwhile."""
+    """How many requests of ours were under way while a look was taken.
+
+    It changes meanwhile; and what was passed through may count where it was sent, or may not.
+    """
 
     fewest: int
     most: int
+
+    def joined(self, other: Range) -> Range:
+        """Between these two moments."""
+        return Range(min(self.fewest, other.fewest), max(self.most, other.most))
 
 
 class Evidence:

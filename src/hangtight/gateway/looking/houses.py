@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
 from math import inf
 from typing import Final
 
 from hangtight.core.time import Instant
 from hangtight.drivers import clock
-from hangtight.gateway.looking.looker import Looker, Seen
+from hangtight.gateway.looking.evidence import Range
+from hangtight.gateway.looking.looker import Looker
 
 GLANCE_EVERY: Final = 30.0
 """Seconds between two looks for strangers, while requests begin there."""
@@ -17,52 +19,76 @@ FIRST_GLANCE: Final = 0.3
 """Seconds after a request: by then it is counted where it was sent. Who has its answer earlier needs no look."""
 SECOND_GLANCE: Final = 1.2
 """Seconds later: a request of ours that has just ended is not counted any more, and somebody else's is."""
-CLOSED_BY_COUNT: Final = 60.0
-"""Seconds for which a mere number may close a server: it may be a stranger who came after the last look."""
+CLOSED_FOR: Final = 60.0
+"""Seconds for which a server may be closed: what goes on there may be a stranger's, who came after the last glance."""
+LINGERS: Final = 60.0
+"""Seconds for which one that was passed through, and was left by its client, may still be what a server works on."""
+MOST_LINGERING: Final = 1000
 
 
 class House:
     """One server.
 
-    Where it numbers its tasks, it is ours that goes on, and it is closed until that stops. Where it only counts, it is
-    closed as long as nobody else was seen there, and never for longer than `CLOSED_BY_COUNT`.
+    That it goes on with what was cancelled is what its numbers say, and never a proof. So it is closed as long as
+    nobody else was seen there, and never for longer than `CLOSED_FOR`.
     """
 
     def __init__(self, base: str) -> None:
         self.base = base
-        self.looker = Looker(base)
+        self.looker = Looker(base, on_doubt=self._open)
         self.active = 0
         """Generations of ours that were sent there, and have not ended."""
+        self.passing = 0
+        """Of what was passed through: whether the server counts it depends on what it is."""
+        self._lingering: deque[Instant] = deque(maxlen=MOST_LINGERING)
+        """When one of those was left before it had its whole answer."""
         self.ghosts = 0
         """Cancelled generations with which it was seen to go on."""
-        self._counted_until: float | None = None
-        """Only a number says that it goes on; None where that is certain."""
+        self._closed_until = -inf
+        self._opening: asyncio.TimerHandle | None = None
+        self._when_open: list[Callable[[], object]] = []
         self._glanced_at = -inf
         self._timer: asyncio.TimerHandle | None = None
         self._glance: asyncio.Task[None] | None = None
 
-    def ours(self) -> int:
-        return self.active
+    def ours(self) -> Range:
+        """What the server may have of us: at least its generations, at most all that was sent there."""
+        now = clock.now()
+        while self._lingering and now - self._lingering[0] >= LINGERS:
+            self._lingering.popleft()
+        return Range(self.active, self.active + self.passing + len(self._lingering))
 
     # -- closed -----------------------------------------------------------------------------------------------
 
     def is_closed(self, now: Instant) -> bool:
         """Whether nobody shall be sent there, because it goes on with what was cancelled."""
-        if not self.ghosts or self._counted_until is None:
-            return self.ghosts > 0
-        return now < self._counted_until and self.looker.is_alone(now)
+        return now < self._closed_until
 
-    def goes_on(self, seen: Seen, now: Instant) -> None:
+    def goes_on(self, opened: Callable[[], object]) -> None:
+        """With one more. `opened` is called when requests may be sent there again, whatever became of it."""
         self.ghosts += 1
-        if not seen.numbered:
-            self._counted_until = now + CLOSED_BY_COUNT
+        self._when_open.append(opened)
+        self._closed_until = clock.now() + CLOSED_FOR
+        if self._opening is not None:
+            self._opening.cancel()
+        self._opening = asyncio.get_running_loop().call_later(CLOSED_FOR, self._open)
 
     def has_stopped(self) -> None:
         self.ghosts -= 1
         if not self.ghosts:
-            self._counted_until = None
+            self._open()
 
-    # -- strangers --------------------------------------------------------------------------------------------
+    def _open(self) -> None:
+        """It stopped, somebody else was seen there, or it has been closed for long enough."""
+        self._closed_until = -inf
+        if self._opening is not None:
+            self._opening.cancel()
+            self._opening = None
+        opened, self._when_open = self._when_open, []
+        for call in opened:
+            call()
+
+    # -- ours, and strangers ----------------------------------------------------------------------------------
 
     def enter(self, credentials: Mapping[str, str]) -> None:
         """A generation is sent there. Who else is there is looked for soon, and nobody waits for that."""
@@ -76,6 +102,16 @@ class House:
     def leave(self) -> None:
         self.active -= 1
 
+    def pass_through(self) -> None:
+        """Something that is no generation, as far as we can read, is sent there."""
+        self.passing += 1
+
+    def passed(self, *, is_left: bool) -> None:
+        """It has ended. `is_left`: without its whole answer, so that the server may go on with it."""
+        self.passing -= 1
+        if is_left:
+            self._lingering.append(clock.now())
+
     def _look(self, is_first: bool) -> None:
         if is_first and not self.active:
             self._glanced_at = -inf  # it was too short for a look: the next one may be longer
@@ -85,8 +121,9 @@ class House:
         self._timer = loop.call_later(SECOND_GLANCE, self._look, False) if is_first else None
 
     async def close(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._opening):
+            if timer is not None:
+                timer.cancel()
         glance, self._glance = self._glance, None
         if glance is not None and not glance.done():
             glance.cancel()

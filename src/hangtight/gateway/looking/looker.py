@@ -10,12 +10,11 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import inf
-from typing import Protocol
 
 from hangtight.gateway.looking.evidence import Evidence, Found, Look, Range
 from hangtight.gateway.looking.ways import Eyes
 
-__all__ = ["NOBODY", "Escalation", "Found", "Looker", "Nobody", "Seen"]
+__all__ = ["Found", "Looker", "Seen"]
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
 SURE = 1.0
@@ -36,25 +35,10 @@ class Seen:
     kind: str
     """The way of looking: `llama.cpp /slots`; empty where there is none."""
     took: float
-    numbered: bool = False
-    """The server numbers its tasks: what goes on there was there when we cancelled."""
 
 
-class Escalation(Protocol):
-    """Who can do more than look, when a server goes on with what nobody waits for."""
-
-    async def still_running(self, model: str, base: str, seen: Seen) -> None:
-        """The server at this base goes on with a request for this model."""
-
-
-class Nobody:
-    """Does nothing: where no supervisor runs the server, nobody may stop it."""
-
-    async def still_running(self, model: str, base: str, seen: Seen) -> None:
-        """Nothing follows."""
-
-
-NOBODY: Escalation = Nobody()
+Ours = Callable[[], Range]
+"""How many requests of ours are under way at a server, without the cancelled ones."""
 
 
 class _Wait:
@@ -62,9 +46,7 @@ class _Wait:
 
     __slots__ = ("_began", "_due", "_last", "_latest", "_pause", "evidence", "now", "ours", "seen")
 
-    def __init__(
-        self, ours: Callable[[], int], within: float | None, now: Callable[[], float], evidence: Evidence
-    ) -> None:
+    def __init__(self, ours: Ours, within: float | None, now: Callable[[], float], evidence: Evidence) -> None:
         self.ours = ours
         self.now = now
         self.seen: asyncio.Future[Seen] = asyncio.get_running_loop().create_future()
@@ -90,8 +72,7 @@ class _Wait:
     def answer(self, found: Found, look: Look | None, ours: int, now: float) -> None:
         last = look or self._last
         busy = None if last is None or last.busy is None else last.present
-        numbered = last is not None and last.tasks is not None
-        self.seen.set_result(Seen(found, busy, ours, last.kind if last else "", now - self._began, numbered))
+        self.seen.set_result(Seen(found, busy, ours, last.kind if last else "", now - self._began))
 
 
 class Looker:
@@ -100,10 +81,16 @@ class Looker:
     `base` is the server's URL, with or without /v1; `headers` carry its key where it needs one. What it cannot promise:
     where other clients use the server too, RUNNING may be theirs until a look has shown them. `glance`, now and then
     while nothing is cancelled, finds them earlier: the first one makes it doubtful, the second one certain.
+    `on_doubt` is called by each look after which we are not known to be alone there.
     """
 
-    def __init__(self, base: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, base: str, headers: Mapping[str, str] | None = None, on_doubt: Callable[[], object] = lambda: None
+    ) -> None:
         self._eyes = Eyes(base, headers)
+        self._on_doubt = on_doubt
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """What these four belong to."""
         self._waits: list[_Wait] = []
         self._came = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None
@@ -125,40 +112,43 @@ class Looker:
         doubtful = self._strange_since is not None and now - self._strange_since < SHARED
         return now >= self._shared_until and not doubtful
 
+    def _runs_in(self, loop: asyncio.AbstractEventLoop) -> None:
+        """One loop at a time: an app under test has one for each request, and what waited in the former is over."""
+        if loop is not self._loop:
+            self._loop, self._looking = loop, None
+            self._waits, self._came, self._one = [], asyncio.Event(), asyncio.Lock()
+
     async def freed(
-        self,
-        ours: Callable[[], int],
-        within: float | None,
-        now: Callable[[], float],
-        evidence: Evidence | None = None,
+        self, ours: Ours, within: float | None, now: Callable[[], float], evidence: Evidence | None = None
     ) -> Seen:
         """Look until what was just cancelled has stopped, at most `within` seconds; None is no limit.
 
-        `ours` says how many generations of ours are still under way at that server, without the cancelled ones. A look
-        that is under way at the end is waited for. Where the server cannot be asked, the answer comes at once. Who
-        looks on for what was seen to go on hands in the `evidence` of the first time.
+        A look that is under way at the end is waited for. Where the server cannot be asked, the answer comes at once.
+        Who looks on for what was seen to go on hands in the `evidence` of the first time.
         """
+        self._runs_in(asyncio.get_running_loop())
         wait = _Wait(ours, within, now, evidence or Evidence())
-        self._waits.append(wait)
+        waits = self._waits
+        waits.append(wait)
         self._came.set()
         if self._looking is None:
             self._looking = asyncio.create_task(self._look_on())
         try:
             return await wait.seen
         finally:
-            self._waits.remove(wait)
-            if not self._waits:
+            waits.remove(wait)
+            if not waits and waits is self._waits:
                 await self._rest()
 
-    async def glance(self, ours: Callable[[], int], now: Callable[[], float]) -> None:
+    async def glance(self, ours: Ours, now: Callable[[], float]) -> None:
         """One look while nothing was cancelled, to learn how this server is asked and whether others use it."""
+        self._runs_in(asyncio.get_running_loop())
         if self._waits:
             return
         before = ours()
         look = await self._look(now())
         if look is not None and look.busy is not None and not self._waits:
-            after = ours()
-            self._note(look, Range(min(before, after), max(before, after)), 0, now())
+            self._note(look, before.joined(ours()), 0, now())
 
     async def _rest(self) -> None:
         looking, self._looking = self._looking, None
@@ -205,12 +195,12 @@ class Looker:
         async with self._one:
             return await self._eyes.look(now)
 
-    def _tell(self, wait: _Wait, look: Look | None, earlier: int) -> None:
+    def _tell(self, wait: _Wait, look: Look | None, earlier: Range) -> None:
         """What this look means for one request."""
         now, later = wait.now(), wait.ours()
-        ours = Range(min(earlier, later), max(earlier, later))
+        ours = earlier.joined(later)
         if look is not None and look.busy is None:
-            wait.answer(Found.UNKNOWN, look, later, now)
+            wait.answer(Found.UNKNOWN, look, later.most, now)
             return
         if look is None:
             wait.evidence.missed()
@@ -222,7 +212,7 @@ class Looker:
             if found is Found.RUNNING and not wait.evidence.was_running:
                 wait.evidence.was_running = True
                 self._ghosts += 1
-            wait.answer(found, look, later, now)
+            wait.answer(found, look, later.most, now)
         else:
             wait.go_on(look, now)
 
@@ -244,3 +234,5 @@ class Looker:
             elif now - self._strange_since >= SURE:
                 self._shared_until = now + SHARED
         self._ghosts = min(self._ghosts, max(0, look.present - ours.fewest))
+        if not self.is_alone(now):
+            self._on_doubt()

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hangtight.drivers.http11 import ConnectFailed, HTTPError, request
-from hangtight.drivers.servers import LIST_LIMIT, OK, VERSIONED
+from hangtight.drivers.servers import LIST_LIMIT, OK, STANDS_IN, VERSIONED
 from hangtight.gateway.looking.evidence import Look
 
 CONNECT = 1.0
@@ -114,7 +114,7 @@ def of_loaded(body: bytes) -> Look | None:
     """Ollama: a model that is not in memory is not working; of one that is nothing can be said."""
     listed = _json(body)
     models = listed.get("models") if isinstance(listed, dict) else None
-    if not isinstance(models, list):
+    if not isinstance(models, list) or STANDS_IN in listed:
         return None
     return Look("Ollama /api/ps", None if models else 0)
 

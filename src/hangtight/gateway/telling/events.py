@@ -17,7 +17,7 @@ from hangtight.gateway.looking.looker import Found
 from hangtight.gateway.telling import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from hangtight.core.heartbeat import Heartbeat
     from hangtight.core.orders import Moved
@@ -41,6 +41,8 @@ HEADERS: Final[Headers] = [
     (b"x-accel-buffering", b"no"),  # nginx would collect them
 ]
 LLM_HEARTBEAT: Final = "LLM_HEARTBEAT"
+OF_A_SERVER: Final = ("model", "phase", "requests", "waiting", "why")
+"""What is told of a server that we run. Its command may hold secrets, and is for those who ask for it."""
 
 
 def event(name: str, told: Any) -> bytes:
@@ -146,6 +148,12 @@ class Events:
         name = "still_running" if news.found is Found.RUNNING else "looked"
         about = {**shown.of_event(call), "model": lane.name, "server": lane.house.base, **shown.seen(news)}
         self._send(call, event(name, about))
+
+    def model(self, told: Mapping[str, Any]) -> None:
+        """A server that we run came into another phase. It is of no run."""
+        if self._listeners:
+            about = {name: told[name] for name in OF_A_SERVER if name in told}
+            self._send_all("", (told["model"],), event("model", about))
 
     def _send(self, call: GatewayCall, told: bytes) -> None:
         self._send_all(shown.run_of(call)[0], (call.asked.model, call.attempts.model), told)

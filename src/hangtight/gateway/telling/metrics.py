@@ -138,6 +138,9 @@ class Instruments:
         self.in_flight = stand("hangtight_in_flight", "Generations that run now.", model)
         self.waiting = stand("hangtight_queue_waiting", "Requests that stand in line now.", model)
         self.circuit = stand("hangtight_circuit", "1 for the state that the circuit is in.", ["model", "state"])
+        phase = ["model", "phase"]
+        self.phase = stand("hangtight_model_phase", "1 for the phase that a server of ours is in.", phase)
+        self.phases = count("hangtight_model_phases", "How often a server of ours came into a phase.", phase)
         self.kinds, self.routes = Labels(MOST_OTHERS), Labels(MOST_OTHERS)
 
 
@@ -158,6 +161,7 @@ class OfModel:
         "_in_flight",
         "_instruments",
         "_model",
+        "_phase",
         "_queue",
         "_stand_in_line",
         "_timeouts",
@@ -180,6 +184,7 @@ class OfModel:
         self._beats: dict[str, Counter] = {}
         self._circuit: Gauge | None = None
         self._circuit_at: State | None = None
+        self._phase: Gauge | None = None
         self._stand_in_line = -1
 
     def began(self) -> None:
@@ -240,16 +245,31 @@ class OfModel:
         """One stood in line for so long; given a slot or not."""
         self._queue.observe(max(0.0, seconds))
 
-    def circuit(self, state: State) -> None:
-        """The circuit is in this state now."""
+    def circuit(self, state: State | None) -> None:
+        """The circuit is in this state now; None where there is none any more."""
         if state is self._circuit_at:
             return
         if self._circuit is not None:
             self._circuit.set(0)
-        self._circuit_at, self._circuit = state, self._instruments.circuit.labels(self._model, state.value)
+        self._circuit_at, self._circuit = state, None
+        if state is None:
+            return
+        self._circuit = self._instruments.circuit.labels(self._model, state.value)
         self._circuit.set(1)
         if state is State.OPEN:
             self._instruments.opened.labels(self._model).inc()
+
+    def stands(self, phase: str) -> None:
+        """We run its server, which is in this phase now."""
+        if self._phase is not None:
+            self._phase.set(0)
+        self._phase = self._instruments.phase.labels(self._model, phase)
+        self._phase.set(1)
+
+    def came_into(self, phase: str) -> None:
+        """The same, as news: a start, a sleep, a wake, a stop, a failure."""
+        self.stands(phase)
+        self._instruments.phases.labels(self._model, phase).inc()
 
     def fell_back(self) -> None:
         """It is asked in place of one that failed."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from hangtight.gateway.lanes import Lane
     from hangtight.gateway.looking.looker import Seen
     from hangtight.gateway.readings import GatewayReading
+    from hangtight.rules.serving import Serving
 
 Members = dict[str, Any]
 DIGITS = 3  # of a second
@@ -245,6 +246,18 @@ def of_model(lane: Lane | None, now: Instant) -> Members:
         "circuit": lane.circuit.state.value if lane is not None and lane.circuit is not None else None,
         "still_running_at_server": lane.house.ghosts if lane is not None else 0,
     }
+
+
+def of_serving(serving: Serving) -> Members:
+    """How the settings describe a model to its clients: in llama-swap's form, and all of it once more in ours."""
+    told: Members = {"name": serving.title, "description": serving.description}
+    if serving.capabilities:
+        told["capabilities"] = dict(serving.capabilities)
+    about: Members = {**told, "metadata": dict(serving.metadata)}
+    meta: Members = {"llamaswap": about["metadata"], "hangtight": {key: said for key, said in about.items() if said}}
+    if any(about.values()):
+        told["meta"] = {key: said for key, said in meta.items() if said}
+    return {key: said for key, said in told.items() if said}
 
 
 def why_not(lane: Lane | None, now: Instant) -> str:

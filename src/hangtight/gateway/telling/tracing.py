@@ -7,7 +7,6 @@ the loaded modules is all it costs. Names are those of the conventions for gener
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -34,6 +33,7 @@ KNOWN_FLAGS = 0b11  # sampled; the id is random
 API = "opentelemetry.trace"
 NANOSECONDS = 1e9
 LONGEST_NAME = 200  # characters of a model's name, which may be made up
+LONGEST_REASON = 40  # one word of a server
 MOST_TOKENS = 10**9  # so may what a server has counted, and exporters know 64 bits only
 ANTHROPIC, OLLAMA, OPENAI = "anthropic", "ollama", "openai"
 WITHOUT_TURNS = ("openai-completions", "ollama-generate")
@@ -56,19 +56,10 @@ class Place(NamedTuple):
     state: str = ""
     """What others keep in it; none of our concern."""
 
-    def child(self) -> Place:
-        """The place of a request that we make for this one."""
-        return self._replace(span=new_id())
-
     def headers(self) -> tuple[Header, ...]:
         """How it travels."""
         parent = (TRACEPARENT, f"00-{self.trace}-{self.span}-{self.flags:02x}".encode())
         return (parent, (TRACESTATE, self.state.encode())) if self.state else (parent,)
-
-
-def new_id() -> str:
-    """Sixteen hexadecimal characters, which must not all be 0."""
-    return os.urandom(8).hex().replace("0" * 16, "1" * 16)
 
 
 def place_in(headers: Iterable[Header]) -> Place | None:
@@ -103,11 +94,14 @@ def _state(values: list[bytes]) -> str:
 
 
 class Traced:
-    """A generation of which nobody keeps a span. `headers` are what goes upstream with it."""
+    """A generation of which nobody keeps a span: what its client says of its trace goes upstream as it came.
+
+    `headers` are what takes the place of that.
+    """
 
     __slots__ = ("headers",)
 
-    def __init__(self, headers: tuple[Header, ...]) -> None:
+    def __init__(self, headers: tuple[Header, ...] = ()) -> None:
         self.headers = headers
 
     def moved(self, order: Moved) -> None:
@@ -119,8 +113,11 @@ class Traced:
     def ended(self, session: Session, *, finish_reasons: Sequence[str] = (), answered_by: str = "") -> None:
         """The source is closed. `answered_by` is the model as the answer itself names it, where that is known."""
 
+    def close(self) -> None:
+        """Nothing more will be said about it; it ended when it did. To say it twice changes nothing."""
 
-UNTRACED: Final = Traced(())
+
+UNTRACED: Final = Traced()
 
 
 class About(NamedTuple):
@@ -169,10 +166,10 @@ class Tracing:
 
     def begin(self, headers: Iterable[Header], about: About) -> Traced:
         """A generation begins, for a request with these headers."""
-        place = place_in(headers)
         api = sys.modules.get(API)
         if api is None or (tracer := self._tracer_of(api)) is None:
-            return UNTRACED if place is None else Traced(place.child().headers())
+            return UNTRACED
+        place = place_in(headers)
         context = None  # the current one
         if place is not None and not api.get_current_span().get_span_context().is_valid:
             context = api.set_span_in_context(api.NonRecordingSpan(_remote(api, place)))
@@ -204,10 +201,11 @@ def _remote(api: Any, place: Place) -> Any:
 class Spanned(Traced):
     """A generation with a span."""
 
-    __slots__ = ("_about", "_span")
+    __slots__ = ("_about", "_ended_at", "_span")
 
     def __init__(self, span: Span, about: About) -> None:
         self._span, self._about = span, about
+        self._ended_at: int | None = None
         at = span.get_span_context()
         state = at.trace_state.to_header()
         super().__init__(Place(f"{at.trace_id:032x}", f"{at.span_id:016x}", at.trace_flags, state).headers())
@@ -227,12 +225,17 @@ class Spanned(Traced):
         if span.is_recording():
             span.set_attributes(_numbers(session, self._about))
             if finish_reasons or session.machine.outcome is not Outcome.FINISHED:
-                span.set_attribute("gen_ai.response.finish_reasons", list(finish_reasons) or ["error"])
+                reasons = [reason[:LONGEST_REASON] for reason in finish_reasons]
+                span.set_attribute("gen_ai.response.finish_reasons", reasons or ["error"])
             if answered_by:
                 span.set_attribute("gen_ai.response.model", answered_by[:LONGEST_NAME])
             if error := error_of(session):
                 self._failed(session, error)
-        span.end()
+        self._ended_at = int(clock.wall() * NANOSECONDS)
+
+    def close(self) -> None:
+        if self._span.is_recording():
+            self._span.end(self._ended_at)
 
     def _failed(self, session: Session, error: str) -> None:
         api: Any = sys.modules[API]

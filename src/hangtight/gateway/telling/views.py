@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs
 
 from hangtight import __version__
 from hangtight.dialects.chat import Shape
-from hangtight.dialects.speaking import Told, refused
 from hangtight.drivers import clock
 from hangtight.drivers.standing import STANDING, recorder, settings
 from hangtight.errors import HangtightError
-from hangtight.gateway.telling import shown
+from hangtight.gateway.telling import ollama, running, shown
+from hangtight.gateway.telling.answers import Receive, Scope, View, put, put_bytes, read, refuse
 from hangtight.gateway.telling.summing import stats_of
 
 if TYPE_CHECKING:
     from hangtight.gateway.exchange import Exchange
-    from hangtight.gateway.outlet import Headers, Outlet
+    from hangtight.gateway.outlet import Outlet
     from hangtight.gateway.state import State
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Any]]
-View = Callable[["State", Scope, Receive, "Outlet"], Awaitable[None]]
 
 GENERATIONS: Final = "/hangtight/generations"
 MODELS: Final = "/v1/models"
@@ -33,24 +29,6 @@ SHORTEST: Final = 4  # characters of an id that may stand for the whole of it
 AT_ONCE: Final = 64  # requests described in one turn of the loop
 LAST_WORDS: Final = 2.0  # seconds, on top of the limit `cancel`, in which a cancelled request may end
 COME_BACK: Final = 5  # seconds
-
-
-# -- answers --------------------------------------------------------------------------------------------------------
-
-
-async def put(outlet: Outlet, status: int, told: Any, *more: tuple[bytes, bytes]) -> None:
-    await _put(outlet, status, json.dumps(told, default=str).encode(), *more)
-
-
-async def _put(outlet: Outlet, status: int, body: bytes, *more: tuple[bytes, bytes]) -> None:
-    headers: Headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *more]
-    outlet.start(status, headers)
-    await outlet.finish(body)
-
-
-async def refuse(outlet: Outlet, status: int, code: str, message: str, *more: tuple[bytes, bytes]) -> None:
-    """In plain words, and in the form of an error that most clients can read."""
-    await _put(outlet, status, refused(None, Told.of(status, code, message)), (b"x-should-retry", b"false"), *more)
 
 
 # -- health -----------------------------------------------------------------------------------------------------------
@@ -62,6 +40,8 @@ async def health(state: State, scope: Scope, receive: Receive, outlet: Outlet) -
     if _is_known(state, scope):
         now, lanes = clock.now(), {lane.name: lane for lane in state.lanes.all()}
         models = {name: shown.of_model(lanes.get(name), now) for name in _names(state)}
+        for name, phase in running.phases(state).items():
+            models.setdefault(name, shown.of_model(lanes.get(name), now))["phase"] = phase
         told |= {
             "version": __version__,
             "since": shown.iso(state.began_at),
@@ -155,7 +135,8 @@ def _listed(state: State) -> list[str]:
 
 
 def _model(state: State, name: str) -> dict[str, Any]:
-    return {"id": name, "object": "model", "created": int(state.began_at), "owned_by": "hangtight"}
+    told = {"id": name, "object": "model", "created": int(state.began_at), "owned_by": "hangtight"}
+    return told | shown.of_serving(settings().serving(name))
 
 
 # -- what is under way ------------------------------------------------------------------------------------------------
@@ -174,7 +155,7 @@ async def generations(state: State, scope: Scope, receive: Receive, outlet: Outl
     finished = [json.dumps(each.told(), default=str) for each in reversed(state.finished)]
     head = json.dumps({"at": shown.iso(clock.wall()), "draining": state.is_draining})[:-1]
     body = f'{head}, "generations": [{", ".join(told)}], "finished": [{", ".join(finished)}]}}'
-    await _put(outlet, 200, body.encode())
+    await put_bytes(outlet, 200, body.encode())
 
 
 async def generation(name: str, state: State, scope: Scope, receive: Receive, outlet: Outlet) -> None:
@@ -277,20 +258,18 @@ def _asked(scope: Scope) -> dict[str, str]:
 # -- which path is whose ----------------------------------------------------------------------------------------------
 
 
-def _read(view: View) -> dict[str, View]:
-    return {"GET": view, "HEAD": view}
-
-
 VIEWS: Final[Mapping[str, Mapping[str, View]]] = {
-    "/health": _read(health),
-    "/ready": _read(ready),
-    MODELS: _read(models),
-    "/api/tags": _read(tags),
-    "/api/version": _read(version),
-    "/metrics": _read(metrics),
-    GENERATIONS: _read(generations),
-    "/hangtight/stats": _read(stats),
+    "/health": read(health),
+    "/ready": read(ready),
+    MODELS: read(models),
+    "/api/tags": read(tags),
+    "/api/version": read(version),
+    "/metrics": read(metrics),
+    GENERATIONS: read(generations),
+    "/hangtight/stats": read(stats),
     "/hangtight/events": {"GET": events},
+    **ollama.VIEWS,
+    **running.VIEWS,
 }
 
 
@@ -306,9 +285,11 @@ def _one_of(path: str) -> Mapping[str, View] | None:
     """What stands below a list."""
     head, _, name = path.partition(f"{MODELS}/")
     if not head and name:  # names of models may have a slash in them
-        return _read(partial(model, name))
+        return read(partial(model, name))
     head, _, name = path.partition(f"{GENERATIONS}/")
-    return None if head or not name else {**_read(partial(generation, name)), "DELETE": partial(cancel, name)}
+    if not head and name:
+        return {**read(partial(generation, name)), "DELETE": partial(cancel, name)}
+    return running.one_of(path)
 
 
 async def _otherwise(allowed: str, state: State, scope: Scope, receive: Receive, outlet: Outlet) -> None:
