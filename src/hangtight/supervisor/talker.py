@@ -27,7 +27,7 @@ from hangtight.supervisor.orphans import Leftover, digest_of
 from hangtight.supervisor.prompts import asked_with, takes_prompt
 from hangtight.supervisor.server import ModelServer
 from hangtight.supervisor.spawning import SpawnFailed, why_not
-from hangtight.supervisor.stopping import LAST_WAIT, stopped
+from hangtight.supervisor.stopping import stopped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -190,7 +190,7 @@ class _Process:
         family = self.family
         if family is None:
             return
-        ended = await stopped(family, signal=signal.SIGKILL, seconds=LAST_WAIT)
+        ended = await stopped(family, seconds=0.0)  # it is not asked first: it has said all, or nobody listens
         if ended.left:
             left = ", ".join(map(str, ended.left))
             self._yard.say(self.model, Level.ERROR, f"process stuck - killed, and still there: {left}")
