@@ -21,6 +21,7 @@ from hangtight.cli.modelling import lines
 from tests.cli.kit import EVIL, SOURCES, command, visible
 from tests.gateway.kit import Served
 from tests.gateway.watching import Asked, Listening, until
+from tests.supervisor.fleets import free_ports
 
 pytestmark = pytest.mark.real
 NAMES = ["plain", "sleeper", "org/late", "poor", "broken"]
@@ -50,6 +51,7 @@ SETTINGS = {
     "groups": {"all": {"swap": False, "members": NAMES}},
     "limits": {"cancel": 1},
     "models": MODELS,
+    "startPort": free_ports(len(NAMES)),
 }
 
 
@@ -234,6 +236,24 @@ def test_what_is_no_gateway_is_told_apart(tmp_path: Path, words: list[str]) -> N
         thread.join()
     assert (ended.returncode, ended.stdout) == (1, "")
     assert "Traceback" not in ended.stderr
+
+
+class _Stopped(_Stranger):
+    """A gateway that ends while somebody waits."""
+
+    def do_POST(self) -> None:
+        self.close_connection = True
+
+
+def test_a_gateway_that_is_stopped_meanwhile_is_told_as_that(tmp_path: Path) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Stopped) as stopped:
+        thread = threading.Thread(target=stopped.serve_forever, daemon=True)
+        thread.start()
+        ended = command(tmp_path, "model", "sleep", "plain", "--url", f"http://127.0.0.1:{stopped.server_port}")
+        stopped.shutdown()
+        thread.join()
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "the gateway was stopped meanwhile" in ended.stderr
 
 
 def test_a_gateway_that_runs_nothing_says_so(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ class Puppeteer:
         finally:
             del self.waiting[future]
 
-    async def still_running(self, model: str, base: str, seen: object) -> None:
+    async def still_running(self, model: str, base: str, since: object) -> None:
         self.asked.append(("still_running", model))
 
     def renew(self, settings: object) -> None:

@@ -394,22 +394,114 @@ def test_each_attempt_has_a_place_of_its_own(tmp_path: Path) -> None:
     run(tmp_path, main, serve, more="modes: {both: {models: [m, other]}}\ndefault_mode: both\n")
 
 
-@pytest.mark.parametrize("stream", [True, False])
-def test_who_is_cut_off_is_told_why(tmp_path: Path, stream: bool) -> None:
+def test_who_is_cut_off_in_the_middle_of_an_answer_is_told_why(tmp_path: Path) -> None:
     async def main(ours: Before, server: Behind, steward: Puppeteer) -> None:
         steward.is_ready("m")
-        asking = asyncio.ensure_future(ours.chat(stream=stream))
+        asking = asyncio.ensure_future(ours.chat(stream=True))
         await until(lambda: bool(ours.gateway.state.exchanges) and tokens(ours) > 0)
-        steward.places[0].who.cut("m: its server is put away")
+        steward.places[0].who.cut("m: drain timed out after 3s")
         found = await asking
-        assert found.status == (200 if stream else 502)
-        assert "its server is put away" in found.error["message"]
+        assert found.status == 200
+        assert "m: drain timed out after 3s" in found.error["message"]
         assert b"[DONE]" not in found.body
         await server.talks[0].left.wait()
         await emptied(ours)
         assert steward.given_back == [1]
 
     run(tmp_path, main, beginning)
+
+
+async def headed(talk: Talk) -> None:
+    """It has begun to answer, and says no word."""
+    await talk.request()
+    talk.say(CHUNKED + chunk(b": ping\n\n"))
+    await talk.gone()
+
+
+async def cut_off(ours: Before, server: Behind, steward: Puppeteer, at: int) -> None:
+    """The server that has the request goes, and the place with it."""
+    await until(lambda: len(server.talks) > at and the_one(ours).reading is not None)
+    await asyncio.sleep(0.05)  # the answer begins, where there is one
+    steward.comes("m", "stopped")
+    steward.places[at].who.cut(f"m: process stuck - no output for {at}s")
+
+
+@pytest.mark.parametrize(
+    ("first", "stream"), [(silent, True), (headed, True), (silent, False), (headed, False), (beginning, False)]
+)
+def test_who_is_cut_off_before_its_client_saw_anything_waits_for_the_next_life(
+    tmp_path: Path, first: Serve, stream: bool
+) -> None:
+    came: list[Talk] = []
+
+    async def serve(talk: Talk) -> None:
+        came.append(talk)
+        await (first if len(came) == 1 else answering)(talk)
+
+    async def main(ours: Before, server: Behind, steward: Puppeteer) -> None:
+        steward.is_ready("m")
+        asking = asyncio.ensure_future(ours.chat(stream=stream))
+        await cut_off(ours, server, steward, 0)
+        await waits(steward)
+        steward.is_ready("m")
+        found = await asking
+        assert (found.status, b"hello" in found.body, b"ping" in found.body) == (200, True, False)
+        await emptied(ours)
+        assert steward.given_back == [1, 1]
+
+    run(tmp_path, main, serve)
+
+
+@pytest.mark.parametrize("serve", [silent, headed])
+@pytest.mark.parametrize("stream", [True, False])
+def test_who_is_cut_off_twice_is_told_why(tmp_path: Path, serve: Serve, stream: bool) -> None:
+    async def main(ours: Before, server: Behind, steward: Puppeteer) -> None:
+        steward.is_ready("m")
+        asking = asyncio.ensure_future(ours.chat(stream=stream))
+        await cut_off(ours, server, steward, 0)
+        await waits(steward)
+        steward.is_ready("m")
+        await cut_off(ours, server, steward, 1)
+        found = await asking
+        assert (found.status, found.error["code"]) == (502, "backend")
+        assert "m: process stuck - no output for 1s" in found.error["message"]
+
+    run(tmp_path, main, serve)
+
+
+@pytest.mark.parametrize("first", [silent, headed])
+def test_who_is_cut_off_twice_is_answered_by_another_model(tmp_path: Path, first: Serve) -> None:
+    async def serve(talk: Talk) -> None:
+        _, body = await talk.request()
+        if b'"other"' in body:
+            talk.say(ANSWERED)
+        elif first is headed:
+            talk.say(CHUNKED + chunk(b": ping\n\n"))
+        await talk.gone()
+
+    async def main(ours: Before, server: Behind, steward: Puppeteer) -> None:
+        steward.is_ready("m")
+        asking = asyncio.ensure_future(ours.chat(stream=True))
+        await cut_off(ours, server, steward, 0)
+        await waits(steward)
+        steward.is_ready("m")
+        await cut_off(ours, server, steward, 1)
+        found = await asking
+        assert (found.status, found.headers["x-hangtight-model"]) == (200, "other")
+
+    run(tmp_path, main, serve, more="modes: {both: {models: [m, other]}}\ndefault_mode: both\n")
+
+
+def test_what_generates_nothing_is_cut_off_with_the_reason(tmp_path: Path) -> None:
+    async def main(ours: Before, server: Behind, steward: Puppeteer) -> None:
+        steward.is_ready("m")
+        asking = asyncio.ensure_future(ours.ask(REQUESTS["embeddings"]))
+        await cut_off(ours, server, steward, 0)
+        found = await asking
+        assert found.status == 502
+        assert "process stuck" in found.error["message"]
+
+    run(tmp_path, main, silent)
 
 
 def tokens(ours: Before) -> int:

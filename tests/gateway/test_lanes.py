@@ -427,7 +427,7 @@ class Steward:
     def renew(self, settings: object) -> None:
         """Nothing changes."""
 
-    async def still_running(self, model: str, base: str, seen: object) -> None:
+    async def still_running(self, model: str, base: str, since: object) -> None:
         self.told.append(model.partition(",")[0])
 
 

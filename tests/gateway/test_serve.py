@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -44,6 +45,11 @@ def test_an_answer_through_the_gateway_is_the_answer_of_its_server(served: Serve
                 whole = asking.chat.completions.create(model="m,tokens=9", messages=ASKED)
                 texts.append(whole.choices[0].message.content or "")
     assert texts[0] == texts[1] != ""
+
+
+def test_it_is_started_with_the_words_of_who_comes_from_llama_swap(lab: Lab, tmp_path: Path) -> None:
+    with Served(tmp_path, all_at(lab.url), "--watch") as served:
+        assert served.ask("GET", "/health")[0] == 200
 
 
 @pytest.mark.parametrize("streamed", [True, False])

@@ -192,6 +192,9 @@ def test_a_process_of_one_request_has_no_address_and_is_not_probed(place: Place)
         ("hang: 0", 3, "models.m.hang"),
         ("checkEndpoint: 'a b'", 3, "models.m.checkEndpoint"),
         ("checkEndpoint: 3", 3, "models.m.checkEndpoint"),
+        ("checkEndpoint: /hé", 3, "models.m.checkEndpoint"),
+        ("checkEndpoint: 'http://x/y'", 3, "models.m.checkEndpoint"),
+        ("checkEndpoint: /a#b", 3, "models.m.checkEndpoint"),
         ("env: A=b", 3, "models.m.env"),
         ("env: [A]", 3, "models.m.env"),
         ("env: ['=b']", 3, "models.m.env"),
@@ -209,7 +212,9 @@ def test_a_process_of_one_request_has_no_address_and_is_not_probed(place: Place)
         ("filters: {stripParams: [a]}", 3, "models.m.filters.stripParams"),
         ("filters: {setParams: a}", 3, "models.m.filters.setParams"),
         ("filters: {setParamsByID: {a: 1}}", 3, "models.m.filters.setParamsByID"),
-        ("compat: {ignoreWebsockets: 1}", 3, "models.m.compat.ignoreWebsockets"),
+        ("load: {stall: 5, ceiling: 2}", 3, "models.m.load"),
+        ("load: {stall: 5, ceiling: 5}", 3, "models.m.load"),
+        ("load: 1800", 3, "models.m.load"),
     ],
 )
 def test_what_a_model_cannot_mean_is_refused_with_file_line_and_key(
@@ -521,11 +526,35 @@ def test_a_whole_configuration_of_llama_swap_runs_as_there(place: Place) -> None
     assert (serving.set, serving.set_by_id) == ({"temperature": 0.7}, {"llama-8b:hot": {"temperature": 2}})
 
 
+def test_what_is_shown_of_a_command_has_no_variable_of_the_environment_in_it(place: Place) -> None:
+    place.environment |= {"TOKEN": f"{SECRET} more"}
+    told = "macros: {login: '--token ${env.TOKEN}'}\n" + "models:\n m: {cmd: 'serve ${login} --port ${PORT}'}\n"
+    running = run(place, "startPort: 9000\n" + told)
+    assert running.command == ("serve", "--token", SECRET, "more", "--port", "9000")
+    assert running.shown == ("serve", "--token", "${env.TOKEN}", "--port", "9000")
+    assert SECRET not in repr(running)
+
+
+def test_no_model_gets_the_port_of_the_gateway(place: Place) -> None:
+    models = "".join(f" {name}: {{cmd: 'serve ${{PORT}}'}}\n" for name in "abc")
+    settings = read(place, f"startPort: 8382\nmodels:\n{models}")
+    assert [each.command[1] for each in settings.runs.values()] == ["8382", "8384", "8385"]
+
+
+@pytest.mark.parametrize("name", ['""', '" "', '"m\\nERROR forged"', '"m\\x1b[2J"'])
+def test_a_name_that_cannot_be_printed_is_none(place: Place, name: str) -> None:
+    place.write("hangtight.yaml", f"models:\n {name}: {{cmd: 'serve ${{PORT}}'}}\n")
+    (problem,) = place.problems()
+    assert (problem.line, problem.key) == (2, "models")
+    assert "\n" not in str(problem)
+
+
 def test_what_of_it_is_for_a_later_version_is_named_each_with_its_line(place: Place) -> None:
     place.environment |= {"MODELS": "/models", "GATEWAY": SECRET}
     later = (
         "logTimeFormat", "logRequests", "store", "metricsMaxInMemory", "captureBuffer", "ui", "performance", "upstream",
         "profiles", "selectors", "peers", "routing",
+        "models.llama-8b.compat",
         *(f"models.llama-8b.timeouts.{key}" for key in
           ("keepalive", "responseHeader", "tlsHandshake", "expectContinue", "idleConn")),
     )  # fmt: skip

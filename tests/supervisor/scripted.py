@@ -51,6 +51,7 @@ class ScriptedHands:
     """What takes its time, done by timers. One thing of each kind at a time, as the real hands have it."""
 
     house: House
+    heard = ""
 
     def __init__(self, running: Running, yard: Any, note: Callable[[Fact], None], gets_on: Callable[[], None]) -> None:
         self.running, self.note, self.gets_on = running, note, gets_on

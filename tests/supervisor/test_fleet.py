@@ -344,3 +344,15 @@ def test_the_end_takes_those_along_that_are_in_no_file_any_more(tmp_path: Path) 
         assert is_gone(before)
 
     run(scene())
+
+
+def test_what_is_shown_of_a_command_tells_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKEN", "s3cr3t")
+
+    async def scene() -> None:
+        async with staged(tmp_path, {"a": quick("${env.TOKEN}")}) as stage:
+            assert await stage.served("a") == 200
+            assert "s3cr3t" not in str(stage.shown("a"))
+            assert "${env.TOKEN}" in stage.shown("a")["cmd"]
+
+    run(scene())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import psutil
 import pytest
 
 from hangtight.supervisor import guard as program
+from hangtight.supervisor import guarding
 from hangtight.supervisor.family import start_of
 from hangtight.supervisor.guarding import Guard
 from hangtight.supervisor.orphans import end_all, guards_done, left_over
@@ -135,6 +137,32 @@ def test_a_guard_that_was_killed_is_replaced_and_told_all() -> None:
         for process in (first, second):
             assert await process.exited() == "killed by SIGTERM"
             process.close()
+
+    run(scene())
+
+
+@pytest.mark.parametrize("opens", [True, False], ids=["the kernel tells", "we look"])
+def test_a_guard_that_was_killed_is_replaced_at_once_though_nothing_is_told_to_it(
+    opens: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not opens:
+        monkeypatch.delattr(os, "pidfd_open", raising=False)
+        monkeypatch.setattr(guarding, "LOOK", 0.05)
+
+    async def scene() -> None:
+        guard, told = Guard(0.3), list[int]()
+        guard.start()
+        kept = asyncio.create_task(guard.kept_alive(told.append))
+        first = await spawn(python(SLEEPS), guard=guard, stop_seconds=0.3)
+        old = guard.pid
+        os.kill(old, signal.SIGKILL)
+        await until(lambda: bool(told))
+        assert told == [guard.pid]
+        assert guard.pid not in {0, old}
+        kept.cancel()
+        await guard.close()  # the new one knows what the old one knew
+        assert first.is_gone()
+        first.close()
 
     run(scene())
 

@@ -15,6 +15,7 @@ from urllib.request import urlopen
 import psutil
 import pytest
 
+from hangtight.supervisor.orphans import left_over
 from tests.supervisor.conftest import NAME
 from tests.supervisor.fleets import QUICK, free_ports, quick
 from tests.supervisor.kit import is_gone, soon
@@ -26,7 +27,7 @@ NAMES = ("a", "b", "c", "d", "e")
 class Served:
     """A `hangtight serve` that runs, and what runs under it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, waits: bool = True) -> None:
         self.folder = folder
         self.printed = folder / "printed"
         with self.printed.open("wb") as out:
@@ -35,8 +36,9 @@ class Served:
                 env={**os.environ, "XDG_DATA_HOME": str(folder / "data"), "HANGTIGHT_JOURNAL": "off"},
                 cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
             )  # fmt: skip
-        assert soon(lambda: bool(self._address())), self.printed.read_text()
-        assert soon(self._all_ready), self.printed.read_text()
+        if waits:
+            assert soon(lambda: bool(self._address())), self.printed.read_text()
+            assert soon(self._all_ready), self.printed.read_text()
 
     def _address(self) -> str:
         found = re.search(r"hangtight serves at (http://\S+)", self.printed.read_text())
@@ -84,10 +86,10 @@ def records(folder: Path) -> list[Path]:
     return list((folder / "data").rglob("processes-*.json"))
 
 
-def write(folder: Path) -> None:
+def write(folder: Path, *manners: str, **said: Any) -> None:
     told = {
         "startPort": free_ports(len(NAMES)),
-        "models": dict.fromkeys(NAMES, quick()),
+        "models": dict.fromkeys(NAMES, quick(*manners, **said)),
         "groups": {"together": {"members": list(NAMES), "swap": False}},
         "hooks": {"on_startup": {"preload": list(NAMES)}},
     }
@@ -123,3 +125,31 @@ def test_what_even_the_guard_could_not_end_is_ended_by_the_next_start(tmp_path: 
         again.process.wait(15)
         assert servers() == []
         assert records(tmp_path) == []
+
+
+def test_a_second_signal_at_the_end_kills_what_does_not_end_and_nothing_is_left(tmp_path: Path) -> None:
+    write(tmp_path, "deaf", unloadTimeout=600)
+    with Served(tmp_path) as served:
+        before = servers()
+        served.process.send_signal(signal.SIGTERM)
+        assert soon(lambda: served.printed.read_text().count("Stopping process") == 5)
+        served.process.send_signal(signal.SIGTERM)
+        assert served.process.wait(15) == 128 + signal.SIGTERM
+        assert all(map(is_gone, before))
+        assert records(tmp_path) == []
+
+
+def test_a_start_that_has_to_end_a_deaf_orphan_says_so_and_hears_a_signal(tmp_path: Path) -> None:
+    write(tmp_path, "deaf")
+    with Served(tmp_path) as first:
+        before = servers()
+        os.kill(first.guard, signal.SIGKILL)
+        first.kill()
+    with Served(tmp_path, waits=False) as again:
+        assert soon(lambda: again.printed.read_text().count("ending what an earlier life left: ") == 5)
+        again.process.send_signal(signal.SIGTERM)
+        assert again.process.wait(15) == 0
+        [folder] = {record.parent for record in records(tmp_path)} or {tmp_path}
+        found = {process.pid for process in left_over(folder)}
+        ended = [pid for pid in before if pid not in found]
+        assert soon(lambda: all(map(is_gone, ended))), "who is not gone is known to the next start"

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from hangtight.core.time import Instant
 from hangtight.drivers import clock
+from hangtight.supervisor import hands
+from hangtight.supervisor.readiness import Heard, healthy
 from tests.supervisor.fleets import Stage, lab, quick, shell, staged
 from tests.supervisor.kit import is_gone, run, until
 
@@ -63,7 +66,34 @@ def test_one_that_exits_while_it_loads(tmp_path: Path) -> None:
 
 
 def test_one_that_never_becomes_healthy(tmp_path: Path) -> None:
-    broken(tmp_path, lab("--load-time 600", healthCheckTimeout=1), "start timed out after 1s")
+    why = "start timed out after 1s; GET /health was answered 503"
+    broken(tmp_path, lab("--load-time 600", healthCheckTimeout=1), why)
+
+
+def test_one_that_never_answers_its_check(tmp_path: Path) -> None:
+    why = "start timed out after 0.3s; GET /health was not answered"
+    broken(tmp_path, shell("exec sleep 600", healthCheckTimeout=0.3), why)
+
+
+def test_one_that_answers_in_a_way_that_nobody_foresaw_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hands, "ASK_AGAIN", 0.05)
+    odd = iter([ZeroDivisionError("odd"), ZeroDivisionError("odd")])
+
+    async def oddly(url: str, *, on_heard: Callable[[Heard], object]) -> None:
+        for error in odd:
+            raise error
+        await healthy(url, on_heard=on_heard)
+
+    monkeypatch.setattr(hands, "healthy", oddly)
+
+    async def scene() -> None:
+        async with staged(tmp_path, {"a": quick()}) as stage:
+            assert await stage.served("a") == 200
+            assert stage.log("a").count("asking whether it is ready failed: ZeroDivisionError('odd')") == 1
+
+    run(scene())
 
 
 def test_one_whose_load_gets_stuck(tmp_path: Path) -> None:
@@ -175,7 +205,7 @@ def test_one_that_goes_on_with_a_request_that_was_cancelled_ends_when_the_others
         async with staged(tmp_path, {"a": quick()}) as stage:
             guest = await stage.held("a")
             before = stage.pid("a")
-            await stage.fleet.still_running("a", "", None)
+            await stage.fleet.still_running("a", "", Instant(clock.now() - 300))
             assert stage.phase("a") == "draining"
             next_one = asyncio.create_task(stage.served("a"))
             await asyncio.sleep(0.05)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import threading
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from hangtight.supervisor import commands, gpu, stopping
+from hangtight.supervisor import commands, family, gpu, guard, stopping
 from hangtight.supervisor.commands import Ended, run_command
+from hangtight.supervisor.guarding import Guard
 from hangtight.supervisor.spawning import Spawned, SpawnFailed, spawn
 from hangtight.supervisor.stopping import How, Stopped, stopped
 from tests.supervisor.kit import FORKS, IGNORES_SIGTERM, SLEEPS, Heard, is_gone, python, run, soon, until
@@ -140,6 +143,38 @@ def test_a_caller_that_is_cancelled_leaves_nothing_behind() -> None:
         process.close()
 
     run(scene())
+
+
+def test_nobody_waits_while_all_processes_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With thousands of them one look takes as long as a token of a fast model."""
+    looked: list[int] = []
+
+    def look() -> dict[int, guard.Seen]:
+        looked.append(threading.get_ident())
+        return seen()
+
+    seen = guard.seen
+    monkeypatch.setattr(family, "seen", look)
+
+    async def scene() -> None:
+        with_guard = Guard()
+        with_guard.start()
+        try:
+            await run_command(["/bin/sh", "-c", "exit 0"], guard=with_guard)
+            await run_command(python(FORKS), seconds=0.3, guard=with_guard)
+            deaf = await spawn(python(IGNORES_SIGTERM), guard=with_guard)
+            for work in (run_command(python(SLEEPS)), stopped(deaf, seconds=600), deaf.release()):
+                task = asyncio.create_task(work)
+                await asyncio.sleep(0.1)
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+        finally:
+            await with_guard.close()
+
+    run(scene())
+    assert looked
+    assert threading.get_ident() not in looked
 
 
 def test_a_command_says_how_it_went() -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from hangtight.core.process.facts import PutAway, Rest, Why
 from hangtight.core.process.phases import RESTING, Phase
+from hangtight.core.time import Instant
 from hangtight.rules.running import OTHERS, Group
 from hangtight.supervisor.fleet import Fleet
 from hangtight.testing.loop import jumping
@@ -427,7 +428,8 @@ class Histories:
             case "unload":
                 self.others.append(asyncio.ensure_future(self.fleet.unload()))
             case "hang" if self.fleet.runs(name):
-                self.others.append(asyncio.ensure_future(self.fleet.still_running(name, "", None)))
+                long_ago = Instant(self.fleet.now() - 300)
+                self.others.append(asyncio.ensure_future(self.fleet.still_running(name, "", long_ago)))
             case "reload":
                 names = [each for each in NAMES if each != name or not seconds]
                 self.fleet.renew(replace(sleepy(*NAMES, groups=GROUPS[:2], drain=60.0), runs=sleepy(*names).runs))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from hangtight.cli.settings import USAGE, fail
 from hangtight.cli.top import GATEWAY, KEY
-from hangtight.drivers.http11 import Address, HTTPError, request
+from hangtight.drivers.http11 import Address, ConnectFailed, HTTPError, request
 from hangtight.drivers.servers import FORBIDDEN, UNAUTHORIZED
 from hangtight.errors import HangtightError
 
@@ -55,6 +55,8 @@ class Gateway(NamedTuple):
         except TimeoutError:
             raise self.missing(f"nothing within {patience:g} s") from None
         except (HTTPError, OSError) as error:
+            if patience is None and not isinstance(error, ConnectFailed):
+                raise NoGateway(f"{self.url}: the gateway was stopped meanwhile, and ends what it runs") from error
             refused = isinstance(error.__cause__, ConnectionRefusedError)
             raise self.missing("nothing there" if refused else str(error)) from error
         if status in (UNAUTHORIZED, FORBIDDEN):

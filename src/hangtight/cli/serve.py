@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 
 from hangtight.cli.settings import Config
-
-PORT = 8383
+from hangtight.rules.running import GATEWAY_PORT
 
 
 def serve(
@@ -16,9 +15,12 @@ def serve(
     host: Annotated[
         str, typer.Option(help="The address to listen on; other than loopback needs apiKeys.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free one.")] = PORT,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free one.")] = GATEWAY_PORT,
     uds: Annotated[str | None, typer.Option(metavar="PATH", help="A socket of the file system instead.")] = None,
     drain: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="For what runs, at the first SIGTERM.")] = 30.0,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Nothing more: the settings file is always followed. llama-swap's option.")
+    ] = False,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Listen for other machines although there is no key.")
     ] = False,

@@ -6,18 +6,20 @@ import asyncio
 import contextlib
 import gc
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from hangtight.cli.journals import leave_journal
 from hangtight.cli.process import FAILED, say
 from hangtight.cli.settings import USAGE, fail, use
+from hangtight.cli.staging import staging
 from hangtight.cli.writing import Writer
 from hangtight.drivers.servers import Place, Server
 from hangtight.drivers.standing import STANDING, data_folder, settings
 from hangtight.errors import HangtightError
 
 if TYPE_CHECKING:
+    from hangtight.gateway.door.serving import Stops
     from hangtight.gateway.state import State
 
 SHOWN = 8
@@ -38,7 +40,7 @@ def serve_command(where: Where, config: str | None, *, drain: float, insecure: b
         from hangtight.gateway.app import Gateway
         from hangtight.gateway.door.gate import may_listen
         from hangtight.gateway.door.listening import CannotListen
-        from hangtight.gateway.door.serving import run, serve
+        from hangtight.gateway.door.serving import Stops, run, serve
         from hangtight.gateway.state import State
     except ModuleNotFoundError as missing:
         fail(f"serve needs {missing.name}, which is not installed\nto get it:  pip install 'hangtight[gateway]'", USAGE)
@@ -51,14 +53,16 @@ def serve_command(where: Where, config: str | None, *, drain: float, insecure: b
         app = Gateway(state, where.host, insecure=insecure or where.uds is not None)
 
         async def work() -> int:
-            async with _running(state, where, writer):
-                served = await serve(
-                    app, host=where.host, port=where.port, uds=where.uds, patience=said.patience, head=said.head,
-                    drain=drain, on_ready=_tell_address,
-                )  # fmt: skip
-            if served.cut:
-                say(f"ended {served.cut} that were still running\n")
-            return served.code
+            stops = Stops()
+            with stops.listening():
+                async with _running(state, where, writer, stops):
+                    served = await serve(
+                        app, host=where.host, port=where.port, uds=where.uds, patience=said.patience, head=said.head,
+                        drain=drain, on_ready=_tell_address, stops=stops,
+                    )  # fmt: skip
+                if served.cut:
+                    say(f"ended {served.cut} that were still running\n")
+            return stops.code
 
         code = run(work())
     except CannotListen as error:
@@ -72,7 +76,7 @@ def serve_command(where: Where, config: str | None, *, drain: float, insecure: b
 
 
 @contextlib.asynccontextmanager
-async def _running(state: State, where: Where, writer: Writer) -> AsyncIterator[None]:
+async def _running(state: State, where: Where, writer: Writer, stops: Stops) -> AsyncIterator[None]:
     """The models: those that we run are ours as long as this lasts, the others are found and told."""
     from hangtight.supervisor.fleet import Fleet
 
@@ -88,16 +92,36 @@ async def _running(state: State, where: Where, writer: Writer) -> AsyncIterator[
     if not state.targets.are_written:
         _tell_found(await state.find())
     _tell_models(state.targets.names)
+    fleet.on_orphan = lambda words: say(f"{words}\n")
     try:
-        await fleet.begin()
-        with _reloading(STANDING.look_now):
+        await _unless(stops.first, fleet.begin())
+        async with staging(state), _reloading(STANDING.look_now):
             yield
     finally:
-        await fleet.close()
+        stops.first.set()
+        stops.second.clear()  # one that cut the requests off is no reason to kill the servers too
+        closing = asyncio.ensure_future(fleet.close())
+        await _unless(stops.second, asyncio.shield(closing))
+        if not closing.done():
+            fleet.hurry()
+        await closing
 
 
-@contextlib.contextmanager
-def _reloading(look: Callable[[], object]) -> Iterator[None]:
+async def _unless(heard: asyncio.Event, work: Awaitable[object]) -> None:
+    """Until this is done or that was heard, and then the work is broken off."""
+    tasks = [asyncio.ensure_future(work), asyncio.ensure_future(heard.wait())]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+    if not tasks[0].cancelled():
+        tasks[0].result()
+
+
+@contextlib.asynccontextmanager
+async def _reloading(look: Callable[[], object]) -> AsyncIterator[None]:
     """At SIGHUP, where there is one."""
     hangup = getattr(signal, "SIGHUP", None)
     if hangup is None:

@@ -8,13 +8,15 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
+from hangtight.core.attempts import Fault
 from hangtight.core.budget import Priority
 from hangtight.core.limits import checked, length
 from hangtight.core.telling import Door
-from hangtight.core.time import FOREVER, Instant, Seconds
+from hangtight.core.time import FOREVER, Instant, Seconds, between
 from hangtight.dialects.dialect import Body
 from hangtight.drivers.attention import IGNORED
 from hangtight.drivers.clock import Timepiece
+from hangtight.drivers.faults import attempt_of
 from hangtight.drivers.given import Given
 from hangtight.drivers.http.asked import Asked, number_of
 from hangtight.drivers.http.call import RETRIES, Call, Plan, Settings
@@ -25,6 +27,7 @@ from hangtight.gateway import library
 from hangtight.gateway.filters import UNFILTERED, Filters
 from hangtight.gateway.telling.tracing import UNTRACED
 from hangtight.gateway.upstream.pool import Outgoing, head_of
+from hangtight.gateway.upstream.steward import PutAway
 from hangtight.gateway.upstream.targets import Target, Targets
 
 if TYPE_CHECKING:
@@ -170,6 +173,8 @@ class GatewayCall(Call):
         self.came = came
         self.traced = UNTRACED
         """Of the attempt under way."""
+        self._was_put_away = False
+        """Its server was, and it has been sent once more."""
         self._retried_as: int | None = None
         """Under which key an SDK that sends this again is known; None for who is no SDK."""
         url = library.URL(came.target.address(came.path, came.query))
@@ -229,6 +234,20 @@ class GatewayCall(Call):
     def _retried_for(self) -> float:
         total = length(self.terms.resolved(None, False, self.asked.model).limits.total)
         return RETRIED_FOR if total == FOREVER else 2 * total
+
+    def goes_on(self, error: BaseException, session: Session) -> bool:
+        """A server that was put away comes again, and what nobody has seen anything of goes there: once."""
+        if (
+            not isinstance(error, PutAway)
+            or self._was_put_away
+            or self.asked.dialect is None
+            or self.attempts.delivered
+        ):
+            return super().goes_on(error, session)
+        self._was_put_away, self._before = True, session
+        elapsed = between(self.born, session.clock())
+        session.failed_as = attempt_of(error, Fault.SERVER, model=session.machine.model, elapsed=elapsed)
+        return True
 
     def ended_well(self) -> None:
         """The client has what it asked for."""

@@ -24,6 +24,7 @@ from hangtight.gateway.outlet import Headers, Outlet
 from hangtight.gateway.pouring import Past
 from hangtight.gateway.readings import GatewayReading
 from hangtight.gateway.signing import Signing
+from hangtight.gateway.upstream.steward import PutAway
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -96,10 +97,8 @@ class Exchange:
             watching = self.loop.create_task(self._watch(receive))
         self.signing.begin(self._commit)
         try:
-            response = await followed(course(self.call, self._begin, BODY))
-            await self._deliver(response)
-            if response.status_code < REFUSED:
-                self.call.ended_well()
+            while not await self._answered():
+                pass  # once more, from the beginning
         except asyncio.CancelledError:
             if self._task is None or not (self.left or self.cancelled is not None):
                 raise
@@ -118,6 +117,23 @@ class Exchange:
             if watching is not None:
                 watching.cancel()
             self._let_go()
+
+    async def _answered(self) -> bool:
+        """False where the answer began, its server was put away, and nobody has seen anything of it yet."""
+        try:
+            response = await followed(course(self.call, self._begin, BODY))
+            await self._deliver(response)
+        except PutAway as error:
+            if self._head is None or self.reading is None:
+                raise
+            self.call.attempts.delivered = False
+            if not self.call.goes_on(error, self.reading.session):
+                raise
+            self._head, self._held, self._held_size = None, [], 0
+            return False
+        if response.status_code < REFUSED:
+            self.call.ended_well()
+        return True
 
     async def _fail(self, error: HangtightError) -> None:
         if not isinstance(error, BackendError) or error.retry_after is None:

@@ -278,14 +278,18 @@ class Lanes:
     async def _look_on(self, lane: Lane, house: House, cancelled: Cancelled, evidence: Evidence, seen: Seen) -> None:
         """It goes on."""
         house.goes_on(cancelled.free)
+        telling = asyncio.get_running_loop().create_task(self._tell_steward(lane, house, seen))
         try:
-            # A server may be restarted for this. Only where we run it nobody else is there: elsewhere it may be theirs.
-            if self.steward is not None and self.steward.runs(lane.name):
-                with suppress(Exception):  # whoever helps may fail, too
-                    await self.steward.still_running(lane.name, house.base, seen)
             cancelled.told(await house.looker.freed(house.ours, GHOST_PATIENCE, clock.now, evidence))
         finally:
+            telling.cancel()
             house.has_stopped()
+
+    async def _tell_steward(self, lane: Lane, house: House, seen: Seen) -> None:
+        """A server may be restarted for this. Only where we run it nobody else is there: elsewhere it may be theirs."""
+        if self.steward is not None and self.steward.runs(lane.name):
+            with suppress(Exception):  # whoever helps may fail, too
+                await self.steward.still_running(lane.name, house.base, Instant(clock.now() - seen.took))
 
     async def close(self) -> None:
         looks = list(self._looks)

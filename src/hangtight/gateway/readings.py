@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hangtight.core.attempts import Fault
 from hangtight.core.circuit import Change, is_mark
@@ -13,19 +13,20 @@ from hangtight.core.facts import Handed, LoadProgress
 from hangtight.core.limits import Limit
 from hangtight.core.phases import Outcome
 from hangtight.dialects.mould import Mould
-from hangtight.drivers import aio
-from hangtight.drivers.http.answers import LAST_WORDS
+from hangtight.drivers.http.answers import LAST_WORDS, Answer
 from hangtight.drivers.http.asyncs import AsyncReading
 from hangtight.drivers.http.call import Plan
 from hangtight.drivers.http11 import BrokenHead, ConnectFailed
 from hangtight.errors import BackendError
 from hangtight.gateway import library
+from hangtight.gateway.ending import Break, Life
 from hangtight.gateway.entry import Entry, Load, untold
 from hangtight.gateway.lanes import Cancelled, Lane, Lanes, Ticket
 from hangtight.gateway.looking.looker import Found, Seen
 from hangtight.gateway.pouring import PassOn, Past, blocked, keep_nothing, nothing, swallow
 from hangtight.gateway.telling.tracing import UNTRACED, About, Traced
 from hangtight.gateway.upstream.connection import Incoming
+from hangtight.gateway.upstream.steward import PutAway
 from hangtight.journal.entries import Kind
 
 if TYPE_CHECKING:
@@ -35,17 +36,6 @@ if TYPE_CHECKING:
 
 CUT_SHORT = (Outcome.TIMEOUT, Outcome.LOOPING, Outcome.LEFT, Outcome.CANCELLED)
 """Ends after which a server may go on with what nobody waits for."""
-
-
-class Life(aio.Life):
-    """Its source is a connection of ours, which is left at once: no clock has to run meanwhile."""
-
-    async def _close(self) -> None:
-        try:
-            if isinstance(self.source, Incoming):
-                await self.source.aclose()
-        finally:
-            self.session.close()
 
 
 class GatewayReading(AsyncReading):
@@ -73,6 +63,7 @@ class GatewayReading(AsyncReading):
         self._keep: Callable[[str], object] = keep_nothing
         """Of the kind that flows now: what goes the quick way is of that."""
         self._is_paused = False
+        self._break = Break()
         self.seen: asyncio.Future[Seen] | None = None
         """What its server did after it was cancelled; None where nobody looks."""
         self.on_news: Callable[[GatewayReading, Change | Seen], object] = _unheard
@@ -111,9 +102,13 @@ class GatewayReading(AsyncReading):
         self.session.note(LoadProgress())
 
     def cut(self, why: str) -> None:
-        """Its server is put away, now. Where nothing flows yet, the connection breaks a moment later."""
+        """Its server is put away, now: this is the end of it, before the connection breaks."""
         self._remark(why)
-        self._fail(BackendError(why))
+        self._break.now(error := PutAway(why))
+        self._fail(error)
+
+    async def _guarded(self, work: Awaitable[Any]) -> Any:
+        return await super()._guarded(self._break.unless(work))
 
     def tells_loads(self, told: Callable[[Load], object]) -> None:
         """Who wants to know that a server has to be ready first, and that it is."""
@@ -239,6 +234,12 @@ class GatewayReading(AsyncReading):
             self.session.record.noted(self.session, Kind.REMARK, words)
 
     # -- while it flows ---------------------------------------------------------------------------------------
+
+    def begins(self, response: Any) -> Answer:
+        answer = super().begins(response)
+        step = aiter(self.stream).__anext__
+        self._step = lambda: self._break.unless(step())
+        return answer
 
     @property
     def has_all(self) -> bool:

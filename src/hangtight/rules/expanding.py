@@ -26,7 +26,7 @@ from hangtight.rules.macros import (
 )
 from hangtight.rules.ports import PORTS
 from hangtight.rules.reading import Tree
-from hangtight.rules.running import COMMANDS, FIRST_PORT, PROCESS
+from hangtight.rules.running import COMMANDS, FIRST_PORT, GATEWAY_PORT, PROCESS
 from hangtight.rules.schema_running import LAST_PORT, RunningModel
 from hangtight.rules.schema_shown import ShownModel
 from hangtight.rules.trees import Branch
@@ -94,7 +94,7 @@ class _Expanding:
             return dict.fromkeys(users, LAST_PORT)
         had = PORTS.get({})
         kept = {name: had[name] for name in users if first <= had.get(name, 0) <= LAST_PORT}
-        taken = set(kept.values())
+        taken = {*kept.values(), GATEWAY_PORT}
         free = (port for port in range(first, LAST_PORT + 1) if port not in taken)
         given = {name: kept[name] if name in kept else next(free) for name in users}
         had.clear()

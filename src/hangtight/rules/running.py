@@ -20,6 +20,8 @@ STREAMS = ("proxy", "upstream", "both", "none")
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 SLEEP_MODES = ("enable", "disable")
 FIRST_PORT = 5800
+GATEWAY_PORT = 8383
+"""Where our own gateway listens, if nobody says otherwise: no model gets it."""
 OTHERS = "(default)"
 """The group of all models that stand in no other, as in llama-swap."""
 UNSAID = "default"
@@ -56,6 +58,8 @@ class Running:
     name: str
     command: Argv = field(repr=False)
     """What is started, as its words: no shell reads it."""
+    shown: Argv = field(default=(), compare=False)
+    """The same for people: a variable of the environment stands there by its name. It may hold a secret."""
     stop_command: Argv = field(default=(), repr=False)
     """Instead of a signal; `${PID}` in it is the process. Empty is none, as below."""
     sleep_command: Argv = field(default=(), repr=False)

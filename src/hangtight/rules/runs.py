@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
+from hangtight.rules.commands import words_of
 from hangtight.rules.errors import Problem, one_of
+from hangtight.rules.expanding import expanded
 from hangtight.rules.reading import Tree
 from hangtight.rules.running import COMMANDS, OTHERS, PROCESS, Group, Logging, Running, Written, running_of, sleep_mode
 from hangtight.rules.schema import ConfigFile
@@ -40,15 +42,29 @@ def runs_of(file: ConfigFile, tree: Tree) -> Runs:
     group_of = {member: group.name for group in groups.values() for member in group.members}
     preload = tuple(dict.fromkeys(file.hooks.on_startup.preload or ()))
     written = _written_of_models(file, tree)
+    shown = _shown(tree, run)
     runs: dict[str, Running] = {}
     for name in run:
         sections = (_with_proxy(file, name, written[name]), *_patterns(name, written))
         running = running_of(name, sections, of_all, group_of.get(name, OTHERS), name in preload)
         if running is not None:
-            runs[name] = running
+            runs[name] = replace(running, shown=shown[name])
     usual = Logging()
     logging = Logging(file.logLevel or usual.level, file.logToStdout or usual.to_stdout)
     return Runs(runs, groups, preload, logging)
+
+
+def _shown(tree: Tree, run: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """The commands of these models with all in its place but variables of the environment."""
+    data, _ = expanded(tree.data, tree, None)
+    shown: dict[str, tuple[str, ...]] = {}
+    for name in run:
+        text = data["models"][name]["cmd"]
+        try:
+            shown[name] = words_of(text)
+        except ValueError:  # a variable brings a quote that is missing without it
+            shown[name] = (text,)
+    return shown
 
 
 def _written_of_models(file: ConfigFile, tree: Tree) -> dict[str, Written]:
@@ -107,6 +123,8 @@ def misfits(data: Mapping[str, Any], tree: Tree) -> Iterator[Problem]:
     """What each section may say, and all of them together may not. Looks at what is written, to tell all at once."""
     models = {name: said for name, said in _sections(data.get("models")) if isinstance(said, dict)}
     for name, said in models.items():
+        if not name.strip() or not name.isprintable():  # it stands in lines of the log
+            yield Problem(tree.file, tree.line("models", name), "models", name, "models with names that can be printed")
         yield from _in_a_model(tree, name, said)
     run = [name for name, said in models.items() if said.get("cmd") is not None and "*" not in name]
     yield from _in_groups(tree, data.get("groups"), run)

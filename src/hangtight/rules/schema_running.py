@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
 
 from hangtight.errors import SettingsError
 from hangtight.rules.commands import words_of
@@ -39,6 +39,8 @@ from hangtight.rules.schema_sleeping import SleepingFile, SleepingModel
 
 STALL = 300.0
 LAST_PORT = 65535
+PATH = r"(?![^/?]*:)[!-\"$-~]+"
+"""Of the model's own server: in ASCII, without a fragment and without a scheme."""
 
 
 # -- checks -----------------------------------------------------------------------------------------------------------
@@ -78,9 +80,9 @@ def _endpoint(value: Any) -> str | None:
         return None
     if value == "none":
         return "none"
-    if isinstance(value, str) and re.fullmatch(r"[^\s#]+", value):
+    if isinstance(value, str) and re.fullmatch(PATH, value):
         return value if value.startswith("/") else f"/{value}"
-    raise SettingsError("checkEndpoint", value, "a path like /health, or none")
+    raise SettingsError("checkEndpoint", value, "a path like /health in plain ASCII, or none")
 
 
 def _never_or(value: Any, *others: float, wanted: str) -> float | None:
@@ -123,6 +125,13 @@ def stall_or_section(value: Any) -> Any:
     return or_nothing(value) if value is None or isinstance(value, dict) else {"stall": value}
 
 
+def _can_get_stuck(load: LoadSection) -> LoadSection:
+    """A stall that could never be seen is a mistake."""
+    if "stall" in load.model_fields_set and load.stall >= load.ceiling:
+        raise SettingsError("load", load.stall, f"with a `stall` below its `ceiling`, which is {load.ceiling:g}")
+    return load
+
+
 # -- for editors ------------------------------------------------------------------------------------------------------
 
 
@@ -132,7 +141,7 @@ MACROS: Json = {
     "additionalProperties": {"type": ["string", "number", "boolean"]},
 }
 VARIABLES: Json = {"type": ["array", "null"], "items": {"type": "string", "pattern": r"^[^=\s]+="}}
-ENDPOINT: Json = {"type": ["string", "null"], "pattern": r"^[^\s#]+$"}
+ENDPOINT: Json = {"type": ["string", "null"], "pattern": f"^{PATH}$"}
 
 
 def _lasting(*others: float) -> Json:
@@ -198,7 +207,9 @@ class RunningModel(SleepingModel, Clocks):
         "The path that answers 200 when it is ready, or none.", "/health", "none"
     )
     load: Annotated[
-        LoadSection, BeforeValidator(stall_or_section, json_schema_input_type=float | LoadSection | None)
+        LoadSection,
+        BeforeValidator(stall_or_section, json_schema_input_type=float | LoadSection | None),
+        AfterValidator(_can_get_stuck),
     ] = LoadSection()  # fmt: skip
     ttl: Annotated[float | None, PlainValidator(_ttl), WithJsonSchema(_lasting(-1))] = told(
         "Seconds without a request until it is unloaded; 0 is never, -1 is globalTTL.", 300

@@ -55,12 +55,6 @@ class FiltersSection(Section):
     )
 
 
-class CompatSection(Section):
-    """What is done for the sake of others."""
-
-    ignoreWebsockets: Truth = told("An open websocket does not count as a request.", True)
-
-
 class ShownModel(Section):
     """How clients see a model."""
 
@@ -76,15 +70,12 @@ class ShownModel(Section):
     filters: Annotated[FiltersSection, BeforeValidator(or_nothing, json_schema_input_type=FiltersSection | None)] = (
         FiltersSection()
     )
-    compat: Annotated[CompatSection, BeforeValidator(or_nothing, json_schema_input_type=CompatSection | None)] = (
-        CompatSection()
-    )
 
 
 def shown_in(section: ShownModel) -> dict[str, Any]:
     """What is written about it, by key; what stands in a section of it under its own key."""
     said = {key: getattr(section, key) for key in ShownModel.model_fields if key in section.model_fields_set}
-    for part in (said.pop("filters", None), said.pop("compat", None)):
-        if part is not None:
-            said |= {key: getattr(part, key) for key in type(part).model_fields if key in part.model_fields_set}
+    filters = said.pop("filters", None)
+    if filters is not None:
+        said |= {key: getattr(filters, key) for key in type(filters).model_fields if key in filters.model_fields_set}
     return said

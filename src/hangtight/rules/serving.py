@@ -73,8 +73,6 @@ class Serving:
     """More of them, over those, by the name under which the client asks for the model."""
     loading_state: bool = False
     """A waiting client is told in the reasoning text how the load gets on."""
-    ignore_websockets: bool = False
-    """An open websocket does not count as a request."""
     title: str = ""
     """Its name in the list of models, beside the one by which it is asked; empty is none."""
     description: str = ""
@@ -147,7 +145,6 @@ def serving_of(name: str, proxy: str | None, said: Iterable[Mapping[str, Any]], 
         set=_without_protected(known.get("setParams") or {}),
         set_by_id={name: _without_protected(said) for name, said in (known.get("setParamsByID") or {}).items()},
         loading_state=gateway.loading_state if loading is None else loading,
-        ignore_websockets=known.get("ignoreWebsockets") or False,
         title=known.get("name") or "",
         description=known.get("description") or "",
         metadata=known.get("metadata") or {},

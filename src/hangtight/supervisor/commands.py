@@ -11,7 +11,7 @@ from hangtight.drivers import clock
 from hangtight.supervisor.spawning import ended_in_words, nobody_listens, spawn
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from hangtight.supervisor.guarding import Guard
     from hangtight.supervisor.spawning import OnOutput, Spawned
@@ -70,11 +70,12 @@ async def run_command(
     *,
     cwd: str | None = None,
     guard: Guard | None = None,
+    on_left: Callable[[Spawned], object] | None = None,
 ) -> Ended:
     """Run it to its end, or for so many seconds. Raises SpawnFailed where it cannot be started at all.
 
     When its time is over, or the caller's is, it is killed with all that it started. What it leaves in the background
-    after its own end goes on, and is ended with us at the latest.
+    after its own end goes on, and is ended with us at the latest; `on_left` is told, who may end it earlier.
     """
     tail = Tail(on_output)
     began = clock.now()
@@ -92,17 +93,21 @@ async def run_command(
         await _end(process)
         raise
     finally:
-        process.close()
+        await process.release()
+    if on_left is not None:
+        children = await asyncio.to_thread(process.remaining)
+        if children:
+            on_left(process)
     return Ended(process.returncode, tail.text(), clock.now() - began)
 
 
 async def _end(process: Spawned) -> None:
     """Without asking first: it had its time. What is not gone after the last wait, nobody can end."""
-    process.kill()
+    await asyncio.shield(asyncio.to_thread(process.kill))
     try:
         async with asyncio.timeout(LAST_WAIT):
             await process.exited()
-            while process.remaining():  # noqa: ASYNC110 - nothing tells when a grandchild is gone
+            while await asyncio.to_thread(process.remaining):  # noqa: ASYNC110 - nothing tells when a grandchild is gone
                 await asyncio.sleep(LOOK)
     except TimeoutError:
         return

@@ -22,7 +22,7 @@ from hangtight.rules.running import PROCESS, changes
 from hangtight.supervisor.guarding import Guard
 from hangtight.supervisor.listening import Listener
 from hangtight.supervisor.logs import Logs
-from hangtight.supervisor.orphans import Leftover, Record, end_all, guards_done, left_over
+from hangtight.supervisor.orphans import Leftover, Record, end_all, fate_of, guards_done, left_over
 from hangtight.supervisor.server import NOT_RUN, ModelServer
 from hangtight.supervisor.talker import Talker
 from hangtight.supervisor.turns import Turns
@@ -50,6 +50,10 @@ def _nowhere(data: bytes) -> None:
 
 def _untold(told: Mapping[str, Any]) -> None:
     """Nobody wants to know."""
+
+
+def _unheard(words: str) -> None:
+    """Nobody waits for it."""
 
 
 class Nobody:
@@ -82,6 +86,8 @@ class Fleet:
         self.progress = progress
         self.on_change: Callable[[Mapping[str, Any]], object] = _untold
         """Told when a server comes into another phase, with how it stands."""
+        self.on_orphan: Callable[[str], object] = _unheard
+        """Told in words before anything of an earlier life is ended, which may take long."""
         self._output = output
         self._folder = folder
         self._settings = settings
@@ -114,17 +120,23 @@ class Fleet:
             self.guard = Guard()
             self.guard.start()
             self._record = Record(self._folder, self.guard.pid)
+            self._keep(self.guard.kept_alive(self._guarded_by))
+
+    def _guarded_by(self, guard: int) -> None:
+        self.say("hangtight", Level.WARN, f"the guard has died, and was started anew (process {guard})")
+        self._write(lambda record: record.guarded_by(guard))
 
     async def _end_orphans(self) -> None:
         if not await asyncio.to_thread(left_over, self._folder):
             return
         await guards_done(self._folder, GUARDS_TAKE)
         found = await asyncio.to_thread(left_over, self._folder)
-        for process, ended in await end_all(found):
-            how = f"still there: {', '.join(map(str, ended.left))}" if ended.left else "ended"
-            words = f"left over from an earlier life, {how} (process {process.pid})"
-            self.say(process.model, Level.WARN, words)
-        await asyncio.to_thread(left_over, self._folder)  # throws away the records of what is gone now
+        for process in found:
+            self.on_orphan(f"ending what an earlier life left: {process.model} (process {process.pid})")
+        for process, ended in await end_all(found, self._runs):
+            how = await fate_of(process, ended)
+            self.say(process.model, Level.WARN, f"left over from an earlier life, {how} (process {process.pid})")
+        await asyncio.to_thread(left_over, self._folder, found)  # throws away the records of what is gone now
 
     async def _preload(self, name: str) -> None:
         with suppress(Refused):
@@ -154,6 +166,11 @@ class Fleet:
             self._record.close()
         if self.guard is not None:
             await self.guard.close()
+
+    def hurry(self) -> None:
+        """While it closes: nothing is waited for any more, all are killed."""
+        for server in (*self._servers.values(), *self._turns.going):
+            server.note(PutAway(Rest.STOP, Why.SHUTDOWN, urgent=True))
 
     async def _end_asleep(self, server: ModelServer) -> None:
         if server.machine.phase is Phase.ASLEEP:
@@ -232,12 +249,16 @@ class Fleet:
         self._turns.want(model, insists=insists)
         return await server.entered(future)
 
-    async def still_running(self, model: str, base: str, seen: object) -> None:
-        """It goes on with a request that was cancelled: it shall end when the others that it has have ended."""
+    async def still_running(self, model: str, base: str, since: Instant) -> None:
+        """It goes on with a request that was cancelled then. A prefill does, and is over some day.
+
+        Where it lasts for `hang` seconds, and no token comes for anybody either, the server shall end when its other
+        requests have ended. Who sees it stop meanwhile cancels this.
+        """
         server = self._servers.get(model) or next(
             (each for each in self._servers.values() if (each.running.proxy or "").rstrip("/") == base), None
         )
-        if server is not None:
+        if server is not None and await server.is_quiet_for_long(since):
             server.note(Hung("it goes on with a request that was cancelled"))
 
     # -- for people ---------------------------------------------------------------------------------------------
@@ -262,7 +283,7 @@ class Fleet:
             "pause": round(seen.pause, 3),
             "why": seen.why,
             "quiet": None if seen.quiet is None else round(seen.quiet, 3),
-            "cmd": shlex.join(running.command),
+            "cmd": shlex.join(running.shown or running.command),
             "proxy": running.proxy,
             "ttl": running.ttl or 0,
             "name": getattr(serving, "title", "") or "",
@@ -274,9 +295,8 @@ class Fleet:
         server, began = self._servers.get(model), self.now()
         if server is None:
             return {"model": model, "ok": False, "phase": "stopped", "why": "it is not run any more", "took": 0.0}
-        server.fell_back = ""
         if into == "wake":
-            why = await self._wake(server)
+            why = await self._wake(server) or server.fell_back("wake", began)
         else:
             why = await self._put_away(server, Rest.SLEEP if into == "sleep" else Rest.STOP)
         took = round(between(began, self.now()), 3)
@@ -287,19 +307,24 @@ class Fleet:
             (await self.ready(server.name, Nobody(), insists=True)).end()
         except Refused as refused:
             return str(refused)
-        return server.fell_back
+        return ""
 
     async def _put_away(self, server: ModelServer, to: Rest) -> str:
         wanted = Phase.ASLEEP if to is Rest.SLEEP else Phase.STOPPED
         if server.machine.phase is wanted:
             return ""
         if to is Rest.SLEEP and not server.running.sleeps:
-            return f"it cannot sleep: it has no cmdSleep and cmdWake in {self._file}"
+            return (
+                f"it cannot sleep: it has no cmdSleep and cmdWake, or sleepEndpoints and wakeEndpoints, in {self._file}"
+            )
         if to is Rest.SLEEP and server.machine.phase in RESTING:
             return "it does not run"
+        began = self.now()
         server.note(PutAway(to, Why.OPERATOR))
         phase = await server.until(*(RESTING if to is Rest.SLEEP else (Phase.STOPPED, Phase.FAILED)))
-        return "" if phase is wanted else server.fell_back or server.machine.failures.why or f"it is {phase}"
+        if phase is wanted:
+            return ""
+        return server.fell_back("sleep", began) or server.machine.failures.why or f"it is {phase}"
 
     @property
     def _file(self) -> str:

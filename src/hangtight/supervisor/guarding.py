@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from hangtight.supervisor.family import OWNER, start_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 SECONDS = 10.0  # between asking and killing, for who was never told of
 MARKS = itertools.count(1)
@@ -58,6 +58,9 @@ if sys.platform == "win32":
         def forget(self, group: int) -> None:
             """The job knows."""
 
+        async def kept_alive(self, on_new: Callable[[int], object]) -> None:
+            """The job lives as long as we do."""
+
         async def close(self) -> None:
             """The job goes with the process."""
 
@@ -68,6 +71,24 @@ else:
     from hangtight.supervisor import guard
 
     LAST_WAIT = 1.0
+    PAUSE = 1.0
+    LOOK = 5.0  # seconds, where no event tells that a process has ended
+
+    async def _ended(process: subprocess.Popen[bytes]) -> None:
+        """The kernel tells, where it can."""
+        opening = getattr(os, "pidfd_open", None)
+        with suppress(OSError):
+            ends = opening(process.pid) if opening else None
+            if ends is not None:
+                loop, ended = asyncio.get_running_loop(), asyncio.Event()
+                try:
+                    loop.add_reader(ends, ended.set)
+                    await ended.wait()
+                finally:
+                    loop.remove_reader(ends)
+                    os.close(ends)
+        while process.poll() is None:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(LOOK)
 
     @contextmanager
     def _blocked(*numbers: signal.Signals) -> Iterator[None]:
@@ -147,6 +168,16 @@ else:
             if self._process is not None and self._process.stdin is not None:
                 with suppress(OSError):
                     self._process.stdin.close()
+
+        async def kept_alive(self, on_new: Callable[[int], object]) -> None:
+            """Whenever it has died another one is started, and `on_new` is told its id. Runs until it is cancelled."""
+            while (process := self._process) is not None:
+                await _ended(process)
+                if self._process is process:  # else it was noticed already, when something was to be told to it
+                    self._hang_up()
+                    self.start()
+                on_new(self.pid)
+                await asyncio.sleep(PAUSE)  # something may kill each of them at once
 
         async def close(self) -> None:
             """Nothing is left to do for it, or it does it now. Waits for its end, for as long as that may take."""

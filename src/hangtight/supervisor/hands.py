@@ -19,20 +19,22 @@ from hangtight.core.time import FOREVER
 from hangtight.supervisor.canary import Canary
 from hangtight.supervisor.commands import run_command
 from hangtight.supervisor.errands import run_errands
-from hangtight.supervisor.orphans import Leftover, digest_of
+from hangtight.supervisor.orphans import Leftover, digest_of, stop_of
 from hangtight.supervisor.readiness import Heard, Loading, healthy, somebody_listens
 from hangtight.supervisor.spawning import Spawned, SpawnFailed, spawn
 from hangtight.supervisor.stages import follow
-from hangtight.supervisor.stopping import How, stopped
+from hangtight.supervisor.stopping import closed, stopped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from hangtight.rules.running import Running
     from hangtight.supervisor.yard import Yard
 
 HTTPS = 443
 HTTP = 80
+ASK_AGAIN = 1.0
+CLOSES = 1.0  # seconds after a kill in which its port may still answer
 
 
 class Hands:
@@ -44,11 +46,17 @@ class Hands:
         self._yard = yard
         self._note = note
         self._gets_on = gets_on
+        self._begun = running
+        """How the process was started that runs now."""
         self._spawned: Spawned | None = None
+        self._children: list[Spawned] = []
+        """What commands have left running."""
         self._settled = asyncio.Event()
         """The last start has come to a process, or to nothing."""
         self._loading: Loading | None = None
         """Only a load is listened to: what a server says later may be much, and tells nothing."""
+        self.heard = ""
+        """What its check answered last in this start."""
         self._canary = Canary()
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -56,6 +64,8 @@ class Hands:
 
     def start(self) -> None:
         self._settled.clear()
+        self.heard = ""
+        self._begun = self.running
         self._do("life", self._live(self.running))
 
     def probe(self) -> None:
@@ -73,10 +83,16 @@ class Hands:
 
     def stop(self) -> None:
         """Seen to its end. Without a limit of its own: that is the machine's, which orders a kill then."""
-        self._do("end", self._end(self.running.stop_command, FOREVER))
+        running = self._of_what_runs
+        self._do("end", self._end(running, running.stop_command, FOREVER))
 
     def kill(self) -> None:
-        self._do("end", self._end((), 0.0))
+        self._do("end", self._end(self._of_what_runs, (), 0.0))
+
+    @property
+    def _of_what_runs(self) -> Running:
+        """A file that has changed may say better how it is stopped, but not where what was started before is found."""
+        return self.running if self.running.starts_like(self._begun) else self._begun
 
     async def close(self) -> None:
         """Nothing of ours is left under way. Whoever calls this has seen to it that the process is gone."""
@@ -119,35 +135,40 @@ class Hands:
             return
         self._settled.set()
         digest = digest_of(running.command, env)
+        stop = stop_of(running)
         self._yard.runs_now(
-            Leftover(running.name, spawned.pid, spawned.started, spawned.pid, digest, port, spawned.mark)
+            Leftover(running.name, spawned.pid, spawned.started, spawned.pid, digest, port, spawned.mark, stop)
         )  # fmt: skip
         self._note(SpawnedFact(spawned.pid))
         how = await spawned.exited()
         if self._spawned is spawned:
             self._note(Exited(how))
 
-    async def _end(self, command: tuple[str, ...], seconds: float) -> None:
+    async def _end(self, running: Running, command: tuple[str, ...], seconds: float) -> None:
         await self._settled.wait()  # it may be being started at this very moment
         spawned = self._spawned
         if spawned is None:
             return  # it could not be started, and that has been told
-        ended = await stopped(
-            spawned,
-            command=command,
-            signal=signal.Signals[self.running.signal],
-            seconds=seconds,
-            env=dict(self.running.env),
-            on_output=self._printed,
+        number, env = signal.Signals[running.signal], dict(running.env)
+        ended, *others = await asyncio.gather(
+            stopped(spawned, command=command, signal=number, seconds=seconds, env=env, on_output=self._printed),
+            *(stopped(child, seconds=seconds) for child in self._children),
         )
         if ended.said:
-            self._yard.say(self.running.name, Level.WARN, f"cmdStop failed: {ended.said}")
-        if ended.how is How.REMAINS:
-            self._note(Stubborn(f"process {', '.join(map(str, ended.left))}"))
+            self._yard.say(running.name, Level.WARN, f"cmdStop failed: {ended.said}")
+        if left := [pid for each in (ended, *others) for pid in each.left]:
+            self._note(Stubborn(f"process {', '.join(map(str, left))}"))
+            return
+        for child in self._children:
+            await child.release()
+        self._children.clear()
+        host, port = place_of(running)
+        if port is not None and not await closed(host, port, max(seconds, CLOSES)):
+            self._note(Stubborn(f"port {port} still answers"))
             return
         await spawned.said()
+        await spawned.release()  # who breaks this off begins the end anew
         self._spawned = None
-        spawned.close()
         self._yard.is_gone(spawned.pid)
         if ended.gpu_freed is False:
             self._yard.say(self.running.name, Level.WARN, "Process stopped, and its GPU memory is not free yet")
@@ -169,7 +190,10 @@ class Hands:
 
     async def _why_failed(self, command: tuple[str, ...]) -> str:
         try:
-            ended = await run_command(command, dict(self.running.env), None, self._printed, guard=self._yard.guard)
+            ended = await run_command(
+                command, dict(self.running.env), None, self._printed, guard=self._yard.guard,
+                on_left=self._children.append,
+            )  # fmt: skip
         except SpawnFailed as error:
             return str(error)
         return ended.why
@@ -177,12 +201,26 @@ class Hands:
     async def _probe(self, running: Running) -> None:
         if running.check is not None and running.proxy is not None:
             async with asyncio.TaskGroup() as group:
-                listening = group.create_task(follow(running.proxy, self._gets_on, headers=dict(running.headers)))
-                await healthy(running.proxy.rstrip("/") + running.check, on_heard=self._heard)
+                proxy, headers = running.proxy, dict(running.headers)
+                listening = group.create_task(self._insisting(lambda: follow(proxy, self._gets_on, headers=headers)))
+                url = proxy.rstrip("/") + running.check
+                self.heard = f"GET {running.check} was not answered"
+                await self._insisting(lambda: healthy(url, on_heard=self._heard))
                 listening.cancel()
         if running.canary and (why := await self._canary.remember(running)):
             self._yard.say(running.name, Level.WARN, f"canary: {why}; there is nothing to compare a wake with")
         self._note(Healthy())
+
+    async def _insisting(self, ask: Callable[[], Awaitable[None]]) -> None:
+        """To its end. Whatever odd answer a server gives, it is asked again: its clock says when that is over."""
+        told = ""
+        while True:
+            try:
+                return await ask()
+            except Exception as error:  # noqa: BLE001 - it must not end the questions without a word
+                if (words := f"asking whether it is ready failed: {error!r}") != told:
+                    self._yard.say(self.running.name, Level.WARN, told := words)
+            await asyncio.sleep(ASK_AGAIN)
 
     # -- what it says -------------------------------------------------------------------------------------------
 
@@ -192,6 +230,7 @@ class Hands:
             self._gets_on()
 
     def _heard(self, heard: Heard) -> None:
+        self.heard = f"GET {self.running.check} was answered {heard.status}"
         if heard.progress:
             self._gets_on()
 

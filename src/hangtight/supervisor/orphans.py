@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hangtight.supervisor.family import Family, start_of
+from hangtight.supervisor.readiness import somebody_listens
 from hangtight.supervisor.stopping import stopped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
+    from hangtight.rules.running import Running
     from hangtight.supervisor.stopping import Stopped
 
 BOOT = Path("/proc/sys/kernel/random/boot_id")
@@ -42,6 +44,8 @@ class Leftover:
     """Of its command and its environment: one that was started in another way than it would be now is of no use."""
     port: int | None = None
     mark: str = ""
+    stop: str = ""
+    """Of the command that stops it, as `stop_of` gives it. With one, more may run than we could see."""
 
     @property
     def family(self) -> Family:
@@ -55,6 +59,11 @@ def digest_of(command: Sequence[str], env: Mapping[str, str]) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def stop_of(running: Running) -> str:
+    """Of its cmdStop; empty where it has none."""
+    return digest_of(running.stop_command, {}) if running.stop_command else ""
+
+
 class Record:
     """This process's file: written anew, as a whole, at each change."""
 
@@ -63,6 +72,12 @@ class Record:
         self.path = folder / f"processes-{os.getpid()}.json"
         self._guard = [guard, start_of(guard) if guard else ""]
         self._running: dict[int, Leftover] = {}
+
+    def guarded_by(self, guard: int) -> None:
+        """Another one, from now on."""
+        self._guard = [guard, start_of(guard)]
+        if self._running:
+            self._write()
 
     def note(self, process: Leftover) -> None:
         """It runs. Raises OSError where it cannot be written."""
@@ -94,14 +109,17 @@ class Record:
         os.replace(beside, self.path)
 
 
-def left_over(folder: Path) -> list[Leftover]:
-    """What earlier lives recorded, and what still runs. Files that tell of nothing that runs are thrown away."""
+def left_over(folder: Path, ended: Collection[Leftover] = ()) -> list[Leftover]:
+    """What earlier lives recorded, and what still runs. Files that tell of nothing that runs are thrown away.
+
+    One with a command that stops it may run where we cannot see it, until it is among those that were `ended`.
+    """
     owned: set[tuple[int, str]] = set()
     found: dict[tuple[int, str], Leftover] = {}
     for path in sorted(folder.glob(PATTERN)):
         told = _read(path)
         processes = _processes(told)
-        running = [process for process in processes if process.started and process.family.remaining()]
+        running = [each for each in processes if each.started and _may_run(each, each not in ended)]
         if _lives(told.get("owner")):
             owned |= {(process.pid, process.started) for process in running}
         elif running:
@@ -122,11 +140,35 @@ async def guards_done(folder: Path, seconds: float) -> bool:
     return False
 
 
-async def end_all(leftovers: Iterable[Leftover], *, seconds: float = 10.0) -> list[tuple[Leftover, Stopped]]:
-    """Ends them, all at the same time, and says of each how that went."""
+def _may_run(process: Leftover, unseen: bool) -> bool:
+    return bool((unseen and process.stop) or process.family.remaining())
+
+
+async def end_all(
+    leftovers: Iterable[Leftover], runs: Mapping[str, Running] | None = None, *, seconds: float = 10.0
+) -> list[tuple[Leftover, Stopped]]:
+    """Ends them, all at the same time, and says of each how that went. `runs`: how the models are run now."""
     those = list(leftovers)
-    how = await asyncio.gather(*(stopped(process.family, seconds=seconds) for process in those))
+    how = await asyncio.gather(*(_ended(process, (runs or {}).get(process.model), seconds) for process in those))
     return list(zip(those, how, strict=True))
+
+
+async def _ended(process: Leftover, running: Running | None, seconds: float) -> Stopped:
+    """By its own command only where the settings of today have that very command: a record is no reason to run one."""
+    if running is None or stop_of(running) != process.stop or not process.stop:
+        return await stopped(process.family, seconds=seconds)
+    return await stopped(
+        process.family, command=running.stop_command, seconds=max(seconds, running.stop), env=dict(running.env)
+    )
+
+
+async def fate_of(process: Leftover, ended: Stopped) -> str:
+    """In words: what became of it."""
+    if ended.left:
+        return f"still there: {', '.join(map(str, ended.left))}"
+    if process.stop and process.port is not None and await somebody_listens("127.0.0.1", process.port):
+        return f"still there: port {process.port} answers{'; cmdStop failed: ' * bool(ended.said)}{ended.said}"
+    return "ended"
 
 
 def _guards_at_work(folder: Path) -> bool:

@@ -25,9 +25,12 @@ PROBE = 5.0
 READ_LIMIT = 64 * 1024
 READY = 200
 LONGEST_LINE = 1024
+MOST_LINES = 64
+"""The last of one piece: a load that is so loud shows its progress in them, too, and nobody waits for the rest."""
+MOST_BYTES = MOST_LINES * LONGEST_LINE
 
 PER_CENT = re.compile(r"(\d{1,3}(?:\.\d+)?)\s?%")
-FRACTION = re.compile(r'"(?:progress|percent|percentage)"\s*:\s*([\d.]+)')
+FRACTION = re.compile(r'"(?:progress|percent|percentage)"\s*:\s*(\d+(?:\.\d+)?)')
 OF = re.compile(r"\b(\d{1,5})\s?/\s?(\d{1,5})\b")
 LOADING = re.compile(r"load|warm|shard|captur", re.IGNORECASE)
 DOTS = re.compile(r"\.{3,}$|^\.+$")
@@ -57,9 +60,9 @@ class Loading:
 
     def heard(self, data: bytes) -> bool:
         """What came in the log. Whether it shows progress."""
-        *lines, self._line = re.split(r"[\r\n]+", self._line + data.decode("utf-8", "replace"))
+        *lines, self._line = re.split(r"[\r\n]+", self._line + data[-MOST_BYTES:].decode("utf-8", "replace"))
         self._line = self._line[-LONGEST_LINE:]
-        shown = [self._shows(line[-LONGEST_LINE:]) for line in (*lines, self._line) if line]
+        shown = [self._shows(line[-LONGEST_LINE:]) for line in (*lines[-MOST_LINES:], self._line) if line]
         return any(shown)
 
     def _shows(self, line: str) -> bool:
@@ -67,7 +70,7 @@ class Loading:
             return False
         self._before = line
         if measured := PER_CENT.findall(line) or FRACTION.findall(line):
-            return self._further(float(measured[-1].rstrip(".") or 0))
+            return self._further(float(measured[-1]))
         if counted := OF.findall(line):
             done, whole = (int(number) for number in counted[-1])
             before, self._done[whole] = self._done.get(whole, -1), max(done, self._done.get(whole, -1))

@@ -19,6 +19,7 @@ from hangtight.core.process.facts import (
     Renewed,
     SleepDone,
     SleepFailed,
+    Slept,
     WakeDone,
     WakeFailed,
 )
@@ -41,7 +42,7 @@ from hangtight.core.process.orders import (
 )
 from hangtight.core.process.phases import Phase
 from hangtight.core.process.terms import Terms
-from hangtight.core.time import FOREVER, NEVER, Instant, Seconds
+from hangtight.core.time import FOREVER, NEVER, Instant, Seconds, after, between
 from hangtight.supervisor.hands import Hands
 from hangtight.supervisor.waiting import Held, Refused, Waiting
 
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
     from hangtight.supervisor.yard import Yard
 
 NOT_RUN = "it is not run any more"
+LATE = 0.05  # seconds: an alarm later than this says that we stood still, and not the model
+CATCH_UP = 1.0  # seconds in which what happened meanwhile is heard, before anything is judged
 
 
 class ModelServer:
@@ -61,13 +64,16 @@ class ModelServer:
         self.waiting: dict[asyncio.Future[Held], Waiting] = {}
         """Who waits until it is ready."""
         self.leases: set[Held] = set()
-        self.fell_back = ""
-        """Why the last sleep or wake came to something else."""
+        self._fell_back: dict[str, tuple[Instant, str]] = {}
+        """When the last sleep, and the last wake, came to something else, and why."""
+        self._tries = ""
         self._yard = yard
         self._inbox: deque[Fact] = deque()
         self._busy = False
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at: Instant = NEVER
+        self._not_before: Instant = yard.now()
+        """Nothing is judged earlier: we stood still, and are catching up."""
         self._hands = Hands(running, yard, self.note, self._gets_on)
         self._watchers: list[asyncio.Future[None]] = []
 
@@ -83,7 +89,7 @@ class ModelServer:
             return None
         held = Held(self, who)
         self.leases.add(held)
-        self.note(Entered(Seconds(who.patience)))
+        self.note(Entered(Seconds(held.patience)))
         return held
 
     def queue(self, who: Waiting) -> asyncio.Future[Held]:
@@ -108,7 +114,8 @@ class ModelServer:
         if held in self.leases:
             self.leases.discard(held)
             self._hear()
-            self.note(Left(end))
+            longest = max((other.patience for other in self.leases), default=0.0)
+            self.note(Left(end, Seconds(longest)))
 
     def refusal(self) -> tuple[str, float] | None:
         """Why who wants it would be turned away at once, and for how long."""
@@ -125,12 +132,21 @@ class ModelServer:
             self._work(())
 
     def _ring(self) -> None:
+        now, due = self._yard.now(), self._alarm_at
         self._alarm, self._alarm_at = None, NEVER
         self._hear()
-        self._work(self.machine.wake(self._yard.now()))
+        if (
+            late := between(due, now)
+        ) > LATE and due > self._not_before:  # also a loop that is always late comes to an end
+            orders = self.machine.record(Slept(late), now)
+            self._not_before = after(now, Seconds(CATCH_UP))
+            self._work(orders)
+        else:
+            self._work(self.machine.wake(now))
 
     def _hear(self) -> None:
-        """When a token last came from it. It is asked for where that matters, and not told for each."""
+        """When a token last came, and what its check answered. Asked for where that matters, not told for each."""
+        self.machine.heard = self._hands.heard
         progress = self._yard.progress(self.name)
         if progress is not None:
             self.machine.progressed(progress)
@@ -152,6 +168,25 @@ class ModelServer:
                 watcher.set_result(None)
         self._yard.changed(self)
 
+    async def is_quiet_for_long(self, since: Instant) -> bool:
+        """Comes back when no token came for `hang` seconds from then on; False: in this life it will not be said."""
+        machine, life = self.machine, self.machine.rests_so_far
+        while self.running.hang is not None and machine.rests_so_far == life:
+            self._hear()
+            due = after(max(since, machine.progress_at or since), Seconds(self.running.hang))
+            if due <= self._yard.now():
+                return True
+            await asyncio.sleep(due - self._yard.now())
+            if (late := between(due, self._yard.now())) > LATE:
+                since = after(since, late)
+                await asyncio.sleep(CATCH_UP)
+        return False
+
+    def fell_back(self, what: str, since: Instant) -> str:
+        """Why a `sleep` or a `wake` since then came to something else; empty if none did. Several may ask."""
+        at, why = self._fell_back.get(what, (since, ""))
+        return why if at >= since else ""
+
     async def until(self, *phases: Phase) -> Phase:
         """It has come to rest in one of these, if only for a moment: in which."""
         machine, before = self.machine, self.machine.rests_so_far
@@ -170,15 +205,16 @@ class ModelServer:
 
     def _arm(self) -> None:
         """An alarm that rings too early is harmless, so it is only ever moved forward."""
-        at = self.machine.next_wakeup()
+        at = max(self.machine.next_wakeup(), self._not_before)
         if self._alarm is not None and self._alarm_at <= at:
             return
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
-        self._alarm_at = at
+        now = self._yard.now()
+        self._alarm_at = max(at, now)
         if at != NEVER:
-            self._alarm = self._yard.loop.call_later(max(0.0, at - self._yard.now()), self._ring)
+            self._alarm = self._yard.loop.call_later(self._alarm_at - now, self._ring)
 
     def _obey(self, order: Order) -> None:
         match order:
@@ -189,10 +225,10 @@ class ModelServer:
             case ProbeNoMore():
                 self._hands.probe_no_more()
             case RunSleep():
-                self.fell_back = ""
+                self._tries = "sleep"
                 self._hands.run(self.running.sleep_command, SleepDone(), SleepFailed)
             case RunWake():
-                self.fell_back = ""
+                self._tries = "wake"
                 self._hands.run(self.running.wake_command, WakeDone(), WakeFailed)
             case BreakOff():
                 self._hands.run_no_more()
@@ -202,13 +238,13 @@ class ModelServer:
                 self._hands.kill()
             case Open():
                 self._open()
-            case CutOff():
+            case CutOff(why):
                 for held in list(self.leases):
-                    held.who.cut(f"{self.name}: its server is put away, or does not work any more")
+                    held.who.cut(f"{self.name}: {why}")
             case TurnAway(why, retry_after):
                 self.turn_away(why, retry_after)
             case FellBack(error):
-                self.fell_back = error
+                self._fell_back[self._tries] = self._yard.now(), error
             case Tell(level, words):
                 self._yard.say(self.name, level, words)
 
@@ -256,4 +292,5 @@ def terms_of(running: Running) -> Terms:
         ttl=FOREVER if running.ttl is None else Seconds(running.ttl),
         hang=FOREVER if running.hang is None else Seconds(running.hang),
         can_sleep=running.sleeps,
+        has_stop=bool(running.stop_command),
     )

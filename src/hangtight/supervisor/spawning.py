@@ -26,7 +26,8 @@ STDOUT = 1
 TURN = 0.125
 MOST_IN_A_TURN = 1 << 20
 """8 MiB a second: hundreds of times what a chatty server says, and one that says more is held back, not us."""
-DRAIN = 1.0  # how long after its end somebody else may keep its output open
+DRAIN = 1.0  # how long after its end somebody else may say more through its output
+QUIET = 0.05  # without a word for so long, all that it said itself is here: it was in the pipe when it ended
 STOP_SECONDS = 10.0
 
 
@@ -44,7 +45,7 @@ class Output(asyncio.SubprocessProtocol):
         self.said = asyncio.Event()
         """It has ended and its output is here."""
         self._open = True
-        self._came = 0
+        self._came = self._all_that_came = 0
         self._turn: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -52,6 +53,7 @@ class Output(asyncio.SubprocessProtocol):
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         self._came += len(data)
+        self._all_that_came += len(data)
         if self._turn is None:
             self._turn = asyncio.get_running_loop().call_later(TURN, self._next_turn)
         if self._came > MOST_IN_A_TURN:
@@ -78,9 +80,18 @@ class Output(asyncio.SubprocessProtocol):
     def process_exited(self) -> None:
         self.exited.set()
         if self._open:
-            asyncio.get_running_loop().call_later(DRAIN, self.said.set)
+            self._listen_on(-1, DRAIN)
         else:
             self.said.set()
+
+    def _listen_on(self, before: int, left: float) -> None:
+        """What it started may keep the pipe open for ever. While we hold back who says much, quiet tells nothing."""
+        held_back = self._came > MOST_IN_A_TURN
+        if left <= 0 or (self._all_that_came == before and not held_back):
+            self.said.set()
+        else:
+            loop = asyncio.get_running_loop()
+            loop.call_later(QUIET, self._listen_on, self._all_that_came, left - QUIET)
 
     def close(self) -> None:
         if self._turn is not None:
@@ -126,10 +137,26 @@ class Spawned:
         self._family.kill()
 
     def close(self) -> None:
-        """Lets go of its output; a process that still runs is killed. Call it when `stopped` has said how it went."""
+        """Lets go of its output; a process that still runs is killed. Call it when `stopped` has said how it went.
+
+        Looks at all processes, which takes milliseconds: where others wait for the loop, `release` it.
+        """
         if self.returncode is None:
             self.kill()
-        if self._guard is not None and self.is_gone():
+        self._let_go(is_gone=self._guard is not None and self.is_gone())
+
+    async def release(self) -> None:
+        """`close`, with all that takes time in a thread. Who is cancelled meanwhile has let go of it, too."""
+        is_gone = False
+        try:
+            if self.returncode is None:
+                await asyncio.shield(asyncio.to_thread(self.kill))
+            is_gone = self._guard is not None and await asyncio.to_thread(self.is_gone)
+        finally:
+            self._let_go(is_gone=is_gone)
+
+    def _let_go(self, *, is_gone: bool) -> None:
+        if self._guard is not None and is_gone:  # a guard forgets only what somebody has seen to be gone
             self._guard.forget(self.pid)
         self._output.close()
         self._family.close()

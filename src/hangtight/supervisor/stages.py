@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from hangtight.dialects.sse import Event, EventTooLarge, SSEDecoder
@@ -52,7 +53,8 @@ class Stages:
 def _numbers(said: Mapping[str, Any], path: Mark, levels: int) -> Iterator[tuple[Mark, float]]:
     for key, value in said.items():
         if isinstance(value, int | float):
-            yield (*path, key), float(value)
+            with suppress(OverflowError):  # a whole number of JSON may have a thousand digits
+                yield (*path, key), float(value)
         elif isinstance(value, dict) and levels:
             yield from _numbers(value, (*path, key), levels - 1)
 
@@ -88,5 +90,5 @@ async def _listen(
 def _read(data: str) -> Any:
     try:
         return json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None

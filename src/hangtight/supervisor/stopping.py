@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from hangtight.drivers import clock
 from hangtight.supervisor import gpu
 from hangtight.supervisor.commands import run_command
+from hangtight.supervisor.readiness import somebody_listens
 from hangtight.supervisor.spawning import SpawnFailed, nobody_listens
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from hangtight.supervisor.spawning import OnOutput
 
+PID = "${PID}"
 LAST_WAIT = 2.0  # for the kernel to carry out a kill
 FIRST_LOOK, LONGEST_LOOK = 0.01, 0.1
 
@@ -73,16 +75,17 @@ async def stopped(
     """Ends it and all that it started, and looks whether they are gone.
 
     The command (with `${PID}` filled in), or the signal, has `seconds`; a command that fails is followed by the
-    signal. Then all are killed. A caller that is cancelled meanwhile leaves nothing behind but a kill.
+    signal. Then all are killed. A caller that is cancelled meanwhile leaves nothing behind but a kill. Where nothing
+    is left of what we started the command is run all the same: it may know of more, as `docker stop` does.
     """
     began = clock.now()
     said: list[str] = []
-    whole = await asyncio.to_thread(process.remaining)
-    used = await gpu.held_by(whole) if whole else None
-    how = How.GONE
+    how, limit = How.GONE, asyncio.timeout(seconds)
     try:
-        async with asyncio.timeout(seconds) as limit:
-            if whole:
+        whole = await asyncio.to_thread(process.remaining)
+        used = await gpu.held_by(whole) if whole else None
+        async with limit:
+            if whole or (command and not any(PID in word for word in command)):
                 await _asked(process, said, command=command, signal=signal, env=env, on_output=on_output)
             await gone(process)
     except TimeoutError:
@@ -92,11 +95,12 @@ async def stopped(
         await asyncio.to_thread(process.kill)
         await _gone_or_not(process)
     except asyncio.CancelledError:
-        process.kill()
+        await asyncio.shield(asyncio.to_thread(process.kill))
         raise
     left = tuple(await asyncio.to_thread(process.remaining))
     freed = await gpu.freed(whole) if used else None
-    return Stopped(How.REMAINS if left else how, clock.now() - began, left, "".join(said), freed)
+    failed = "".join(said) if whole else ""  # where there was nothing to be ended it is no wonder
+    return Stopped(How.REMAINS if left else how, clock.now() - began, left, failed, freed)
 
 
 async def _asked(
@@ -110,7 +114,7 @@ async def _asked(
 ) -> None:
     if command:
         said.append("cmdStop timed out")  # unless it comes back before the caller's limit rings
-        words = [word.replace("${PID}", str(process.pid)) for word in command]
+        words = [word.replace(PID, str(process.pid)) for word in command]
         try:
             said[:] = [(await run_command(words, env, None, on_output)).why]
         except SpawnFailed as failed:
@@ -127,6 +131,17 @@ async def gone(process: Stoppable) -> None:
     while await asyncio.to_thread(process.remaining):
         await asyncio.sleep(look)
         look = min(2 * look, LONGEST_LOOK)
+
+
+async def closed(host: str, port: int, seconds: float) -> bool:
+    """Whether nobody answers there any more, now or within so many seconds: what we never saw may run behind it."""
+    began, look = clock.now(), FIRST_LOOK
+    while await somebody_listens(host, port):
+        if clock.now() - began >= seconds:
+            return False
+        await asyncio.sleep(look)
+        look = min(2 * look, LONGEST_LOOK)
+    return True
 
 
 async def _gone_or_not(process: Stoppable) -> None:

@@ -40,11 +40,13 @@ class Refused(BackendError):
 class Held:
     """A place in a server, held by one request: the server stays up until it is given back."""
 
-    __slots__ = ("_server", "who")
+    __slots__ = ("_server", "patience", "who")
 
     def __init__(self, server: ModelServer, who: Waiting) -> None:
         self._server = server
         self.who = who
+        self.patience = who.patience
+        """As it was when it was let in."""
 
     def end(self, end: Ending = Ending.OTHER) -> None:
         """The request has ended. Once is enough, more does no harm."""

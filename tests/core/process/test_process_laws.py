@@ -25,6 +25,7 @@ from hangtight.core.process.facts import (
     Rest,
     SleepDone,
     SleepFailed,
+    Slept,
     Spawned,
     SpawnFailed,
     Stubborn,
@@ -68,6 +69,7 @@ TERMS = st.builds(
     ttl=LENGTHS | st.just(FOREVER),
     hang=LENGTHS,
     can_sleep=st.booleans(),
+    has_stop=st.booleans(),
     most_failures=st.integers(1, 4),
 )
 FACTS: st.SearchStrategy[Fact] = st.one_of(
@@ -83,7 +85,9 @@ FACTS: st.SearchStrategy[Fact] = st.one_of(
             Healthy(),
             Exited("exit code 1"),
             Entered(),
+            Entered(FOREVER),
             Left(),
+            Left(patience=FOREVER),
             Progressed(),
             SleepDone(),
             SleepFailed("no"),
@@ -92,6 +96,7 @@ FACTS: st.SearchStrategy[Fact] = st.one_of(
             Gone(),
             Stubborn("pid 1"),
             Hung("it goes on"),
+            Slept(Seconds(5.0)),
         ]
     ),
 )

@@ -25,7 +25,7 @@ from hangtight.core.process.facts import (
     Why,
 )
 from hangtight.core.process.machine import Process
-from hangtight.core.process.orders import Kill, Open, Probe, Start, Stop, TurnAway
+from hangtight.core.process.orders import CutOff, Kill, Open, Probe, Start, Stop, TurnAway
 from hangtight.core.process.phases import IllegalFact, Phase
 from hangtight.core.process.terms import Clock, Terms
 from hangtight.core.time import FOREVER, NEVER, Instant, Seconds
@@ -74,6 +74,18 @@ def test_a_start_that_takes_too_long_is_ended_and_who_waits_is_told_why() -> Non
     assert [(away.why, away.retry_after) for away in world.refused] == [("start timed out after 30s", Seconds(1))]
     assert "[ERROR] <gpt-oss-20b> start timed out after 30s" in world.lines
     assert "[WARN]  <gpt-oss-20b> failed once, no new start for 1s" in world.lines
+
+
+@pytest.mark.parametrize("stall", [None, Seconds(30)])
+def test_who_waited_in_vain_is_told_what_the_check_answered_last(stall: Seconds | None) -> None:
+    world = World(Terms(start=Seconds(30), stall=stall), Script(start=NEVER_ENDS))
+    world.want()
+    world.process.heard = "GET /health was answered 302"
+    world.run(30)
+    assert world.refused[0].why.endswith("30s; GET /health was answered 302")
+    world.run(50)
+    world.want()
+    assert world.process.heard == ""
 
 
 def test_a_load_that_gets_on_is_left_alone_up_to_the_ceiling() -> None:
@@ -255,6 +267,7 @@ def test_a_drain_that_takes_too_long_is_cut_off() -> None:
     world.tell(STOP)
     world.run(35)
     assert world.kinds() == ["CutOff", "Stop"]
+    assert CutOff("drain timed out after 30s") in world.orders
     assert "[WARN]  <gpt-oss-20b> drain timed out after 30s, cutting off 1 request" in world.lines
     assert world.process.running == 0
 
@@ -263,6 +276,7 @@ def test_an_urgent_wish_waits_for_nobody() -> None:
     world = ready(Terms(), busy=True)
     world.tell(PutAway(Rest.STOP, Why.SWAP, urgent=True))
     assert world.kinds() == ["CutOff", "Stop"]
+    assert CutOff("it was stopped at once") in world.orders
     world.tell(PutAway(Rest.STOP, Why.SWAP, urgent=True))
     assert world.kinds() == ["CutOff", "Stop", "Kill"]
 
@@ -455,6 +469,7 @@ def test_requests_without_a_token_from_anywhere_are_a_hung_server() -> None:
     world.run(80)
     assert world.lines[0] == ("[ERROR] <gpt-oss-20b> process stuck - no output for 50s with 2 requests running")
     assert world.kinds() == ["CutOff", "Stop"]
+    assert CutOff("process stuck - no output for 50s with 2 requests running") in world.orders
     world.want()
     world.run(90)
     assert world.phase() is Phase.READY  # restarted for who waits

@@ -23,6 +23,7 @@ from hangtight.core.process.facts import (
     Rest,
     SleepDone,
     SleepFailed,
+    Slept,
     Spawned,
     SpawnFailed,
     Stubborn,
@@ -103,6 +104,7 @@ SAMPLES: tuple[Fact, ...] = (
     Stubborn("pid 1"),
     Hung("it goes on"),
     Renewed(LAZY),
+    Slept(Seconds(3.0)),
 )
 
 

@@ -17,7 +17,8 @@ from hangtight.core.circuit import State
 from hangtight.core.limits import Limit, Limits
 from hangtight.dialects.reading import Usage
 from hangtight.drivers.session import Session
-from hangtight.gateway.telling.metrics import BUCKETS, MOST_MODELS, MOST_OTHERS, MOST_TOKENS, OTHER, Labels, Metrics
+from hangtight.gateway.telling.labels import BUCKETS, OTHER, Labels
+from hangtight.gateway.telling.metrics import MOST_MODELS, MOST_OTHERS, MOST_TOKENS, Metrics
 from hangtight.testing import jumping
 from hangtight.testing.scripted import Hang, ScriptedModel, Silence, Tokens
 

@@ -140,6 +140,16 @@ def test_all_are_stopped_by_a_get_too_as_in_llama_swap(tmp_path: Path) -> None:
     run(tmp_path, main)
 
 
+def test_who_only_looks_at_the_head_of_unload_stops_nothing(tmp_path: Path) -> None:
+    async def main(ours: Before, steward: Puppeteer) -> None:
+        reader, writer = await ours.open(b"HEAD /unload HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert b" 405 " in await reader.readline()
+        assert steward.asked == []
+        writer.close()
+
+    run(tmp_path, main)
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [

@@ -106,6 +106,8 @@ class Left:
     """A request gave its place back, however it ended."""
 
     end: Ending = Ending.OTHER
+    patience: Seconds = Seconds(0.0)
+    """The longest silence that one of those that stay is ready to bear."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +183,13 @@ class Renewed:
     terms: Terms
 
 
+@dataclass(frozen=True, slots=True)
+class Slept:
+    """Our alarm came late by so much: we stood still, and have not heard yet what happened meanwhile."""
+
+    late: Seconds
+
+
 Fact = (
     Wanted
     | Adopted
@@ -201,4 +210,5 @@ Fact = (
     | Stubborn
     | Hung
     | Renewed
+    | Slept
 )

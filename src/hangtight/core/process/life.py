@@ -10,7 +10,7 @@ from hangtight.core.process.orders import BreakOff, Kill, Open, Order, ProbeNoMo
 from hangtight.core.process.phases import RESTING, Phase
 from hangtight.core.process.snapshot import Snapshot, snapshot_of
 from hangtight.core.process.terms import Clock, Terms
-from hangtight.core.time import Instant, Seconds, between
+from hangtight.core.time import Instant, Seconds, after, between
 
 Orders = tuple[Order, ...]
 NOTHING: Orders = ()
@@ -24,6 +24,7 @@ class Life:
         "closed",
         "commands",
         "failures",
+        "heard",
         "idle_at",
         "killed",
         "leaving",
@@ -56,6 +57,8 @@ class Life:
         self.pid: int | None = None
         """Of what may still run. None: nothing was seen to run."""
         self.failures = Failures()
+        self.heard = ""
+        """What its check answered last, for who wants to know why it did not start."""
         self.leaving: PutAway | None = None
         """Somebody wants it gone, and it is not time yet."""
         self.wanted = False
@@ -127,15 +130,29 @@ class Life:
         self.patience = max(self.patience, patience)
         self.running += 1
 
-    def _leaves(self, end: Ending, now: Instant) -> None:
+    def _leaves(self, end: Ending, patience: Seconds, now: Instant) -> None:
         """Who was silent for too long adds to the silence of the process; who merely left tells nothing."""
         self.running -= 1
         if end is Ending.WELL:
             self.progress_at = now
+        if self.running and patience < self.patience:
+            if self.patience > self.terms.hang:  # his silence said nothing, and those that stay may have just come
+                self.quiet_for, self.busy_at = Seconds(0.0), now
+            self.patience = patience
         self.silent = self.silent or end is Ending.SILENT
         if not self.running:
             self.idle_at = now
             self.quiet_for = Seconds(self.quiet_before + (between(self.quiet_since, now) if self.silent else 0.0))
+
+    def _slept(self, late: Seconds, now: Instant) -> Orders:
+        """No clock has run while we stood still: what we have not heard yet may say that all is well."""
+        clock, at = alarm_of(self)
+        if clock is None:
+            return NOTHING
+        self.quiet_for, self.busy_at = self.quiet_before, self.quiet_since
+        for name in ("since", "spawned_at", "loaded_at", "busy_at", "idle_at"):
+            setattr(self, name, min(now, after(getattr(self, name), late)))
+        return (words.stood_still(late),) if at <= now else NOTHING
 
     def _open(self) -> Orders:
         waited, self.wanted = self.wanted, False
@@ -157,6 +174,14 @@ class Life:
         self._enter(Phase.STOPPING, now)
         self.killed = False
         return NOTHING if self.pid is None else (words.stopping(why, self.terms.stop), Stop())
+
+    def _end(self, now: Instant, why: str = "") -> Orders:
+        """It need not be asked, but what only its own command reaches would outlive a kill."""
+        if not self.terms.has_stop:
+            return self._kill(now)
+        self._enter(Phase.STOPPING, now)
+        self.killed = False
+        return words.stopping(why, self.terms.stop), Stop()
 
     def _kill(self, now: Instant) -> Orders:
         self._enter(Phase.STOPPING, now)

@@ -30,6 +30,7 @@ from hangtight.core.process.facts import (
     Rest,
     SleepDone,
     SleepFailed,
+    Slept,
     Spawned,
     SpawnFailed,
     Stubborn,
@@ -85,8 +86,10 @@ class Process(Life):
                 self.progressed(now)
             case Entered(patience):
                 self._enters(patience, now)
-            case Left(end):
-                return self._left(end, now)
+            case Left(end, patience):
+                return self._left(end, patience, now)
+            case Slept(late):
+                return self._slept(late, now)
             case Wanted(insists):
                 return self._want(now, insists)
             case PutAway():
@@ -135,10 +138,10 @@ class Process(Life):
         left = Seconds(0.0) if insists else self.failures.left(now)
         if left:
             return self._turn_away(self.failures.why, left)
-        return self._kill(now) if self.lingers else self._start(now)
+        return self._end(now) if self.lingers else self._start(now)
 
-    def _left(self, end: Ending, now: Instant) -> Orders:
-        self._leaves(end, now)
+    def _left(self, end: Ending, patience: Seconds, now: Instant) -> Orders:
+        self._leaves(end, patience, now)
         return self._act(now) if not self.running and self.phase is Phase.DRAINING else NOTHING
 
     # -- start ------------------------------------------------------------------------------------------------
@@ -152,6 +155,7 @@ class Process(Life):
         self.failures.begun()
         self.spawned_at = self.loaded_at = now
         self.ready_at = self.progress_at = None
+        self.heard = ""
 
     def _of_a_start(self, fact: Adopted | Spawned | SpawnFailed | Healthy, now: Instant) -> Orders:
         match fact:
@@ -182,7 +186,7 @@ class Process(Life):
             case Phase.STOPPING if not self.killed:  # while it was being spawned somebody wanted its end
                 return self._stop(now)
             case _:
-                return self._kill(now)
+                return self._end(now)
 
     def _ready(self, now: Instant) -> Orders:
         self._enter(Phase.READY, now)
@@ -193,12 +197,14 @@ class Process(Life):
     # -- who wants it gone ------------------------------------------------------------------------------------
 
     def _put_away(self, wish: PutAway, now: Instant) -> Orders:
-        self.closed = self.closed or wish.why is Why.SHUTDOWN
+        again, self.closed = self.closed, self.closed or wish.why is Why.SHUTDOWN
         if self.closed or not self.terms.can_sleep:
             wish = replace(wish, to=Rest.STOP)
         refused = NOTHING
         if wish.at_once and wish.why is not Why.RELOAD:  # after a reload it starts anew for who waits
             refused = self._turn_away(words.SHUTTING_DOWN if self.closed else words.TAKEN_AWAY, self.terms.first_pause)
+        if self.phase is Phase.STOPPING and wish.urgent and not self.killed and (again or not self.terms.has_stop):
+            return (*refused, *self._kill(now))
         return (*refused, *self._send_off(wish, now))
 
     def _send_off(self, wish: PutAway, now: Instant) -> Orders:
@@ -209,8 +215,6 @@ class Process(Life):
             case Phase.DRAINING | Phase.STARTING | Phase.WAKING:
                 self._join(wish)
                 return self._hurry(wish, now)
-            case Phase.STOPPING if wish.urgent and not self.killed:
-                return self._kill(now)
             case Phase.FAILED if stops:
                 return self._clear(wish, now)
             case Phase.SLEEPING | Phase.ASLEEP | Phase.STOPPING:
@@ -227,7 +231,7 @@ class Process(Life):
     def _hurry(self, wish: PutAway, now: Instant) -> Orders:
         """Who is inside, or waits, is served before it goes, unless the wish is stronger than that."""
         if self.phase is Phase.DRAINING:
-            return self._cut_and_act(now) if wish.urgent else NOTHING
+            return self._cut_and_act(words.cut_off(wish.why), now) if wish.urgent else NOTHING
         if not wish.at_once:
             return NOTHING
         self.leaving = None
@@ -238,7 +242,7 @@ class Process(Life):
         if wish.why in (Why.OPERATOR, Why.RELOAD):
             self.failures.forgive()
         if self.lingers:
-            return self._kill(now)
+            return self._end(now)
         if not self.failures.row:
             self._enter(Phase.STOPPED, now)
         return NOTHING
@@ -247,12 +251,12 @@ class Process(Life):
         """From now on nobody enters; it acts when the last one has left."""
         self.leaving = wish
         if not self.running or wish.urgent:
-            return self._cut_and_act(now)
+            return self._cut_and_act(words.cut_off(wish.why), now)
         self._enter(Phase.DRAINING, now)
         return (words.draining(self.running, wish, self.terms.drain),)
 
-    def _cut_and_act(self, now: Instant) -> Orders:
-        return (*((CutOff(),) if self.running else NOTHING), *self._act(now))
+    def _cut_and_act(self, why: str, now: Instant) -> Orders:
+        return (*((CutOff(why),) if self.running else NOTHING), *self._act(now))
 
     def _act(self, now: Instant) -> Orders:
         wish, self.leaving = self.leaving, None
@@ -264,7 +268,7 @@ class Process(Life):
             self.commands = True
             return words.going_to_sleep(self.terms.sleep), RunSleep()
         # What hangs seldom ends when it is asked: if somebody waits for the next life there is no time for that.
-        return self._kill(now) if wish.why is Why.HUNG and self.wanted else self._stop(now, wish.why)
+        return self._end(now, wish.why) if wish.why is Why.HUNG and self.wanted else self._stop(now, wish.why)
 
     def _found_hung(self, why: str, now: Instant) -> Orders:
         """It works in vain for somebody. What it does for others may be sound, and has until the drain clock rings."""
@@ -316,7 +320,7 @@ class Process(Life):
         self.pid, self.leaving = None, None
         told = (Tell(Level.ERROR, reason), *self._blame(reason, now))
         refused = self._turn_away(reason, self.failures.pause)
-        return (*self._call_off(), *told, *refused, *self._kill(now))
+        return (*self._call_off(), *told, *refused, *self._end(now))
 
     def _gone(self, now: Instant) -> Orders:
         ran, self.pid, self.lingers = self.pid is not None, None, False
@@ -368,12 +372,13 @@ class Process(Life):
             case Clock.HANG:
                 reason = words.hung(self.running, terms.hang)
                 self.leaving = HUNG
-                return (Tell(Level.ERROR, reason), *self._blame(reason, now), *self._cut_and_act(now))
+                return (Tell(Level.ERROR, reason), *self._blame(reason, now), *self._cut_and_act(reason, now))
             case Clock.TTL:
                 told = words.idle(terms.ttl)
                 return (told, *self._leave(IDLE[Rest.SLEEP if terms.can_sleep else Rest.STOP], now))
             case Clock.DRAIN:
-                return (words.drain_timed_out(self.running, terms.drain), *self._cut_and_act(now))
+                told = words.drain_timed_out(self.running, terms.drain)
+                return (told, *self._cut_and_act(words.drained_in_vain(terms.drain), now))
             case Clock.SLEEP:
                 return self._fell_back(words.sleep_timed_out(terms.sleep), now)
             case Clock.WAKE:
@@ -385,7 +390,8 @@ class Process(Life):
 
     def _start_failed(self, clock: Clock, now: Instant) -> Orders:
         stall = self.terms.stall if clock is Clock.STALL else None
-        reason = words.start_timed_out(self.terms.start) if stall is None else words.load_stuck(stall)
+        heard = self.heard
+        reason = words.start_timed_out(self.terms.start, heard) if stall is None else words.load_stuck(stall, heard)
         told = (Tell(Level.ERROR, reason), *self._blame(reason, now))
         refused = self._turn_away(reason, self.failures.pause)
         self.leaving = None

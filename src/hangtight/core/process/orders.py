@@ -65,6 +65,9 @@ class Open:
 class CutOff:
     """End the requests that still run; each gives its place back later."""
 
+    why: str
+    """What each of them is told."""
+
 
 @dataclass(frozen=True, slots=True)
 class TurnAway:

@@ -22,6 +22,7 @@ from hangtight.core.process.facts import (
     Renewed,
     SleepDone,
     SleepFailed,
+    Slept,
     Spawned,
     SpawnFailed,
     Stubborn,
@@ -55,7 +56,7 @@ Row = dict[type[Fact], tuple[Phase, ...]]
 
 def _always(phase: Phase) -> Row:
     """What may come at any time: requests end late, the gateway finds out late, output is read late."""
-    return dict.fromkeys((Left, Progressed, LoadProgress, Hung, Renewed, Wanted, PutAway), (phase,))
+    return dict.fromkeys((Left, Progressed, LoadProgress, Hung, Renewed, Slept, Wanted, PutAway), (phase,))
 
 
 def _living(phase: Phase) -> Row:

@@ -52,6 +52,8 @@ class Terms:
     hang: Seconds = Seconds(300.0)
     can_sleep: bool = False
     """It has a command to sleep and one to wake: whenever it may choose, it sleeps and does not stop."""
+    has_stop: bool = False
+    """It has a command that stops it: nothing else reaches what is no child of ours, as behind `docker run`."""
     first_pause: Seconds = Seconds(1.0)
     longest_pause: Seconds = Seconds(60.0)
     """Also how long it must have been ready to show that it works."""

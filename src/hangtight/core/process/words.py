@@ -11,6 +11,7 @@ from hangtight.core.time import Seconds, spoken
 
 SHUTTING_DOWN: Final = "hangtight is shutting down"
 TAKEN_AWAY: Final = "it was stopped before it was ready"
+CUT_OFF: Final = "it was stopped at once"
 NOT_SEEN_TO_END: Final = "whatever runs, nothing was heard of its end"
 
 Fallback = tuple[Tell, str]
@@ -41,12 +42,16 @@ def spawn_failed(why: str) -> str:
     return f"cmd failed: {why}"
 
 
-def start_timed_out(limit: Seconds) -> str:
-    return f"start timed out after {spoken(limit)}"
+def start_timed_out(limit: Seconds, heard: str = "") -> str:
+    return _and_heard(f"start timed out after {spoken(limit)}", heard)
 
 
-def load_stuck(limit: Seconds) -> str:
-    return f"load stuck - no progress for {spoken(limit)}"
+def load_stuck(limit: Seconds, heard: str = "") -> str:
+    return _and_heard(f"load stuck - no progress for {spoken(limit)}", heard)
+
+
+def _and_heard(why: str, heard: str) -> str:
+    return f"{why}; {heard}" if heard else why
 
 
 def exited(why: str, phase: Phase) -> str:
@@ -99,8 +104,21 @@ def draining(running: int, wish: PutAway, limit: Seconds) -> Tell:
     return Tell(Level.INFO, f"Waiting for {requests(running)} before {goes}: {wish.why} (timeout: {spoken(limit)})")
 
 
+def drained_in_vain(limit: Seconds) -> str:
+    return f"drain timed out after {spoken(limit)}"
+
+
 def drain_timed_out(running: int, limit: Seconds) -> Tell:
-    return Tell(Level.WARN, f"drain timed out after {spoken(limit)}, cutting off {requests(running)}")
+    return Tell(Level.WARN, f"{drained_in_vain(limit)}, cutting off {requests(running)}")
+
+
+def cut_off(why: Why) -> str:
+    return SHUTTING_DOWN if why is Why.SHUTDOWN else CUT_OFF
+
+
+def stood_still(late: Seconds) -> Tell:
+    """It was us, and not the model."""
+    return Tell(Level.INFO, f"hangtight stood still for {took(late)}: its clocks are put back by that")
 
 
 def idle(limit: Seconds) -> Tell:

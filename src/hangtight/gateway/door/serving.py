@@ -54,6 +54,7 @@ class Stops:
         self.first = asyncio.Event()
         self.second = asyncio.Event()
         self.code = 0
+        self._listens = False
 
     def heard(self, number: int = 0) -> None:
         if self.first.is_set():
@@ -63,13 +64,20 @@ class Stops:
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
-        """Hear the signals of this process, and hand them back to whoever had them. Only the main thread can."""
+        """Hear the signals of this process, and hand them back to whoever had them. Only the main thread can.
+
+        Who hears them already goes on.
+        """
+        if self._listens:
+            yield
+            return
         loop = asyncio.get_running_loop()
         try:
             before = {number: signal.signal(number, signal.SIG_IGN) for number in SIGNALS}
         except ValueError:
             yield
             return
+        self._listens = True
         for number in SIGNALS:
             try:
                 loop.add_signal_handler(number, self.heard, number)
@@ -78,6 +86,7 @@ class Stops:
         try:
             yield
         finally:
+            self._listens = False
             for number, handler in before.items():
                 with contextlib.suppress(NotImplementedError):
                     loop.remove_signal_handler(number)

@@ -145,7 +145,7 @@ async def _left(receive: Receive) -> None:
 
 VIEWS: Final[Mapping[str, Mapping[str, View]]] = {
     "/running": read(running),
-    "/unload": {**read(unload), "POST": unload},
+    "/unload": {"GET": unload, "POST": unload},  # who sends a HEAD only looks, and nothing may happen
     UNLOAD: {"POST": unload},
     LOGS: read(logs),
     STREAM: {"GET": partial(log_stream, "")},

@@ -6,10 +6,15 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hangtight.core.process.facts import Ending
+from hangtight.errors import BackendError
 
 if TYPE_CHECKING:
-    from hangtight.gateway.looking.looker import Seen
+    from hangtight.core.time import Instant
     from hangtight.rules.settings import Settings
+
+
+class PutAway(BackendError):
+    """Its server was put away while this request was there, and could not wait for it any longer."""
 
 
 class Lease(Protocol):
@@ -54,8 +59,11 @@ class Steward(Protocol):
         Raises BackendError, with `retry_after`.
         """
 
-    async def still_running(self, model: str, base: str, seen: Seen) -> None:
-        """The server goes on with a request of this model that was cancelled. Asked only for a model that is his."""
+    async def still_running(self, model: str, base: str, since: Instant) -> None:
+        """The server goes on with a request of this model that was cancelled then. Asked only for a model that is his.
+
+        Cancelled as soon as the server is seen to have stopped: until then he may wait, and need not do anything.
+        """
 
     def renew(self, settings: Settings) -> None:
         """The settings have changed."""
