@@ -54,6 +54,7 @@ DEFAULTS: Mapping[str, str] = {
     "journal.keep": f"{KEEP / DAY:g}",
     "learning.samples": f"{SAMPLES}",
     **{f"learning.floors.{name}": f"{seconds:g}" for name, seconds in FLOORS.items()},
+    "flows": "none",
     "budgets.NAME": "the total of the mode",
     "preferred_models.NAME": "none",
     "apiKeys": "none",
@@ -111,7 +112,6 @@ DEFAULTS: Mapping[str, str] = {
     "logToStdout": f"`{Logging().to_stdout}`",
     "sendLoadingState": "false",
     "models.NAME.sendLoadingState": "that of the file",
-    "models.NAME.compat.ignoreWebsockets": "false",
     **dict.fromkeys(
         (
             *(f"models.NAME.{key}" for key in ("name", "description", "metadata", "capabilities")),

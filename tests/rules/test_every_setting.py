@@ -158,6 +158,14 @@ def samples(place: Place, file: str) -> None:
     assert place.load().learning.samples == 200
 
 
+def flows(place: Place, file: str) -> None:
+    """Meant from where it is written."""
+    place.write(file, "flows: mine")
+    found = place.load().flows
+    assert found is not None
+    assert found.endswith("/mine")
+
+
 def a_floor(name: str) -> Effect:
     def effect(place: Place, file: str) -> None:
         place.write(file, f"learning: {{floors: {{{name}: 7}}}}")
@@ -342,7 +350,6 @@ EFFECTS: dict[str, Effect] = {
     "models.*.filters.stripParams": of_serving("filters.stripParams", "'a, b'", "strip", ("a", "b")),
     "models.*.filters.setParams": of_serving("filters.setParams", "{a: 1}", "set", {"a": 1}),
     "models.*.filters.setParamsByID": of_serving("filters.setParamsByID", "{x: {a: 1}}", "set_by_id", {"x": {"a": 1}}),
-    "models.*.compat.ignoreWebsockets": of_serving("compat.ignoreWebsockets", "true", "ignore_websockets", True),
     **{f"limits.{name}": a_limit(f"limits.{name}", name, mode=None) for name in LIMITS},
     **{f"modes.*.{name}": a_limit(f"modes.own.{name}", name, mode="own") for name in LIMITS},
     **{f"models.*.limits.{name}": a_limit(f"models.m.limits.{name}", name, mode=None) for name in LIMITS},
@@ -362,6 +369,7 @@ EFFECTS: dict[str, Effect] = {
     "journal.url": journal_url,
     "journal.keep": journal_keep,
     "learning.samples": samples,
+    "flows": flows,
     "budgets.*": budgets,
     "preferred_models.*": preferred_models,
     "apiKeys": of_gateway("apiKeys", "[a, b]", "keys", ("a", "b")),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 import hangtight
-from hangtight.cli import ask, check, explain, lab, log, model, run, serve, stats, top
+from hangtight.cli import ask, check, explain, flow, lab, log, model, run, serve, stats, top
 
 app = typer.Typer(
     name="hangtight",
@@ -42,4 +42,5 @@ app.command(name="check")(check.check)
 app.command(name="log")(log.log)
 app.command(name="stats")(stats.stats)
 app.add_typer(model.app, name="model")
+app.add_typer(flow.app, name="flow")
 app.add_typer(lab.app, name="lab")

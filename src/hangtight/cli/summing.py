@@ -20,16 +20,19 @@ from hangtight.cli.journals import (
 )
 from hangtight.cli.printing import DIM, RED, Cell, Column, has_colours, put_json, put_lines, table, width
 from hangtight.cli.process import OK, say
+from hangtight.cli.stepsums import flow_objects, flow_table
 from hangtight.cli.telling import FINE, USUAL_TIMEOUT, seconds
 from hangtight.core.phases import Outcome
 from hangtight.core.time import SHORT
 
 if TYPE_CHECKING:
     from hangtight.journal.reading import By, Receipt, Stat
+    from hangtight.journal.run_sums import FlowStat
     from hangtight.journal.tally import Quantiles
 
 UNNAMED = {"model": "no name", "mode": "no mode", "step": "no step"}
 ALL = "all"
+STEP = "step"
 
 
 def stats_command(text: str | None, by: str | None, journal: str | None, config: str | None, *, as_json: bool) -> int:
@@ -38,22 +41,26 @@ def stats_command(text: str | None, by: str | None, journal: str | None, config:
     begin = since(text)
     url = journal_at(journal, config)
     stats: list[Stat] = []
+    flows: list[FlowStat] = []
     receipt: Receipt | None = None
     with asking():
         reading = None if url is None else opened(url)
         if reading is not None:
             stats = reading.stats(begin, cast("By | None", by))
             receipt = reading.receipt(midnight() if begin is None else begin)
-            if not stats and not reading.calls(limit=1):
+            flows = reading.flow_stats(begin) if by == STEP else []
+            if not stats and not flows and not reading.calls(limit=1):
                 reading = None
         if reading is None:
             say(f"hangtight: {how_to_keep_one(url)}\n")
     if as_json:
-        put_json(as_object(stats, receipt, begin, by))
+        told = {"flows": flow_objects(flows)} if by == STEP else {}
+        put_json({**as_object(stats, receipt, begin, by), **told})
     elif receipt is not None and reading is not None:
         head = receipt_line(receipt, _period(begin))
         lines = as_table(stats, by, room=width(), colours=has_colours()) if stats else []
-        put_lines([head, *_titled(lines, begin)])
+        of_flows = flow_table(flows, span, room=width(), colours=has_colours())
+        put_lines([head, *_titled(lines, begin), *of_flows])
     return OK
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from typing import TypedDict, Unpack
 
     from hangtight.core.attempts import Attempt
-    from hangtight.core.heartbeat import Heartbeat
+    from hangtight.core.heartbeat import Heartbeat, Snapshot
     from hangtight.core.phases import Outcome
     from hangtight.drivers.servers import Server
 
@@ -133,6 +133,10 @@ class Answer:
     def partial(self) -> str:
         """The text so far."""
         return self._watch.partial if self._watch else ""
+
+    def snapshot(self) -> Snapshot | None:
+        """How it stands now, for people to look at; None while nobody was asked."""
+        return self._watch.snapshot() if self._watch and self._watch.outcome is None and self._asking else None
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:

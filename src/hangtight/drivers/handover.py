@@ -7,7 +7,7 @@ terms, which rank above its own, and its session is the watch's from there on.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
@@ -33,3 +33,7 @@ def handed() -> Session | None:
     """The session of the watch in whose opening we are."""
     watching = HANDED.get()
     return watching() if watching is not None else None
+
+
+WITNESS: ContextVar[Callable[[Session], object] | None] = ContextVar("hangtight-witness", default=None)
+"""Told of each generation that begins here, in whatever thread that is: by a workflow, for its heartbeats."""

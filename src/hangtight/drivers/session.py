@@ -26,6 +26,7 @@ from hangtight.core.timers import Timer
 from hangtight.dialects.pieces import Kind, Reader, model_of, reader_for
 from hangtight.drivers import warmth
 from hangtight.drivers.faults import failure_of
+from hangtight.drivers.handover import WITNESS
 from hangtight.drivers.heeding import Heeding
 from hangtight.drivers.sources import Origin
 from hangtight.drivers.standing import recorder
@@ -143,6 +144,8 @@ class Session(Heeding):
         if self.terms.situation.generates:
             self._keep_record()
             self._attend()
+            if (witness := WITNESS.get()) is not None:
+                witness(self)
         return self
 
     def _keep_record(self, began: Instant | None = None) -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from hangtight.core.heartbeat import Heartbeat
     from hangtight.core.time import Instant
     from hangtight.gateway.exchange import Exchange
+    from hangtight.gateway.flows_port import Flows
     from hangtight.gateway.upstream.steward import Steward
     from hangtight.rules.settings import Settings
 
@@ -57,6 +58,8 @@ class State:
         self.exchanges: dict[str, Exchange] = {}
         self.finished: deque[Ended] = deque(maxlen=REMEMBERED)
         self.events = Events()
+        self.flows: Flows | None = None
+        """Who runs workflows."""
         self.readers: set[asyncio.Future[None]] = set()
         """Who follows a log."""
         self.is_draining = False
@@ -118,6 +121,16 @@ class State:
         self.metrics.knows([told["model"]])
         self.metrics.of(told["model"]).came_into(told["phase"])
         self.events.model(told)
+
+    def stage(self, flows: Flows) -> None:
+        """From now on he runs workflows here."""
+        self.flows = flows
+        flows.on_event = self._happened
+
+    def _happened(self, told: Mapping[str, Any]) -> None:
+        """In a run of a workflow."""
+        self.metrics.flows.hear(told)
+        self.events.happened(told)
 
     def discovered(self, found: tuple[Server, ...]) -> None:
         """What stands on this machine now. Whose names were known and who tells none just now keeps them."""

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
-from enum import Enum
-from math import isfinite
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
 from hangtight.core.heartbeat import Heartbeat
-from hangtight.journal.entries import Begun, Dropped, Ended, Entry, Kind, Named, Noted
+from hangtight.journal.entries import Begun, Dropped, Ended, Entry, Happened, Kind, Named, Noted
+from hangtight.journal.plain import as_json, line, name, number, plainly, whole
+from hangtight.journal.run_rows import RunRows
 
 LLM_HEARTBEAT = "LLM_HEARTBEAT"
-LONGEST_NAME = 200
-LONGEST_LINE = 500
-DEEPEST = 5
-LARGEST = 2**31 - 1
-NEVER_TOLD = frozenset({"partial", "text"})  # no text of a model is ever written down
 
 Values = dict[str, Any]
 
@@ -43,9 +38,10 @@ class Batch:
     """Of those that began in here."""
     named: dict[str, str] = field(default_factory=dict)
     """The models that showed themselves only now."""
+    runs: RunRows = field(default_factory=RunRows)
 
-    def add(self, number: int, entry: Entry) -> None:
-        """`number` is the entry's for good: a decision that is written again has the same."""
+    def add(self, key: int, entry: Entry) -> None:
+        """`key` is the entry's for good: a decision that is written again has the same."""
         match entry:
             case Begun():
                 self.new[name(entry.id)] = _begun(entry)
@@ -55,12 +51,14 @@ class Batch:
                 if entry.model:
                     self.named[entry.id] = name(entry.model)
             case Noted():
-                self.decisions.append(_noted(number, entry))
+                self.decisions.append(_noted(key, entry))
             case Ended():
                 self._change(name(entry.id), _ended(entry))
                 self.ends.append(entry)
             case Dropped():
                 self.gone.add(name(entry.id))
+            case Happened():
+                self.runs.add(key, entry)
 
     def finish(self) -> Batch:
         """Once all are in: what is gone was never there."""
@@ -82,8 +80,8 @@ class Batch:
 
 def digest(items: Iterable[tuple[int, Entry]]) -> Batch:
     batch = Batch()
-    for number, entry in items:
-        batch.add(number, entry)
+    for key, entry in items:
+        batch.add(key, entry)
     return batch.finish()
 
 
@@ -167,60 +165,3 @@ def limits_told(resolved: Any) -> str:
     said = {each: value["value"] for each, value in values.items()}
     different = {each: value for each, value in clocks.items() if value and value != said.get(each)}
     return json.dumps(values | {"clocks": different}, separators=(",", ":"), allow_nan=False)
-
-
-def as_json(told: object) -> str:
-    return json.dumps(plainly(told), separators=(",", ":"), allow_nan=False)
-
-
-def plainly(value: object, depth: int = 0) -> Any:
-    """What JSON and both databases can hold. Of an exception only its type: it may carry the text of a model."""
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, Enum) and not isinstance(value, str):
-        return value.name.lower()
-    if isinstance(value, int):
-        return max(-LARGEST, min(value, LARGEST))
-    if isinstance(value, float):
-        return number(value)
-    if isinstance(value, str):
-        return line(value)
-    if depth < DEEPEST:
-        if is_dataclass(value) and not isinstance(value, type):
-            return _members({each.name: getattr(value, each.name) for each in fields(value)}, depth)
-        if isinstance(value, tuple) and hasattr(value, "_asdict"):
-            return _members(value._asdict(), depth)
-        if isinstance(value, Mapping):
-            return _members(value, depth)
-        if isinstance(value, list | tuple | set | frozenset):
-            return [plainly(item, depth + 1) for item in value]
-    return type(value).__name__
-
-
-def _members(members: Mapping[Any, Any], depth: int) -> dict[str, Any]:
-    return {name(key): plainly(value, depth + 1) for key, value in members.items() if key not in NEVER_TOLD}
-
-
-def name(value: str) -> str:
-    return _clean(value, LONGEST_NAME)
-
-
-def line(value: str) -> str:
-    return _clean(value, LONGEST_LINE)
-
-
-def number(value: float | None) -> float | None:
-    """`None` also for what is no number that can be written: no limit is infinity inside."""
-    return float(value) if value is not None and isfinite(value) else None
-
-
-def whole(value: int) -> int:
-    return max(0, min(int(value), LARGEST))
-
-
-def _clean(value: str, longest: int) -> str:
-    """What PostgreSQL refuses in a text, and half a character, must not hold up everything else."""
-    short = str(value)[:longest]
-    if short.isascii() and "\0" not in short:
-        return short
-    return short.replace("\0", "").encode("utf-8", "replace").decode("utf-8")

@@ -9,6 +9,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from hangtight.core.layers import Resolved
 
 
@@ -121,4 +123,33 @@ class Dropped(NamedTuple):
     id: str
 
 
-Entry = Begun | Named | Noted | Ended | Dropped
+class Happening(StrEnum):
+    """What changes how a run of a workflow, or a step of it, stands. Of other kinds it is only known that they were."""
+
+    HEARTBEAT = "LLM_HEARTBEAT"
+    RUN_STARTED = "run_started"
+    RUN_RESUMED = "run_resumed"
+    RUN_FINISHED = "run_finished"
+    STEP_STARTED = "step_started"
+    PROGRESS = "progress"
+    """Changes its step, and is no line of its own: there may be thousands."""
+    TIMED_OUT = "timed_out"
+    RETRIED = "retried"
+    STEP_FINISHED = "step_finished"
+
+
+class Happened(NamedTuple):
+    """An event of a run of a workflow, as the workflow tells it."""
+
+    run: str
+    at: float
+    kind: str
+    flow: str = ""
+    step: str = ""
+    payload: str = ""
+    """In words, for people."""
+    told: Mapping[str, Any] | None = None
+    """`elapsed`, `outcome`, `error`, ... whatever there is."""
+
+
+Entry = Begun | Named | Noted | Ended | Dropped | Happened

@@ -13,15 +13,18 @@ from sqlalchemy import Connection, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from hangtight.errors import HangtightError
-from hangtight.journal import tables
 from hangtight.journal.address import Refused, file_is_there, shown_address
 from hangtight.journal.line import needs
 from hangtight.journal.rollups import DAY, HOUR, SUMMED, begin_of
+from hangtight.journal.run_reading import Run, ToldRun, ids_like, run_in, runs_in
+from hangtight.journal.run_sums import FlowStat, flow_stats
 from hangtight.journal.store import Store, in_short, refuse_foreign, refuse_unknown, version_of
 from hangtight.journal.tables import days, decisions, generations, hours, unrolled
 from hangtight.journal.tally import FINISHED, Quantiles, Tally
 
 MOST_NAMED = 20
+WITH_SUMS, WITH_RUNS = "0002", "0003"
+"""The versions of the tables that first had them."""
 
 By = Literal["model", "mode", "step"]
 Tallies = defaultdict[str, Tally]
@@ -32,7 +35,7 @@ class JournalError(HangtightError):
 
 
 class Ambiguous(HangtightError):
-    """Several generations begin like that; the first of them are in `.ids`, newest first."""
+    """Several generations, or runs, begin like that; the first of them are in `.ids`, newest first."""
 
     def __init__(self, prefix: str, ids: Sequence[str]) -> None:
         super().__init__(f"{prefix!r} may be any of {', '.join(ids)}")
@@ -173,6 +176,26 @@ class Reading:
         with self._asking() as asked:
             return [] if asked is None else asked.rows(wanted)
 
+    def runs(self, since: float | None = None, flow: str | None = None, limit: int = 50) -> list[Run]:
+        """Runs of workflows, newest first. `since` is in seconds since the epoch."""
+        with self._asking() as asked:
+            return runs_in(asked.connection, since, flow, limit) if asked is not None and asked.runs else []
+
+    def find_run(self, prefix: str) -> ToldRun | None:
+        """The run whose id begins so. Raises Ambiguous where it is not one."""
+        with self._asking() as asked:
+            if asked is None or not asked.runs or not prefix.strip():
+                return None
+            ids = ids_like(asked.connection, prefix.strip())
+            if len(ids) > 1:
+                raise Ambiguous(prefix, ids)
+            return run_in(asked.connection, ids[0]) if ids else None
+
+    def flow_stats(self, since: float | None = None) -> list[FlowStat]:
+        """How long runs of workflows and their steps took, and how they ended."""
+        with self._asking() as asked:
+            return flow_stats(asked.connection, since) if asked is not None and asked.runs else []
+
     def stats(self, since: float | None = None, by: By | None = None) -> list[Stat]:
         """By what began since, the most frequent first. Without `by` there is one, if there is anything."""
         with self._asking() as asked:
@@ -211,8 +234,9 @@ class _Asked:
 
     def __init__(self, connection: Connection, version: str) -> None:
         self.connection = connection
-        self.sums = version == tables.VERSIONS[-1]
+        self.sums = version >= WITH_SUMS
         """An older journal has single rows only; whoever writes next brings it up to date."""
+        self.runs = version >= WITH_RUNS
 
     def rows(self, wanted: Any) -> list[Row]:
         found = self.connection.execute(wanted).mappings()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, Table, delete, or_, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from hangtight.journal.run_writing import delete_older_runs
 from hangtight.journal.tables import days, decisions, generations, hours, unrolled
 from hangtight.journal.tally import Tally, tallied
 
@@ -40,7 +41,9 @@ class Upkeep:
             store.lock(connection)
             if roll_up(store, connection, self.until):
                 return True
-            return self.oldest is not None and delete_older(connection, self.oldest)
+            if self.oldest is None:
+                return False
+            return delete_older(connection, self.oldest) or delete_older_runs(connection, self.oldest)
 
 
 def begin_of(length: int, at: float) -> int:

@@ -17,7 +17,7 @@ from sqlalchemy import (
     false,
 )
 
-VERSIONS = ("0001", "0002")
+VERSIONS = ("0001", "0002", "0003")
 """All that this code knows, oldest first; the last is what it works on."""
 
 metadata = MetaData()
@@ -98,6 +98,57 @@ hours = _sums("hours")
 
 days = _sums("days")
 """The same by day, of UTC: what is in an hour is in its day. A month by hours would take seconds to read."""
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("flow", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("workspace", Text, nullable=False),
+    Column("began", Float, nullable=False),
+    Column("deadline", Float),
+    Column("ended", Float),
+    Column("elapsed", Float),
+    Column("outcome", Text),
+    Column("at_step", Text, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("steps", Text, nullable=False),
+    Index("ix_runs_began", "began"),
+)
+"""One row per run of a workflow. `outcome` is null while it runs, and where its process was killed until it goes on."""
+
+run_steps = Table(
+    "run_steps",
+    metadata,
+    Column("run", Text, primary_key=True),
+    Column("step", Text, primary_key=True),
+    Column("began", Float),
+    Column("ended", Float),
+    Column("elapsed", Float),
+    Column("timeout", Float),
+    Column("outcome", Text),
+    Column("attempts", Integer, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("tokens", Integer, nullable=False),
+    Column("broken_limit", Text, nullable=False),
+    Column("error", Text, nullable=False),
+)
+"""How each step of a run stands: of its last life, where it had several."""
+
+run_events = Table(
+    "run_events",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("run", Text, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("step", Text, nullable=False),
+    Column("payload", Text, nullable=False),
+    Column("told", Text, nullable=False),
+    Index("ix_run_events_run", "run", "at"),
+)
+"""What happened in runs. The writer makes the ids, as of decisions."""
 
 version = Table("hangtight_version", metadata, Column("version_num", String(32), primary_key=True))
 """Not by Alembic's usual name: the journal may stand in the database of a program that has its own there."""

@@ -18,6 +18,7 @@ from hangtight.journal.batch import About, Batch, digest
 from hangtight.journal.entries import Ended, Entry
 from hangtight.journal.line import MOST_WAITING, Flush, Learns, Line, Stop, discard, needs
 from hangtight.journal.rollups import HOUR, Upkeep
+from hangtight.journal.run_writing import write_runs
 from hangtight.journal.store import LOOKS, Store, in_short
 from hangtight.journal.tables import decisions, generations
 
@@ -196,6 +197,7 @@ class Writer:
                 ids = sorted(batch.gone)
                 connection.execute(delete(decisions).where(decisions.c.generation.in_(ids)))
                 connection.execute(delete(generations).where(generations.c.id.in_(ids)))
+            write_runs(connection, self._insert, batch.runs)
 
     @property
     def _insert(self) -> Any:

@@ -5,6 +5,7 @@ Needs pydantic and ruamel.yaml; loaded when the first file is read.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -157,6 +158,7 @@ def _of_config(said: Said) -> dict[str, Any]:
         "groups": runs.groups,
         "preload": runs.preload,
         "logging": runs.logging,
+        "flows": None if file.flows is None else str(said.path.parent / os.path.expanduser(file.flows)),
     }
 
 

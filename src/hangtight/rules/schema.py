@@ -49,7 +49,7 @@ NOT_YET: Mapping[str, tuple[str, ...]] = {
         "logTimeFormat", "logRequests", "store", "metricsMaxInMemory", "captureBuffer", "ui", "performance", "upstream",
         "profiles", "selectors", "peers", "matrix", "routing",
     ),
-    "models": (),
+    "models": ("compat",),
     "timeouts": ("keepalive", "responseHeader", "tlsHandshake", "expectContinue", "idleConn"),
 }  # fmt: skip
 """Keys of later versions, and of llama-swap's configuration, by the section they stand in: allowed, and told about."""
@@ -208,6 +208,9 @@ class ConfigFile(RunningFile, ServedFile, Common):
     ] = JournalSection()  # fmt: skip
     learning: Annotated[LearningSection, BeforeValidator(or_nothing, json_schema_input_type=LearningSection | None)] = (
         LearningSection()
+    )
+    flows: Annotated[str | None, PlainValidator(text_like("the name of a folder, or null")), WithJsonSchema(TEXT)] = (
+        told("The folder of the flows that `hangtight serve` runs.", "flows")
     )
 
 

@@ -92,6 +92,8 @@ class Settings:
     preload: tuple[str, ...] = ()
     """The models that are started with us."""
     logging: Logging = field(default_factory=Logging)
+    flows: str | None = None
+    """The folder of the flows that the gateway runs."""
     origin: Origin = Origin.NOWHERE
     """How the settings file was found."""
     files: tuple[str, ...] = ()

@@ -41,6 +41,7 @@ HEADERS: Final[Headers] = [
     (b"x-accel-buffering", b"no"),  # nginx would collect them
 ]
 LLM_HEARTBEAT: Final = "LLM_HEARTBEAT"
+RUN_FINISHED: Final = "run_finished"
 OF_A_SERVER: Final = ("model", "phase", "requests", "waiting", "why")
 """What is told of a server that we run. Its command may hold secrets, and is for those who ask for it."""
 
@@ -59,12 +60,14 @@ def still_waiting(beat: Heartbeat) -> bytes:
 class Listener:
     """One who listens: for everything, for one run, for one model."""
 
-    __slots__ = ("_lost", "_news", "_waiting", "is_open", "model", "outlet", "run")
+    __slots__ = ("_lost", "_news", "_waiting", "is_open", "model", "outlet", "run", "to_its_end")
 
     def __init__(self, outlet: Outlet, run: str = "", model: str = "") -> None:
         self.outlet = outlet
         self.run = run
         self.model = model
+        self.to_its_end = False
+        """Of the run; otherwise as long as it likes."""
         self.is_open = True
         self._waiting: deque[bytes] = deque(maxlen=KEPT)
         self._lost = 0
@@ -79,6 +82,10 @@ class Listener:
         self._waiting.append(told)
         self._news.set()
 
+    @property
+    def has_news(self) -> bool:
+        return bool(self._waiting)
+
     async def next(self) -> bytes:
         """All that there is to say, as soon as there is something; a sign of life where there is nothing for long."""
         with suppress(TimeoutError):
@@ -91,6 +98,11 @@ class Listener:
         self._waiting.clear()
         lost, self._lost = self._lost, 0
         return event("lost", {"lost": lost}) + told if lost else told
+
+    def leave(self) -> None:
+        """What waits is the last that is told."""
+        self.is_open = False
+        self._news.set()
 
     def close(self) -> None:
         """Nothing more is told. A connection that is not read has no last words either."""
@@ -155,6 +167,23 @@ class Events:
             about = {name: told[name] for name in OF_A_SERVER if name in told}
             self._send_all("", (told["model"],), event("model", about))
 
+    def happened(self, told: Mapping[str, Any]) -> None:
+        """In a run of a workflow: its sign of life in both forms, as of a generation."""
+        if not self._listeners:
+            return
+        run, model, kind = told["run"], told.get("model"), told["type"]
+        models = (model,) if isinstance(model, str) else ()
+        about = {name: value for name, value in told.items() if name != "type"}
+        if kind == LLM_HEARTBEAT:
+            self._send_all(run, models, event("heartbeat", about))
+            self._send_all(run, models, event(LLM_HEARTBEAT, {"type": kind, "payload": told["payload"]}))
+            return
+        self._send_all(run, models, event(kind, about))
+        if kind == RUN_FINISHED:
+            for listener in self._listeners:
+                if listener.to_its_end and listener.run == run:
+                    listener.leave()
+
     def _send(self, call: GatewayCall, told: bytes) -> None:
         self._send_all(shown.run_of(call)[0], (call.asked.model, call.attempts.model), told)
 
@@ -167,20 +196,33 @@ class Events:
 
     async def stream(self, receive: Callable[[], Awaitable[Any]], outlet: Outlet, run: str, model: str) -> None:
         """Tell this one, until it leaves or the gateway drains."""
+        await self.follow(receive, self.listen(outlet, run, model))
+
+    def listen(self, outlet: Outlet, run: str = "", model: str = "", *, to_its_end: bool = False) -> Listener:
+        """One more who is told what happens from now on; it waits for him until he is followed."""
         listener = Listener(outlet, run, model)
-        leaving = asyncio.get_running_loop().create_task(_left(receive, listener))
+        listener.to_its_end = to_its_end
         self._listeners.add(listener)
+        return listener
+
+    def forget(self, listener: Listener) -> None:
+        self._listeners.discard(listener)
+
+    async def follow(self, receive: Callable[[], Awaitable[Any]], listener: Listener) -> None:
+        """Tell this one, until it leaves, its run has ended, or the gateway drains."""
+        outlet = listener.outlet
+        leaving = asyncio.get_running_loop().create_task(_left(receive, listener))
         try:
             outlet.start(200, HEADERS)
             outlet.push(HELLO)
-            while listener.is_open:
+            while listener.is_open or (listener.to_its_end and listener.has_news and not outlet.finished):
                 told = await listener.next()
                 if not outlet.finished:
                     outlet.push(told)
                 if outlet.is_slow:
                     await outlet.settled()
         finally:
-            self._listeners.discard(listener)
+            self.forget(listener)
             leaving.cancel()
         await outlet.finish()
 

@@ -13,6 +13,8 @@ from hangtight import __version__
 from hangtight.core.circuit import State
 from hangtight.core.limits import Limit
 from hangtight.errors import HangtightError
+from hangtight.gateway.telling.flow_metrics import OfFlows
+from hangtight.gateway.telling.labels import BUCKETS, OTHER, Labels
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,13 +25,9 @@ if TYPE_CHECKING:
     from hangtight.drivers.session import Session
 
 HOW_TO_GET_IT = "pip install 'hangtight[gateway]'"
-OTHER: Final = "other"
 MOST_MODELS = 200
 MOST_OTHERS = 32  # routes, reasons, kinds of heartbeats: the gateway itself names them, and has fewer
-LONGEST_LABEL = 128  # characters
 MOST_TOKENS = 10**9  # a server may say anything, and what is no number for Prometheus must not end in an error
-BUCKETS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600, 1200, 1800)
-"""Seconds. The default limits are borders, so that what came in time can be told from what did not."""
 PLAIN: Final = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS: Final = "application/openmetrics-text"
 
@@ -39,29 +37,6 @@ class Page(NamedTuple):
 
     content_type: str
     body: bytes
-
-
-class Labels:
-    """The values of one label. Whoever scrapes keeps each of them for ever, so there are only so many."""
-
-    __slots__ = ("_known", "_most")
-
-    def __init__(self, most: int) -> None:
-        self._known: set[str] = set()
-        self._most = most
-
-    def add(self, name: str) -> str:
-        """The name, if there is room for it, or else `other`."""
-        if name in self._known:
-            return name
-        if not name or len(name) > LONGEST_LABEL or len(self._known) >= self._most:
-            return OTHER
-        self._known.add(name)
-        return name
-
-    def of(self, name: str) -> str:
-        """The name, if it was added, or else `other`."""
-        return name if name in self._known else OTHER
 
 
 class Metrics:
@@ -81,6 +56,7 @@ class Metrics:
         ProcessCollector(registry=self._registry)
         self._models, self._reasons = Labels(MOST_MODELS), Labels(MOST_OTHERS)
         self._of: dict[str, OfModel] = {}
+        self.flows = OfFlows(self._registry)
         self.knows(models)
 
     def knows(self, models: Iterable[str]) -> None:

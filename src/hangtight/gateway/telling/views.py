@@ -14,7 +14,7 @@ from hangtight.dialects.chat import Shape
 from hangtight.drivers import clock
 from hangtight.drivers.standing import STANDING, recorder, settings
 from hangtight.errors import HangtightError
-from hangtight.gateway.telling import ollama, running, shown
+from hangtight.gateway.telling import flows, ollama, running, shown
 from hangtight.gateway.telling.answers import Receive, Scope, View, put, put_bytes, read, refuse
 from hangtight.gateway.telling.summing import stats_of
 
@@ -270,6 +270,7 @@ VIEWS: Final[Mapping[str, Mapping[str, View]]] = {
     "/hangtight/events": {"GET": events},
     **ollama.VIEWS,
     **running.VIEWS,
+    **flows.VIEWS,
 }
 
 
@@ -289,7 +290,7 @@ def _one_of(path: str) -> Mapping[str, View] | None:
     head, _, name = path.partition(f"{GENERATIONS}/")
     if not head and name:
         return {**read(partial(generation, name)), "DELETE": partial(cancel, name)}
-    return running.one_of(path)
+    return flows.one_of(path) or running.one_of(path)
 
 
 async def _otherwise(allowed: str, state: State, scope: Scope, receive: Receive, outlet: Outlet) -> None:

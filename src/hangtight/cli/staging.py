@@ -1,0 +1,61 @@
+"""The flows of a gateway: those of the folder that the settings name, as long as it serves."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hangtight.cli.keeping import LACKS, MOST, place_of_runs
+from hangtight.cli.process import say
+from hangtight.drivers.standing import data_folder, settings
+
+if TYPE_CHECKING:
+    from hangtight.flows.durable import Durable
+    from hangtight.gateway.state import State
+
+WORKSPACES = "runs"
+
+
+@asynccontextmanager
+async def staging(state: State) -> AsyncIterator[None]:
+    """Where the settings name a folder its flows are run; those that an end has interrupted go on."""
+    said = settings()
+    if said.flows is None:
+        yield
+        return
+    if not said.may_run:
+        say(f"{said.files[-1]} names a folder of flows, and nobody named that file: they are not run\n")
+        say(f"to have them run:  hangtight serve --config {said.files[-1]}\n")
+        yield
+        return
+    from hangtight.flows.stage import Stage
+
+    store = _store()
+    stage = Stage(Path(said.flows), data_folder() / WORKSPACES, store)
+    state.stage(stage)
+    names = ", ".join(each["name"] for each in stage.flows())
+    say(f"flows: {names or f'none in {said.flows}'}\n")
+    try:
+        if store is not None:
+            open_ones = [known.spec for known in await store.list_runs(MOST) if known.status in GO_ON]
+            if count := await stage.go_on(open_ones):
+                say(f"{count} runs of flows go on where they were\n")
+        yield
+    finally:
+        await stage.close()
+
+
+GO_ON = ("running", "interrupted")
+"""What an end of the gateway leaves behind: at once, or with some notice."""
+
+
+def _store() -> Durable | None:
+    if find_spec("dbos") is None:
+        say(f"{LACKS}\nuntil then runs of flows do not survive an end of this gateway\n")
+        return None
+    from hangtight.flows.durable import Durable
+
+    return Durable(place_of_runs(None))

@@ -1,0 +1,50 @@
+"""Workflows: steps with their own clocks, heartbeats while a model works, and runs that survive a crash.
+
+>>> from hangtight.flows import Engine, Flow, generate, step
+>>> flow = Flow("notes", [generate("plan", "Plan ${input.idea}", timeout=300)])
+
+Every name below is loaded when it is first used.
+"""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from hangtight.flows.engine import Engine as Engine
+    from hangtight.flows.events import Event as Event
+    from hangtight.flows.events import EventType as EventType
+    from hangtight.flows.making import generate as generate
+    from hangtight.flows.making import step as step
+    from hangtight.flows.making import tool as tool
+    from hangtight.flows.reading import load as load
+    from hangtight.flows.steps import Flow as Flow
+    from hangtight.flows.steps import Kind as Kind
+    from hangtight.flows.steps import Step as Step
+
+_WHERE = {
+    "Engine": "engine",
+    "Event": "events",
+    "EventType": "events",
+    "Flow": "steps",
+    "Kind": "steps",
+    "Step": "steps",
+    "generate": "making",
+    "load": "reading",
+    "step": "making",
+    "tool": "making",
+}
+
+__all__ = [*_WHERE]  # noqa: PLE0604 - names of the table above
+
+
+def __getattr__(name: str) -> object:
+    """As the front door of the house does it: PEP 562."""
+    if name not in _WHERE:
+        raise AttributeError(f"module 'hangtight.flows' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"hangtight.flows.{_WHERE[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,91 @@
+"""The clocks of one step: how long it may take, who says so, and what the calls of models in it are given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from hangtight.core.limits import Limits, Unset
+from hangtight.core.telling import LONGER
+from hangtight.core.time import FOREVER, plain, spoken
+from hangtight.drivers.budget.shares import current
+from hangtight.drivers.given import AROUND, Given, given
+from hangtight.drivers.standing import settings
+from hangtight.errors import TotalTimeout
+
+if TYPE_CHECKING:
+    from hangtight.core.time import Instant
+    from hangtight.flows.port import RunSpec
+    from hangtight.flows.steps import Flow, Step
+
+IDLE = "idle"
+SOONEST = 0.001  # seconds: what a call gets that begins when the time of its step is just over
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """How long a step may take in all, its retries included."""
+
+    step: Step
+    run: RunSpec
+    limit: float | None
+    source: str
+    change: str
+    own: bool
+    """The step says it itself; what is only the engine's never lengthens what a mode says."""
+
+    @classmethod
+    def of(cls, step: Step, flow: Flow, run: RunSpec) -> Clock:
+        """The step's own timeout, else that of its flow, else the engine's."""
+        if not isinstance(step.timeout, Unset):
+            where = step.source or f"step {step.name}"
+            return cls(step, run, step.timeout, where, f"timeout: {{value}}  for step {step.name}", own=True)
+        if not isinstance(flow.timeout, Unset):
+            where = flow.source or f"flow {flow.name}"
+            return cls(step, run, flow.timeout, where, f"timeout: {{value}}  for flow {flow.name}", own=False)
+        return cls(step, run, run.timeout, "the engine", "Engine(timeout={value})", own=False)
+
+    def left(self, began: Instant, now: Instant) -> float:
+        """Of this limit, and of the budget around."""
+        own = FOREVER if self.limit is None else self.limit - (now - began)
+        around = current()
+        return own if around is None else min(own, around.left())
+
+    def places(self, began: Instant, now: Instant) -> tuple[Given, ...]:
+        """What the calls of models inside are given, the nearest first."""
+        step = self.step
+        source = step.source or f"step {step.name}"
+        limits: dict[str, Any] = {**step.limits, "heartbeat": self.run.heartbeat}
+        mine = given(limits, step.mode, source=source, change=f"{{name}}: {{value}}  for step {step.name}")
+        left = None if self.limit is None else max(SOONEST, self.limit - (now - began))
+        cuts = step.mode is not None and not self.own
+        total = Given(self.source, (("total", left),), change=self.change, cuts=cuts)
+        return (replace(mine, run=self.run.id, step=step.name), total, *AROUND.get(), *self._usual())
+
+    def _usual(self) -> tuple[Given, ...]:
+        """A budget that only the run has is no mode: where nobody says anything, silence is that of no mode, cut."""
+        if self.run.deadline is None or self.step.mode is not None:
+            return ()
+        found = settings()
+        if found.default_mode is not None:
+            return ()
+        said = {name for place in AROUND.get() for name, _ in place.values}
+        said |= {name for layer in found.layers(None, self.step.model or "", True) for name in layer.values}
+        if IDLE in said:
+            return ()
+        return (Given("default", ((IDLE, Limits().idle),)),)
+
+    def late(self, elapsed: float, *, left: bool) -> TotalTimeout:
+        """The error of a step that took too long, as a whole."""
+        limit = self.limit or 0.0
+        lines = (
+            f"step {self.step.name} timed out ({spoken(limit)} total) after {spoken(elapsed)}",
+            f"total = {plain(limit)} comes from {self.source}",
+            f"to wait longer:  {self.change.format(name='timeout', value=plain(LONGER * limit))}",
+        )
+        error = TotalTimeout("\n".join(lines))
+        error.limit, error.waited, error.elapsed, error.source = "total", limit, elapsed, self.source
+        error.model, error.left_running = self.step.model or "", left
+        if left:
+            error.add_note("it could not be stopped and is left running (.left_running)")
+        return error

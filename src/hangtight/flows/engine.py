@@ -1,0 +1,267 @@
+"""The engine: gives a flow what it runs with, has it run, and says how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from hangtight.core.limits import UNSET, Unset, checked
+from hangtight.drivers import clock
+from hangtight.drivers.portal import Portal
+from hangtight.errors import SettingsError
+from hangtight.flows.bounding import Leftovers
+from hangtight.flows.defining import definition, flow_of
+from hangtight.flows.doing import as_json
+from hangtight.flows.interval import usual_heartbeat, usual_timeout
+from hangtight.flows.overriding import overridden
+from hangtight.flows.port import Ended, InMemory, RunSpec
+from hangtight.flows.reading import load
+from hangtight.flows.running import CANCELLED, FINISHED, Running
+from hangtight.flows.steps import inputs_of
+from hangtight.flows.telling import Teller
+from hangtight.flows.workspace import Workspace
+from hangtight.rules.errors import one_of
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from hangtight.flows.events import Listener
+    from hangtight.flows.port import Steps, Store
+    from hangtight.flows.steps import Flow
+
+SETTLING: Final = 5.0  # seconds that `close` waits for what steps have left behind
+LAST_WORDS: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a run ended."""
+
+    id: str
+    outcome: str
+    """`finished`, `failed`, `timeout`, `cancelled`."""
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    """By step, of those that have ended well."""
+    elapsed: float = 0.0
+    """Seconds since it began, also in a life before."""
+    error: str = ""
+    """Why it ended early, with the elapsed time."""
+    step: str = ""
+    """At which step that was."""
+    cause: BaseException | None = field(default=None, compare=False)
+    """The error itself, where the run was done by this engine."""
+
+    @property
+    def finished(self) -> bool:
+        return self.outcome == FINISHED
+
+
+class Engine:
+    """Runs flows in a folder. Without a store a run does not survive this process.
+
+    >>> from hangtight.flows import Flow, tool
+    >>> with Engine(getfixture("tmp_path")) as engine:      # doctest: +SKIP
+    ...     engine.run(Flow("greeting", [tool("hello", "echo hello")])).outputs
+    {'hello': 'hello\\n'}
+    """
+
+    def __init__(
+        self,
+        workspace: str | os.PathLike[str] = ".",
+        *,
+        heartbeat: float | Unset | None = UNSET,
+        timeout: float | Unset | None = UNSET,
+        on_event: Listener | None = None,
+        store: Store | None = None,
+    ) -> None:
+        self.workspace = Path(workspace)
+        self.heartbeat = heartbeat if isinstance(heartbeat, Unset) else checked("heartbeat", heartbeat)
+        """Seconds between two signs of life; None, or 0, is off; unset is the flow's, the environment's, or 15."""
+        self.timeout = timeout if isinstance(timeout, Unset) else checked("timeout", timeout)
+        """Of a step that has none itself; unset is that of the settings, or 300."""
+        self.store: Store = InMemory() if store is None else store
+        self._listeners: list[Listener] = [] if on_event is None else [on_event]
+        self._flows: dict[str, Flow] = {}
+        self._lives: dict[str, Running] = {}
+        self._leftovers = Leftovers()
+        self._portal: Portal | None = None
+        self._finalizer: weakref.finalize[..., Engine] | None = None
+
+    def listen(self, listener: Listener) -> None:
+        """One more who is told the events of all runs that begin from now on, or are taken up."""
+        self._listeners.append(listener)
+
+    # -- running ----------------------------------------------------------------------------------------------
+
+    def run(
+        self,
+        flow: Flow | str | Path,
+        *,
+        total: float | None = None,
+        models: Mapping[str, str] | None = None,
+        changes: Mapping[str, Any] | None = None,
+        run_id: str | None = None,
+        **inputs: Any,
+    ) -> Result:
+        """The same as `arun`, for code that is not asynchronous. Ctrl-C cancels the run."""
+        if self._portal is None:
+            self._portal = Portal()
+            self._finalizer = weakref.finalize(self, _end, self._portal, self._leftovers)
+        told: dict[str, Any] = {"total": total, "models": models, "changes": changes, "run_id": run_id}
+        result: Result = self._portal.call(self.arun(flow, **told, **inputs))
+        return result
+
+    async def arun(
+        self,
+        flow: Flow | str | Path,
+        *,
+        total: float | None = None,
+        models: Mapping[str, str] | None = None,
+        changes: Mapping[str, Any] | None = None,
+        run_id: str | None = None,
+        **inputs: Any,
+    ) -> Result:
+        """Run a flow, or the one of a file or of `module:flow`, to its end. Nothing that a step raises is raised here.
+
+        `total` is for the whole run: only that makes a budget, which the steps share. `models` stand in for those of
+        steps, which keep their limits; `changes` are other settings of steps: `{"coder.total": 900}`. What cannot be
+        meant is refused with SettingsError before anything begins.
+        """
+        spec, wanted = self.prepared(flow, total=total, models=models, changes=changes, run_id=run_id, inputs=inputs)
+        self._flows[spec.id] = wanted
+        try:
+            ended = await self.store.run(spec, self.body)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            life = self._lives.get(spec.id)
+            elapsed = clock.wall() - spec.began if life is None else life.elapsed
+            ended = Ended(CANCELLED, "cancelled", elapsed=elapsed)
+        finally:
+            self._flows.pop(spec.id, None)
+            life = self._lives.pop(spec.id, None)
+        return self._result(spec, wanted, ended, life)
+
+    def prepared(
+        self,
+        flow: Flow | str | Path,
+        *,
+        total: float | None = None,
+        models: Mapping[str, str] | None = None,
+        changes: Mapping[str, Any] | None = None,
+        run_id: str | None = None,
+        inputs: Mapping[str, Any],
+    ) -> tuple[RunSpec, Flow]:
+        """All that tells a run which begins now, and its flow as it will run. Refuses what cannot be meant."""
+        raw = load(flow) if isinstance(flow, str | Path) else flow
+        wanted = overridden(raw, models, changes)
+        given = as_json("inputs", dict(inputs))
+        _check_inputs(wanted, given)
+        whole = wanted.total if checked("total", total) is None else total
+        kept = sum(step.minimum for step in wanted.steps.values())
+        if whole is not None and kept > whole:
+            raise SettingsError("total", whole, f"at least the {kept:g} seconds of its steps' minimums")
+        began = clock.wall()
+        source = flow if isinstance(flow, str) else str(flow) if isinstance(flow, Path) else raw.source
+        spec = RunSpec(
+            id=run_id or os.urandom(6).hex(),
+            flow=wanted.name,
+            source=source,
+            definition=definition(raw),
+            inputs=given,
+            models=dict(models or {}),
+            changes=dict(changes or {}),
+            workspace=str(self.workspace.absolute()),
+            began=began,
+            deadline=None if whole is None else began + whole,
+            heartbeat=self._heartbeat_of(wanted),
+            timeout=usual_timeout() if isinstance(self.timeout, Unset) else self.timeout,
+        )
+        return spec, wanted
+
+    def _heartbeat_of(self, flow: Flow) -> float | None:
+        if not isinstance(self.heartbeat, Unset):
+            return self.heartbeat
+        return usual_heartbeat() if isinstance(flow.heartbeat, Unset) else flow.heartbeat
+
+    async def body(self, spec: RunSpec, steps: Steps) -> Ended:
+        """One life of a run, for whoever keeps runs: also of one that another process has begun."""
+        flow = self._flows.get(spec.id) or flow_of(spec)
+        tell = Teller(spec, self._listeners)
+        life = Running(spec, flow, steps, tell, self._leftovers)
+        if spec.id in self._flows:
+            self._lives[spec.id] = life
+        try:
+            return await life.go()
+        finally:
+            await tell.close()
+
+    def _result(self, spec: RunSpec, flow: Flow, ended: Ended, life: Running | None) -> Result:
+        outputs = life.outputs if life is not None else Workspace(spec.workspace).outputs(flow)
+        cause = None if life is None or ended.outcome == FINISHED else life.error
+        return Result(spec.id, ended.outcome, dict(outputs), ended.elapsed, ended.error, ended.step, cause)
+
+    # -- the end ----------------------------------------------------------------------------------------------
+
+    async def cancel(self, run: str) -> bool:
+        """End a run wherever it is done; False where nobody knows it, or it has ended."""
+        return await self.store.cancel(run)
+
+    def close(self) -> None:
+        """End what steps have left behind, and let go of the store."""
+        portal = self._portal or Portal()
+        self._portal = None
+        if self._finalizer is not None:
+            self._finalizer.detach()
+        if portal.call(self._settled()):
+            portal.close()  # else its thread ends with the program, as what is left in it does
+
+    async def _settled(self) -> bool:
+        settled = await self._leftovers.settle(SETTLING)
+        await self.store.close()
+        return settled
+
+    async def aclose(self) -> None:
+        """The same for asynchronous code."""
+        await self._settled()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+def _end(portal: Portal, leftovers: Leftovers) -> None:
+    """Nobody has the engine any more, or the program ends: processes of steps must not outlive it."""
+    if portal.call(leftovers.settle(LAST_WORDS)):
+        portal.close()
+
+
+def _check_inputs(flow: Flow, given: Mapping[str, Any]) -> None:
+    """Everything that the flow needs is given, and nothing that it does not know."""
+    known = inputs_of(flow.steps.values())
+    for name, must in known.items():
+        if must and name not in given:
+            raise SettingsError(f"input.{name}", None, f"given: flow {flow.name} needs it")
+    for name in given:
+        if name not in known:
+            told = one_of(known, name) if known else f"left out: flow {flow.name} has no inputs"
+            raise SettingsError(f"input.{name}", given[name], told)

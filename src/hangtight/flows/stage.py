@@ -1,0 +1,188 @@
+"""Runs the flows of one folder for whoever asks over HTTP: each run on its own, its events told as they come.
+
+Runs that were interrupted by an end of the process go on with the next one, where a store keeps them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from hangtight.drivers.clock import wall
+from hangtight.errors import HangtightError
+from hangtight.flows.engine import Engine
+from hangtight.flows.events import Event, EventType, plain
+from hangtight.flows.overriding import value_of
+from hangtight.flows.reading import load
+from hangtight.flows.steps import NAME
+from hangtight.journal.entries import Happened
+from hangtight.journal.run_rows import NEW_RUN, NEW_STEP, RunRows
+
+if TYPE_CHECKING:
+    from hangtight.flows.port import RunSpec, Store
+
+ENDINGS: Final = (".yaml", ".yml")
+REMEMBERED: Final = 100
+"""Runs that have ended, for whoever looks."""
+LAST_EVENT: Final = 1.0  # seconds in which what a run has told comes here: another thread brings it
+
+
+class Order(Protocol):
+    """What is asked for."""
+
+    @property
+    def flow(self) -> str: ...
+    @property
+    def inputs(self) -> Mapping[str, Any]: ...
+    @property
+    def total(self) -> float | None: ...
+    @property
+    def models(self) -> Mapping[str, str]: ...
+    @property
+    def changes(self) -> Mapping[str, str]: ...
+
+
+class Stage:
+    """Lives in one loop. `workspaces` is the folder in which each run gets one of its own."""
+
+    def __init__(self, folder: Path, workspaces: Path, store: Store | None = None) -> None:
+        self.folder, self.workspaces = folder, workspaces
+        self.on_event: Callable[[Mapping[str, Any]], object] = lambda told: None
+        self._engine = Engine(workspaces, on_event=self._heard, store=store)
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._runs: dict[str, RunRows] = {}
+        self._ended: set[str] = set()
+        """Runs whose last event was told."""
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    # -- flows ------------------------------------------------------------------------------------------------
+
+    def flows(self) -> list[dict[str, Any]]:
+        """All of the folder, also those that cannot be used. Blocks."""
+        return [self._told(name, path) for name, path in sorted(self._files().items())]
+
+    def _told(self, name: str, path: Path) -> dict[str, Any]:
+        try:
+            flow = load(path)
+        except HangtightError as error:
+            return {"name": name, "trouble": str(error)}
+        return {"name": name, "inputs": list(flow.inputs), "steps": list(flow.steps), "total": flow.total}
+
+    def _files(self) -> dict[str, Path]:
+        """By name: only what stands in the folder itself, so that no name leads out of it."""
+        with suppress(OSError):
+            found = [path for path in self.folder.iterdir() if path.suffix in ENDINGS and path.is_file()]
+            return {path.stem: path for path in found if NAME.fullmatch(path.stem)}
+        return {}
+
+    # -- runs -------------------------------------------------------------------------------------------------
+
+    async def begin(self, order: Order, run: str) -> None:
+        """Raises LookupError for a flow that is not there, SettingsError for what cannot be meant."""
+        spec = await asyncio.to_thread(self._prepared, order, run)
+        self._start(spec)
+
+    def _prepared(self, order: Order, run: str) -> RunSpec:
+        path = self._files().get(order.flow)
+        if path is None:
+            raise LookupError(order.flow)
+        changes = {place: value_of(place, value) for place, value in order.changes.items()}
+        spec, _ = self._engine.prepared(
+            path, total=order.total, models=order.models, changes=changes, run_id=run, inputs=order.inputs
+        )
+        return replace(spec, workspace=str((self.workspaces / run).absolute()))
+
+    def _start(self, spec: RunSpec) -> None:
+        self._loop = asyncio.get_running_loop()
+        while len(self._runs) > REMEMBERED + len(self._tasks):
+            del self._runs[next(run for run in self._runs if run not in self._tasks)]
+        rows = self._runs[spec.id] = RunRows()
+        rows.runs[spec.id] = {
+            "flow": spec.flow, "source": spec.source, "workspace": spec.workspace, "began": spec.began,
+            "deadline": spec.deadline,
+        }  # fmt: skip
+        task = self._tasks[spec.id] = self._loop.create_task(self._run(spec))
+        task.add_done_callback(lambda _: self._over(spec))
+
+    def _over(self, spec: RunSpec) -> None:
+        self._tasks.pop(spec.id, None)
+        if self._loop is not None:
+            self._loop.call_later(LAST_EVENT, self._make_sure, spec)
+
+    def _make_sure(self, spec: RunSpec) -> None:
+        """Whoever follows a run to its end learns of it, also where the run itself never came to say so."""
+        if spec.id not in self._ended:
+            row = self._runs[spec.id].runs[spec.id] if spec.id in self._runs else {}
+            told = {name: row.get(name) for name in ("outcome", "elapsed", "error")}
+            self.on_event(plain(Event(EventType.RUN_FINISHED, spec.id, spec.flow, wall(), told=told)))
+        self._ended.discard(spec.id)
+
+    async def _run(self, spec: RunSpec) -> None:
+        row = self._runs[spec.id].runs[spec.id]
+        try:
+            ended = await self._engine.store.run(spec, self._engine.body)
+        except asyncio.CancelledError:
+            row |= {"outcome": row.get("outcome") or "cancelled"}
+            raise
+        except Exception as error:  # noqa: BLE001 - the store may fail in any way; whoever asks is told
+            row |= {"outcome": "failed", "error": str(error)}
+            return
+        row |= {
+            "outcome": ended.outcome, "error": ended.error, "elapsed": ended.elapsed, "at_step": ended.step,
+            "ended": spec.began + ended.elapsed,
+        }  # fmt: skip
+
+    async def go_on(self, specs: Iterable[RunSpec]) -> int:
+        """Those of them that were begun here in a life before; how many."""
+        own = [spec for spec in specs if Path(spec.workspace).parent == self.workspaces.absolute()]
+        for spec in own:
+            if spec.id not in self._tasks:
+                self._start(spec)
+        return len(own)
+
+    async def cancel(self, run: str) -> bool:
+        return await self._engine.cancel(run)
+
+    async def close(self) -> None:
+        """Runs are ended here. What a store keeps can go on later."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        await self._engine.aclose()
+
+    # -- how they stand ---------------------------------------------------------------------------------------
+
+    def shown(self) -> list[dict[str, Any]]:
+        """The newest first, without their steps."""
+        return [self._row(run) for run in reversed(self._runs)]
+
+    def one(self, run: str) -> dict[str, Any] | None:
+        if run not in self._runs:
+            return None
+        rows = self._runs[run].steps
+        return {**self._row(run), "steps": [{**NEW_STEP, "step": step, **row} for (_, step), row in rows.items()]}
+
+    def _row(self, run: str) -> dict[str, Any]:
+        row = {**NEW_RUN, "id": run, **self._runs[run].runs[run]}
+        return {name: value for name, value in row.items() if name not in ("first_seen", "steps")}
+
+    def _heard(self, event: Event) -> None:
+        """In a thread of the run."""
+        if self._loop is not None:
+            with suppress(RuntimeError):  # it has ended, and nobody looks any more
+                self._loop.call_soon_threadsafe(self._take, event)
+
+    def _take(self, event: Event) -> None:
+        rows = self._runs.get(event.run)
+        if rows is not None and event.type not in (EventType.RUN_STARTED, EventType.RUN_FINISHED):
+            rows.add(0, Happened(event.run, event.at, event.type, event.flow, event.step, event.payload, event.told))
+            rows.events.clear()
+        if event.type is EventType.RUN_FINISHED:
+            self._ended.add(event.run)
+        self.on_event(plain(event))

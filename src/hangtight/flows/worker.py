@@ -1,0 +1,16 @@
+"""A worker: a process that does the runs of a queue, as one of several."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hangtight.flows.durable import Durable
+from hangtight.flows.pulse import BEAT, LOST
+
+if TYPE_CHECKING:
+    from hangtight.flows.port import Body
+
+
+async def work(url: str, body: Body, *, beat: float = BEAT, lost: float = LOST) -> None:
+    """Until it is cancelled. What it has not done by then, the others go on with."""
+    await Durable(url, beat=beat, lost=lost).work(body)

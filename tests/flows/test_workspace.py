@@ -1,0 +1,92 @@
+"""Files of a run: whole or not there, inside their folder, and what is left of a step that failed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hangtight.errors import SettingsError
+from hangtight.flows.steps import Flow, Kind, Step
+from hangtight.flows.workspace import Workspace
+
+PLAN = Step("plan", Kind.GENERATE, prompt="x")
+
+
+def work() -> None:
+    """Stands for a function."""
+
+
+def test_text_is_markdown_from_a_model_and_json_is_json(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    count = Step("count", Kind.PYTHON, function=work)
+    assert workspace.keep(PLAN, "hello") == "plan.md"
+    assert workspace.keep(count, {"n": [1]}) == "count.json"
+    assert workspace.keep(count, "one") == "count.txt"
+    assert workspace.keep(count, None) == ""
+    assert json.loads((tmp_path / "count.json").read_text()) == {"n": [1]}
+
+
+def test_a_step_may_name_its_file_also_in_a_folder(tmp_path: Path) -> None:
+    Workspace(tmp_path / "new").keep(Step("a", Kind.GENERATE, prompt="x", output="src/main.py"), "pass\n")
+    assert (tmp_path / "new/src/main.py").read_text() == "pass\n"
+
+
+def test_a_file_that_leads_out_of_the_folder_is_refused_also_over_a_link(tmp_path: Path) -> None:
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    (inside / "link").symlink_to(tmp_path)
+    for name in ("../out.md", "link/out.md", "/etc/out.md"):
+        with pytest.raises(SettingsError):
+            Workspace(inside).write(name, "x")
+
+
+def test_what_cannot_be_written_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    workspace.write("a.md", "old")
+    with pytest.raises(UnicodeEncodeError):
+        workspace.write("a.md", "new \ud800")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.md"]
+    assert (tmp_path / "a.md").read_text() == "old"
+
+
+def test_a_draft_is_partial_until_it_is_whole(tmp_path: Path) -> None:
+    draft = Workspace(tmp_path).draft(PLAN)
+    draft.update("one ")
+    draft.update("one two")
+    assert (tmp_path / "plan.md.partial").read_text() == "one two"
+    assert not (tmp_path / "plan.md").exists()
+    draft.finish("one two three")
+    assert [path.name for path in tmp_path.iterdir()] == ["plan.md"]
+
+
+def test_of_a_step_that_failed_the_text_stays_and_the_reason_until_it_ends_well(tmp_path: Path) -> None:
+    draft = Workspace(tmp_path).draft(PLAN)
+    draft.update("half")
+    draft.failed("IdleTimeout: ...")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["plan.md.error", "plan.md.partial"]
+    again = Workspace(tmp_path).draft(PLAN)
+    again.begin()
+    again.finish("whole")
+    assert [path.name for path in tmp_path.iterdir()] == ["plan.md"]
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8"), max_size=8), max_size=12))
+def test_the_partial_file_is_always_the_text_so_far(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> None:
+    """Also where another model begins anew."""
+    draft = Workspace(tmp_path_factory.mktemp("w")).draft(PLAN)
+    for text in texts:
+        draft.update(text)
+        if text:
+            assert draft.partial.read_bytes().decode() == text
+
+
+def test_what_another_process_has_done_is_read_from_the_files(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    count = Step("count", Kind.PYTHON, function=work)
+    workspace.keep(PLAN, "hello")
+    workspace.keep(count, [1, 2])
+    assert workspace.outputs(Flow("f", [PLAN, count])) == {"plan": "hello", "count": [1, 2]}

@@ -1,0 +1,275 @@
+"""Workflows over HTTP: begun, followed, looked at, cancelled; with the real stage, and steps that are commands."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hangtight.flows.stage import Stage
+from tests.gateway.behind import PATIENCE, Before, Got, before, post
+from tests.gateway.kit import Served
+
+pytestmark = pytest.mark.real
+MODELS = "models:\n  small: {proxy: 'http://127.0.0.1:1'}\n"
+FLOW = """
+steps:
+  hello: {tool: "echo hello ${input.who}"}
+  wait: {tool: "sleep ${input.long}", after: [hello], timeout: 20}
+"""
+INPUTS = {"who": "me", "long": "0.05"}
+Main = Callable[[Before, Stage], Awaitable[None]]
+
+
+def run(folder: Path, main: Main, *, more: str = "", staged: bool = True) -> None:
+    (folder / "flows").mkdir()
+    (folder / "flows" / "notes.yaml").write_text(FLOW)
+    (folder / "flows" / "odd.yaml").write_text("steps: 7")
+    (folder / "secret.yaml").write_text(FLOW)
+
+    async def bounded() -> None:
+        async with asyncio.timeout(2 * PATIENCE), before(folder, more + MODELS) as ours:
+            stage = Stage(folder / "flows", folder / "runs")
+            if staged:
+                ours.gateway.state.stage(stage)
+            try:
+                await main(ours, stage)
+            finally:
+                await stage.close()
+
+    asyncio.run(bounded())
+
+
+async def ask(ours: Before, path: str, method: str = "GET", body: Any = None, **headers: str) -> Got:
+    told = b"" if body is None else json.dumps(body).encode()
+    return await ours.ask(post(path, told, {name.replace("_", "-"): each for name, each in headers.items()}, method))
+
+
+async def begun(ours: Before, **inputs: str) -> str:
+    found = await ask(ours, "/hangtight/flows/notes", "POST", {**INPUTS, **inputs})
+    assert found.status == 202
+    assert found.headers["location"] == found.json["url"] == f"/hangtight/runs/{found.json['run']}"
+    return str(found.json["run"])
+
+
+async def ended(ours: Before, key: str) -> dict[str, Any]:
+    while (told := (await ask(ours, f"/hangtight/runs/{key}")).json)["outcome"] is None:  # noqa: ASYNC110
+        await asyncio.sleep(0.02)
+    return dict(told)
+
+
+def heard(body: bytes) -> list[tuple[str, Any]]:
+    """The events of a stream."""
+    blocks = [block for block in body.decode().split("\n\n") if block.startswith("event: ")]
+    pairs = (block.removeprefix("event: ").split("\ndata: ") for block in blocks)
+    return [(name, json.loads(told)) for name, told in pairs]
+
+
+# -- begun ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_is_begun_and_goes_on_without_whoever_asked(tmp_path: Path) -> None:
+    async def main(ours: Before, stage: Stage) -> None:
+        key = await begun(ours)
+        told = await ended(ours, key)
+        assert (told["outcome"], told["flow"], told["error"]) == ("finished", "notes", "")
+        assert [(step["step"], step["outcome"]) for step in told["steps"]] == [
+            ("hello", "finished"), ("wait", "finished"),
+        ]  # fmt: skip
+        assert (tmp_path / "runs" / key / "hello.txt").read_text() == "hello me\n"
+        listed = (await ask(ours, "/hangtight/runs")).json["runs"]
+        assert [each["id"] for each in listed] == [key]
+
+    run(tmp_path, main)
+
+
+def test_who_accepts_events_is_told_all_of_them_to_the_end(tmp_path: Path) -> None:
+    async def main(ours: Before, stage: Stage) -> None:
+        found = await ask(ours, "/hangtight/flows/notes", "POST", INPUTS, accept="text/event-stream")
+        assert (found.status, found.headers["content-type"]) == (200, "text/event-stream")
+        names = [name for name, _ in heard(found.body)]
+        assert names == ["run_started", *(["step_started", "step_finished"] * 2), "run_finished"]
+        assert heard(found.body)[-1][1]["outcome"] == "finished"
+
+    run(tmp_path, main)
+
+
+def test_a_client_that_leaves_its_stream_ends_nothing(tmp_path: Path) -> None:
+    async def main(ours: Before, stage: Stage) -> None:
+        body = json.dumps({**INPUTS, "long": "0.4"}).encode()
+        asked = post("/hangtight/flows/notes", body, {"accept": "text/event-stream"})
+        reader, writer = await ours.open(asked)
+        await reader.readuntil(b"step_started")
+        writer.close()
+        (listed,) = (await ask(ours, "/hangtight/runs")).json["runs"]
+        assert (await ended(ours, listed["id"]))["outcome"] == "finished"
+
+    run(tmp_path, main)
+
+
+def test_settings_of_one_run_stand_in_the_query(tmp_path: Path) -> None:
+    async def main(ours: Before, stage: Stage) -> None:
+        path = "/hangtight/flows/notes?set=wait.timeout=0.2&total=50"
+        found = await ask(ours, path, "POST", {**INPUTS, "long": "9"})
+        told = await ended(ours, found.json["run"])
+        assert (told["outcome"], told["at_step"]) == ("timeout", "wait")
+        assert told["deadline"] is not None
+        assert told["steps"][1]["broken_limit"] == "total"
+        assert "timed out" in told["error"]
+
+    run(tmp_path, main)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "code"),
+    [
+        ("notes", {}, 400, "bad_flow"),
+        ("notes", {**INPUTS, "more": 1}, 400, "bad_flow"),
+        ("notes", [1], 400, "bad_inputs"),
+        ("notes?total=soon", INPUTS, 400, "bad_flow"),
+        ("notes?total=-1", INPUTS, 400, "bad_flow"),
+        ("notes?model=@/etc/passwd", INPUTS, 400, "bad_flow"),
+        ("notes?set=nobody.total=3", INPUTS, 400, "bad_flow"),
+        ("odd", INPUTS, 400, "bad_flow"),
+        ("nobody", INPUTS, 404, "flow_not_found"),
+        ("..%2Fsecret", INPUTS, 404, "flow_not_found"),
+        ("../secret", INPUTS, 404, "flow_not_found"),
+        ("notes.yaml", INPUTS, 404, "flow_not_found"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_and_nothing_begins(
+    tmp_path: Path, path: str, body: Any, status: int, code: str
+) -> None:
+    async def main(ours: Before, stage: Stage) -> None:
+        for accept in ("*/*", "text/event-stream"):
+            found = await ask(ours, f"/hangtight/flows/{path}", "POST", body, accept=accept)
+            assert (found.status, found.error["code"]) == (status, code)
+        assert stage.shown() == []
+        assert not ours.gateway.state.events._listeners
+
+    run(tmp_path, main)
+
+
+def test_where_there_are_none_that_is_said(tmp_path: Path) -> None:
+    async def main(ours: Before, stage: Stage) -> None:
+        assert (await ask(ours, "/hangtight/flows")).json == {"flows": []}
+        assert (await ask(ours, "/hangtight/runs")).json == {"runs": []}
+        assert (await ask(ours, "/hangtight/flows/notes", "POST", INPUTS)).status == 404
+        assert (await ask(ours, "/hangtight/runs/x")).status == 404
+        assert (await ask(ours, "/hangtight/runs/x", "DELETE")).status == 404
+        assert (await ask(ours, "/hangtight/flows/notes")).status == 405
+
+    run(tmp_path, main, staged=False)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", "flows/notes"), ("GET", "flows"), ("GET", "runs"), ("GET", "runs/x"), ("DELETE", "runs/x")],
+)
+def test_where_there_are_keys_all_of_it_wants_one_and_no_page_of_a_stranger_may(
+    tmp_path: Path, method: str, path: str
+) -> None:
+    async def main(ours: Before, stage: Stage) -> None:
+        assert (await ask(ours, f"/hangtight/{path}", method, INPUTS)).status == 401
+        evil = {"authorization": "Bearer sesame", "origin": "http://evil.example"}
+        assert (await ask(ours, f"/hangtight/{path}", method, INPUTS, **evil)).status == 403
+        assert stage.shown() == []
+
+    run(tmp_path, main, more="apiKeys: [sesame]\n")
+
+
+# -- looked at, followed, cancelled -----------------------------------------------------------------------------------
+
+
+def test_the_flows_are_listed_also_those_that_cannot_be_used(tmp_path: Path) -> None:
+    async def main(ours: Before, stage: Stage) -> None:
+        notes, odd = (await ask(ours, "/hangtight/flows")).json["flows"]
+        assert notes == {"name": "notes", "inputs": ["who", "long"], "steps": ["hello", "wait"], "total": None}
+        assert (odd["name"], "odd.yaml" in odd["trouble"]) == ("odd", True)
+
+    run(tmp_path, main)
+
+
+def test_a_run_is_cancelled_within_a_second_and_what_it_wrote_is_kept(tmp_path: Path) -> None:
+    async def main(ours: Before, stage: Stage) -> None:
+        key = await begun(ours, long="30")
+        while len((await ask(ours, f"/hangtight/runs/{key}")).json["steps"]) < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        found = await ask(ours, f"/hangtight/runs/{key}", "DELETE")
+        assert (found.status, found.json["outcome"]) == (200, "cancelled")
+        assert (tmp_path / "runs" / key / "hello.txt").exists()
+        again = await ask(ours, f"/hangtight/runs/{key}", "DELETE")
+        assert (again.status, again.error["code"]) == (404, "run_ended")
+
+    run(tmp_path, main)
+
+
+def test_heartbeats_of_a_run_are_told_in_both_forms_to_the_byte(tmp_path: Path) -> None:
+    async def main(ours: Before, stage: Stage) -> None:
+        reader, writer = await ours.open(post("/hangtight/events?run=r", b"", method="GET"))
+        await reader.readuntil(b"retry: 3000\n\n")
+        words = "Still waiting on qwen3-coder:latest... 45s elapsed"
+        beat = {"type": "LLM_HEARTBEAT", "payload": words, "run": "r", "flow": "f", "step": "plan", "at": 1.0}
+        stage.on_event({**beat, "run": "another"})
+        stage.on_event({**beat, "elapsed": 45.0, "model": "qwen3-coder:latest"})
+        wanted = b'event: LLM_HEARTBEAT\ndata: {"type": "LLM_HEARTBEAT", "payload": "' + words.encode() + b'"}\n\n'
+        assert wanted in await reader.readuntil(wanted)
+        writer.close()
+        page = (await ask(ours, "/metrics")).body.decode()
+        assert 'hangtight_step_heartbeats_total{flow="f",step="plan"} 2.0' in page
+
+    run(tmp_path, main)
+
+
+def test_runs_and_steps_are_counted(tmp_path: Path) -> None:
+    async def main(ours: Before, stage: Stage) -> None:
+        await ended(ours, await begun(ours))
+        found = await ask(ours, "/hangtight/flows/notes?set=wait.timeout=0.1", "POST", {**INPUTS, "long": "9"})
+        await ended(ours, found.json["run"])
+        await asyncio.sleep(0.3)
+        page = (await ask(ours, "/metrics")).body.decode()
+        assert 'hangtight_runs_total{flow="notes",outcome="finished"} 1.0' in page
+        assert 'hangtight_runs_total{flow="notes",outcome="timeout"} 1.0' in page
+        assert 'hangtight_step_seconds_count{flow="notes",step="hello"} 2.0' in page
+        assert 'hangtight_step_timeouts_total{flow="notes",limit="total",step="wait"} 1.0' in page
+
+    run(tmp_path, main)
+
+
+def test_a_run_that_never_came_to_say_so_ends_for_whoever_follows_it(tmp_path: Path) -> None:
+    async def main(ours: Before, stage: Stage) -> None:
+        async def broken(*_: object) -> object:
+            raise RuntimeError("the store is gone")
+
+        stage._engine.store.run = broken  # type: ignore[method-assign,assignment]
+        found = await ask(ours, "/hangtight/flows/notes", "POST", INPUTS, accept="text/event-stream")
+        [(name, told)] = heard(found.body)
+        assert (name, told["outcome"], told["error"]) == ("run_finished", "failed", "the store is gone")
+
+    run(tmp_path, main)
+
+
+# -- the real command -------------------------------------------------------------------------------------------------
+
+
+def test_a_gateway_that_is_killed_goes_on_with_its_runs_when_it_is_back(tmp_path: Path) -> None:
+    (tmp_path / "flows").mkdir()
+    (tmp_path / "flows" / "notes.yaml").write_text(FLOW)
+    settings, data = f"flows: flows\n{MODELS}", {"XDG_DATA_HOME": str(tmp_path / "data")}
+    with Served(tmp_path, settings, "--drain", "0.2", **data) as served:
+        status, told, _ = served.ask("POST", "/hangtight/flows/notes", {**INPUTS, "long": "2"})
+        assert status == 202
+        while len(served.get(told["url"])["steps"]) < 2:
+            pass
+        served.process.kill()
+    with Served(tmp_path, settings, "--drain", "0.2", **data) as served:
+        while (found := served.get(told["url"]))["outcome"] is None:
+            pass
+        assert found["outcome"] == "finished"
+        steps = {step["step"]: step for step in found["steps"]}
+        assert (steps["hello"]["began"], steps["wait"]["outcome"]) == (None, "finished")
+    assert "go on where they were" in served.said
