@@ -53,6 +53,7 @@ docs: $(VENV)/.test
 	$(BIN)/python docs/make_sdks.py
 	$(BIN)/python docs/make_gateway_table.py
 	$(BIN)/python docs/make_settings.py
+	$(BIN)/python docs/make_env.py
 
 bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks

@@ -15,8 +15,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE")
-SETTINGS = "config.example.yaml"
-TAKEN_ALONG = ("tests", "docs", "examples", "benchmarks", "pyproject.toml", "Makefile", SETTINGS, *PAGES)
+SETTINGS = ("config.example.yaml", ".env.example")
+TAKEN_ALONG = ("tests", "docs", "examples", "benchmarks", "pyproject.toml", "Makefile", *SETTINGS, *PAGES)
 
 SEEN_ALREADY = (
     "--ignore=tests/clients",

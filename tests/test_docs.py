@@ -198,7 +198,7 @@ def test_the_settings_that_are_offered_as_examples_are_all_there_are_and_each_is
 def test_the_variables_that_are_offered_are_all_there_are_and_each_is_fine(
     tmp_path: Path, settings_maker: ModuleType
 ) -> None:
-    offered = (ROOT / "examples" / ".env.example").read_text(encoding="utf-8")
+    offered = (ROOT / ".env.example").read_text(encoding="utf-8")
     assert "OLLAMA_HEARTBEAT_INTERVAL=15" in offered.splitlines()
     (tmp_path / ".env").write_text(OFFERED.sub("", offered), encoding="utf-8")
     assert checked(Path(".env"), folder=tmp_path, home=tmp_path).remarks == ()
@@ -374,6 +374,12 @@ def test_the_time_contract_is_what_the_code_says(maker: ModuleType) -> None:
 def test_the_pages_about_settings_are_what_the_schema_says(settings_maker: ModuleType) -> None:
     for page in settings_maker.PAGES:
         assert page.read_text(encoding="utf-8") == settings_maker.page(page), "run `make docs`"
+
+
+def test_the_variables_that_are_offered_are_made_from_the_settings() -> None:
+    made = script("make_env.py")
+    assert made.PAGE.read_text(encoding="utf-8") == made.page(), "run `make docs`"
+    assert "0 = off" in made.page().partition("OLLAMA_HEARTBEAT_INTERVAL=15\n")[0].splitlines()[-1]
 
 
 def test_the_six_rows_on_the_page_about_budgets_are_those_of_the_code(maker: ModuleType) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from hangtight.cli.flowing import inputs_in
+from hangtight.cli.runlines import told_about
 from hangtight.cli.runs import lines
 from hangtight.cli.trees import Tree
 from hangtight.flows.events import Event, EventType
@@ -247,6 +248,14 @@ def test_what_nobody_knows_is_said(folder: Path, words: tuple[str, ...]) -> None
 
 
 @pytest.mark.real
+@pytest.mark.parametrize("name", ["total", "flow", "run_id"])
+def test_an_input_cannot_have_the_name_of_something_else(folder: Path, name: str) -> None:
+    ended = run(folder, *MEMORY, "--input", f"{name}=5")
+    assert ended.returncode == 2
+    assert f"no input can be called {name}" in ended.stderr
+
+
+@pytest.mark.real
 def test_where_nothing_was_run_the_list_says_so(folder: Path) -> None:
     ended = flow(folder, "ls")
     assert (ended.returncode, ended.stdout) == (0, "")
@@ -298,6 +307,24 @@ def test_a_bar_fills_with_the_time_of_its_step() -> None:
     assert head.endswith("20 s of 60 s  timeout")
     assert "✗ ████████░░░░░░░░  20 s of 40 s" in plan
     assert plan.endswith("timeout")
+
+
+def test_how_far_the_run_is_stands_in_its_first_line_and_counts_down() -> None:
+    tree = Tree(SHOWN)
+    tree.hear(event(EventType.RUN_STARTED, 100.0, elapsed=0.0))
+    far = {"percent": 25.4, "left": 30.0, "left_low": 20.0, "left_high": 60.0}
+    tree.hear(event(EventType.PROGRESS, 110.0, "plan", tokens=312, **far))
+    head, *_ = tree.lines(115.0, room=100, colours=False)
+    assert head == "notes 7f3a  0 of 4 steps  15 s  ████░░░░░░░░░░░░  25 %, about 25 s left (15 to 55 s)"
+    tree.hear(event(EventType.HEARTBEAT, 120.0, "plan", percent=30.0, left_low=0.0, left_high=300.0))
+    assert tree.lines(120.0, room=100, colours=False)[0].endswith("30 %, at most 300 s left")
+
+
+def test_of_a_run_that_has_not_finished_the_last_is_told_that_is_known_of_how_far_it_is() -> None:
+    about = {"id": "7f3a", "flow": "notes", "began": 100.0, "percent": 48.4, "left_high": 60.0, "as_of": 112.5}
+    assert "48 %, at most 60 s left, as of +12.5s" in list(told_about(about, None, room=100, colours=False))
+    about |= {"outcome": "finished", "percent": 100.0}
+    assert not [line for line in told_about(about, None, room=100, colours=False) if "%" in line]
 
 
 def test_names_cannot_move_the_cursor_and_lines_fit() -> None:

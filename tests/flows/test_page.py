@@ -34,7 +34,7 @@ def test_the_page_knows_every_key_of_a_step_and_every_event() -> None:
     assert {"generate", "tool", "python", "timeout", "output"} < set(OF_STEPS)
     assert [key for key in (*OF_STEPS, *KINDS) if f"`{key}`" not in PAGE and f"`{key}:" not in PAGE] == []
     assert [kind for kind in EventType if f"`{kind}`" not in PAGE] == []
-    assert len(OF_A_STEP) == 16, "a new setting of a step belongs on the page"
+    assert len(OF_A_STEP) == 17, "a new setting of a step belongs on the page"
 
 
 def test_the_errors_on_the_page_are_those_of_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

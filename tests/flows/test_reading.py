@@ -200,7 +200,7 @@ def test_a_file_that_is_not_there_is_told_by_its_name() -> None:
 
 
 def test_what_is_for_later_is_allowed_and_told(written: Written, caplog: pytest.LogCaptureFixture) -> None:
-    path = written("progress: true\nsteps:\n  a:\n    generate: x\n    split: {by: files}\n")
+    path = written("progress: true\nsteps:\n  a:\n    generate: x\n    progress: true\n")
     with caplog.at_level(logging.WARNING, "hangtight.flows"):
         assert load(path) == Flow("flow", [generate("a", "x")])
     assert [record.message.partition(": ")[0] for record in caplog.records] == ["flow.yaml:1", "flow.yaml:5"]

@@ -14,6 +14,7 @@ from hangtight.cli.keeping import found, store_at, troubles
 from hangtight.cli.printing import line_of, put_lines
 from hangtight.cli.process import FAILED, OK, SIGNALLED, TIMED_OUT, code_for_signal, say, stop_on_signals
 from hangtight.cli.settings import USAGE, fail, use
+from hangtight.flows.steps import TAKEN
 
 if TYPE_CHECKING:
     from hangtight.flows.durable import Durable
@@ -159,6 +160,9 @@ async def _work(url: str | None, *, as_json: bool) -> int:
 
 
 def _begin(config: str | None) -> None:
+    # Before the journal's thread begins, which imports it too: of two imports at a time one may see half a package.
+    import sqlalchemy  # noqa: F401
+
     quiet_logs()
     use(config)
 
@@ -208,6 +212,8 @@ def inputs_in(words: Iterable[str]) -> dict[str, str]:
         name, sign, text = word.partition("=")
         if not (sign and name.strip()):
             fail(f"--input {word!r} cannot be used: it must be NAME=TEXT, or NAME=@FILE", USAGE)
+        if name.strip() in TAKEN:
+            fail(f"--input {word!r} cannot be used: no input can be called {name.strip()}", USAGE)
         inputs[name.strip()] = _text_of(name, text)
     return inputs
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hangtight.cli.journals import UNKNOWN_TIME, local
 from hangtight.cli.printing import DIM, GREEN, PLAIN, RED, YELLOW, Cell, Column, line_of, table
+from hangtight.cli.telling import how_far
 from hangtight.core.time import plain, spoken
 from hangtight.journal.entries import Happening
 
@@ -65,6 +66,8 @@ def _head(about: Mapping[str, Any]) -> Iterator[str]:
         parts.append(f"{spoken(float(about['deadline']) - float(about['began']))} for the whole run")
     if parts:
         yield ", ".join(parts)
+    if about.get("outcome") != FINISHED and (far := how_far(about)):
+        yield f"{far}, as of +{about['as_of'] - about['began']:.1f}s"
 
 
 def _end(told: ToldRun) -> float:

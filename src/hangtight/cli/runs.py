@@ -111,7 +111,7 @@ def show_command(places: Places, run: str, *, as_json: bool) -> int:
     known = next((each for each in _kept(places.url, MOST) if each.spec.id.startswith(wanted)), None)
     if told is None and known is None:
         fail(f"nothing is known of run {line_of(run)}: hangtight flow ls lists those that are", FAILED)
-    about = _together(asdict(told.run) if told is not None else None, known)
+    about = _together({**asdict(told.run), **told.far} if told is not None else None, known)
     if as_json:
         put_json(_object(about, told))
         return OK
@@ -131,7 +131,7 @@ def _found(reading: Reading | None, run: str) -> ToldRun | None:
 
 
 def _object(about: Mapping[str, Any], told: ToldRun | None) -> dict[str, Any]:
-    run = {**about, **{key: iso(about[key]) for key in ("began", "ended", "deadline")}}
+    run = {**about, **{key: iso(about[key]) for key in ("began", "ended", "deadline", "as_of") if key in about}}
     if told is None:
         return {"run": run, "steps": [], "events": []}
     steps = [{**asdict(each), "began": iso(each.began), "ended": iso(each.ended)} for each in told.steps]

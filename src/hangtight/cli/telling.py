@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hangtight.core.limits import Limit
 from hangtight.core.phases import Phase
@@ -12,6 +12,8 @@ from hangtight.core.time import plain
 from hangtight.intent.findings import Channel, Doing
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from hangtight.core.heartbeat import Snapshot
     from hangtight.errors import Looping
 
@@ -19,6 +21,7 @@ USUAL_TIMEOUT = 30.0  # what many a client gives a local model
 FINE = 10.0  # below that, tenths of a second say something
 WORTH_SAYING = 3.0  # seconds of pings; fewer are between any two tokens
 DOT = " · "
+WHOLE = 100.0  # per cent
 REACHED_ITS_LENGTH = "length"
 PLAINLY = frozenset(doing.value for doing in Doing if doing is not Doing.STUCK)
 """What a model is at; all else that is said of it is a suspicion."""
@@ -131,3 +134,23 @@ def worth_keeping(error: Looping, where: str) -> str:
     else:
         return ""
     return f"worth keeping:  {part} characters {where}\n"
+
+
+def how_far(told: Mapping[str, Any], since: float = 0.0) -> str:
+    """How far a run was, and when it will end; `since` are the seconds that have gone since that was told.
+
+    >>> how_far({"percent": 42.5, "left": 20.0, "left_low": 8.0, "left_high": 60.0}, since=10.0)
+    '42 %, about 10 s left (0 to 50 s)'
+    """
+    percent = told.get("percent")
+    if not isinstance(percent, int | float):
+        return ""
+    share = f"{int(percent)} %"
+    if percent >= WHOLE:
+        return share
+    lengths = (told.get(name) for name in ("left", "left_low", "left_high"))
+    left, low, high = (max(0.0, each - since) if isinstance(each, int | float) else None for each in lengths)
+    if left is None:
+        return share if high is None else f"{share}, at most {high:.0f} s left"
+    span = "" if low is None or high is None else f" ({low:.0f} to {high:.0f} s)"
+    return f"{share}, about {left:.0f} s left{span}"

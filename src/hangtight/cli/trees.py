@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from rich.cells import cell_len
 
 from hangtight.cli.printing import DIM, GREEN, PLAIN, RED, YELLOW, cut, line_of
-from hangtight.cli.telling import at_work, seconds
+from hangtight.cli.telling import WHOLE, at_work, how_far, seconds
 from hangtight.core.time import counted
 from hangtight.flows.events import EventType
+from hangtight.journal.run_rows import far_in
 
 if TYPE_CHECKING:
     from hangtight.flows.events import Event
@@ -63,12 +64,14 @@ class Tree:
         self._began: float | None = None
         self._elapsed = 0.0
         self._total: float | None = None
+        self._far: dict[str, Any] = {}
         self._below = _below({name: step.needs for name, step in flow.steps.items()})
 
     # -- what is heard ----------------------------------------------------------------------------------------
 
     def hear(self, event: Event) -> None:
         told = event.told
+        self._far = far_in(told, event.at) or self._far
         match event.type:
             case EventType.RUN_STARTED | EventType.RUN_RESUMED:
                 before, left = _number(told.get("elapsed")) or 0.0, _number(told.get("left"))
@@ -88,10 +91,16 @@ class Tree:
         elapsed = self._elapsed if self.outcome or self._began is None else max(0.0, now - self._began)
         done = sum(1 for twig in self.twigs.values() if twig.mark == FINISHED)
         parts = [f"{self.name} {self.run}".strip(), f"{done} of {len(self.twigs)} steps", _time(elapsed, self._total)]
-        head = cut(line_of("  ".join(parts + ([self.outcome] if self.outcome else []))), room)
+        parts += [self.outcome] if self.outcome else self._how_far(now)
+        head = cut(line_of("  ".join(parts)), room)
         names = [(shape + twig.name, twig) for shape, twig in self._shapes("", "")]
         widest = min(max(cell_len(line_of(name)) for name, _ in names), room // 3)
         return [head, *(_line(cut(line_of(name), widest), widest, twig, now, room, colours) for name, twig in names)]
+
+    def _how_far(self, now: float) -> list[str]:
+        if not self._far:
+            return []
+        return [_bar(self._far["percent"], WHOLE), how_far(self._far, now - self._far["as_of"])]
 
     def _shapes(self, name: str, shape: str) -> Iterator[tuple[str, Twig]]:
         below = self._below.get(name, [])

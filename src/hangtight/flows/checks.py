@@ -20,6 +20,9 @@ TAKEN: Final = ("input", "model", "workspace")
 LIMITS: Final = ("first_token", "idle", "total", "extend_to", "load", "thinking", "unstreamed", "cancel", "cold")
 """Of the calls of models in a step; `total` is its timeout."""
 MOST_RETRIES: Final = 100
+MOST_PIECES: Final = 50
+"""Of a step that is split."""
+SPLIT_BY: Final = ("sections", "files")
 OURS: Final = (".partial", ".error", ".writing")
 """Endings of files that the engine writes beside the output of a step."""
 
@@ -151,6 +154,24 @@ def isolate(value: Any) -> bool:
     raise SettingsError("isolate", value, "process, true or false")
 
 
+def split(value: Any) -> dict[str, Any] | None:
+    """By what, into how many pieces at most, and whether none of them may be missing."""
+    if value is None:
+        return None
+    said = {"by": value} if isinstance(value, str) else value
+    wanted = f"keys and values, like {{by: sections}}, with by ({' or '.join(SPLIT_BY)}), most and whole"
+    if not isinstance(said, Mapping) or not {"by"} <= set(said) <= {"by", "most", "whole"}:
+        raise SettingsError("split", value, wanted)
+    if said["by"] not in SPLIT_BY:
+        raise SettingsError("split", value, f"by {' or '.join(SPLIT_BY)}")
+    most = said.get("most", MOST_PIECES)
+    if not isinstance(most, int) or isinstance(most, bool) or not 1 <= most <= MOST_PIECES:
+        raise SettingsError("split", value, f"with most as a whole number from 1 to {MOST_PIECES}")
+    if not isinstance(said.get("whole", False), bool):
+        raise SettingsError("split", value, "with whole as true or false")
+    return {"by": said["by"], "most": most, "whole": said.get("whole", False)}
+
+
 def output(value: Any) -> str:
     """A file inside the workspace, on every system."""
     if value == "":
@@ -180,6 +201,7 @@ OF_A_STEP: Final[Mapping[str, Check]] = {
     "critical": truth("critical"),
     "minimum": lambda value: seconds("minimum", value, least=0.0),
     "isolate": isolate,
+    "split": split,
     "output": output,
 }
 """By the names that a `Step` has for them."""

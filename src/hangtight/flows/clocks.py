@@ -33,6 +33,8 @@ class Clock:
     change: str
     own: bool
     """The step says it itself; what is only the engine's never lengthens what a mode says."""
+    part: str = ""
+    """Of the step: one piece of those into which it is split."""
 
     @classmethod
     def of(cls, step: Step, flow: Flow, run: RunSpec) -> Clock:
@@ -44,6 +46,17 @@ class Clock:
             where = flow.source or f"flow {flow.name}"
             return cls(step, run, flow.timeout, where, f"timeout: {{value}}  for flow {flow.name}", own=False)
         return cls(step, run, run.timeout, "the engine", "Engine(timeout={value})", own=False)
+
+    def share(self, part: str, limit: float | None) -> Clock:
+        """Of one generation of a step that has several. What there is to change is the time of the step."""
+        shared = replace(self, part=part, limit=limit)
+        if limit is None:
+            return shared
+        if self.limit is None:
+            return replace(shared, source="its share of what the run has left", change="total: more  for the run")
+        longer = self.change.format(name="timeout", value=plain(LONGER * self.limit))
+        source = f"its share of {spoken(self.limit)}, {self.source}"
+        return replace(shared, source=source, change=longer.replace("{", "{{").replace("}", "}}"))
 
     def left(self, began: Instant, now: Instant) -> float:
         """Of this limit, and of the budget around."""
@@ -79,7 +92,7 @@ class Clock:
         """The error of a step that took too long, as a whole."""
         limit = self.limit or 0.0
         lines = (
-            f"step {self.step.name} timed out ({spoken(limit)} total) after {spoken(elapsed)}",
+            f"step {self.part or self.step.name} timed out ({spoken(limit)} total) after {spoken(elapsed)}",
             f"total = {plain(limit)} comes from {self.source}",
             f"to wait longer:  {self.change.format(name='timeout', value=plain(LONGER * limit))}",
         )

@@ -24,11 +24,24 @@ if TYPE_CHECKING:
     from hangtight.drivers.session import Session
     from hangtight.flows.port import RunSpec
     from hangtight.flows.steps import Step
-    from hangtight.flows.telling import Teller
     from hangtight.flows.workspace import Draft, Workspace
 
 FILE = "file"
+Tell = Callable[..., None]
+"""As a `Teller` is called."""
 UNNAMED = "the model"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One of the generations of a step that is split."""
+
+    name: str
+    draft: Draft
+    asks: Callable[[str], str]
+    """Of the step's own prompt."""
+    made: Callable[[str], Any] = str
+    """Of the answer. Raises where it is of no use."""
 
 
 @dataclass(slots=True)
@@ -38,17 +51,24 @@ class Doing:
     spec: RunSpec
     step: Step
     workspace: Workspace
-    tell: Teller
+    tell: Tell
     outputs: Mapping[str, Any]
     """By step, of those that have ended."""
     steps: Mapping[str, Step]
     """All of the flow."""
+    piece: Part | None = None
+    """What it is of the step, if not the whole of it."""
     answer: Answer | None = None
     tokens: int = 0
     draft: Draft = field(init=False)
 
     def __post_init__(self) -> None:
-        self.draft = self.workspace.draft(self.step)
+        self.draft = self.workspace.draft(self.step) if self.piece is None else self.piece.draft
+
+    @property
+    def name(self) -> str:
+        """By which it is told of."""
+        return self.step.name if self.piece is None else f"{self.step.name}/{self.piece.name}"
 
     @property
     def model(self) -> str:
@@ -70,23 +90,26 @@ class Doing:
 
     # -- a model ----------------------------------------------------------------------------------------------
 
-    async def _generate(self) -> str:
+    async def _generate(self) -> Any:
         step = self.step
         answer = self.answer = Answer(self._prompt(), {"model": step.model, "fallback": step.fallback}, holds=True)
         looks = Looks(self, answer)
         try:
             async with looked_at(looks):
                 text = "".join([piece async for piece in answer])
+                value = text if self.piece is None else self.piece.made(text)
         except BaseException:
             self.draft.update(answer.partial)
             raise
         finally:
             self.tokens = answer.tokens
-        self.draft.finish(text)
-        return text
+        self.draft.finish(value if isinstance(value, str) else text)
+        return value
 
     def _prompt(self) -> str | list[dict[str, str]]:
         prompt = filled(self.step.prompt, self._value)
+        if self.piece is not None:
+            prompt = self.piece.asks(prompt)
         if not self.step.system:
             return prompt
         return [
@@ -97,7 +120,7 @@ class Doing:
     def _beat(self, session: Session, elapsed: float) -> None:
         model = session.model or self.model or UNNAMED
         told = {"elapsed": elapsed, "model": model, "tokens": session.tokens}
-        self.tell(EventType.HEARTBEAT, self.step.name, waiting_on(model, elapsed), told)
+        self.tell(EventType.HEARTBEAT, self.name, waiting_on(model, elapsed), told)
 
     # -- a command --------------------------------------------------------------------------------------------
 
@@ -186,12 +209,12 @@ class Looks:
             self._seen = answer.tokens
             doing.draft.update(answer.partial)
             seen = {"doing": str(now.doing)} if now is not None and now.doing else {}
-            doing.tell(EventType.PROGRESS, doing.step.name, told={**told, "tokens": answer.tokens, **seen})
+            doing.tell(EventType.PROGRESS, doing.name, told={**told, "tokens": answer.tokens, **seen})
         before, self._total = self._total, self._total if now is None else now.total
         after = self._total
         if before is not None and after is not None and after > before:
-            words = f"{doing.step.name} may take {spoken(after)} instead of {spoken(before)}"
-            doing.tell(EventType.EXTENDED, doing.step.name, words, {**told, "before": before, "after": after})
+            words = f"{doing.name} may take {spoken(after)} instead of {spoken(before)}"
+            doing.tell(EventType.EXTENDED, doing.name, words, {**told, "before": before, "after": after})
         return is_new
 
 

@@ -52,6 +52,7 @@ class OfPrompts(OfModels, total=False):
     """And of one that is a prompt."""
 
     fallback: Sequence[str] | None
+    split: Mapping[str, Any] | str | None
     system: str
 
 

@@ -29,7 +29,7 @@ KINDS: Final = tuple(Kind)
 OF_STEPS: Final = (*KINDS, *(key for key in OF_A_STEP if key not in ("name", "prompt", "command")))
 KEPT: Final = ("source", "folder")
 """What a definition has besides, and a file has not: where things stood when it was made."""
-NOT_YET: Final = ("split", "progress")
+NOT_YET: Final = ("progress",)
 """Keys of later versions: allowed, and told about."""
 LIKE: Final = "keys and values, like {generate: Write a plan., timeout: 300}"
 LOG = logging.getLogger("hangtight.flows")

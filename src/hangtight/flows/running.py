@@ -14,6 +14,8 @@ from hangtight.flows.bounding import LANDING, LEAVING, UNWINDING, Leftovers
 from hangtight.flows.clocks import Clock
 from hangtight.flows.doing import Doing
 from hangtight.flows.events import EventType
+from hangtight.flows.foreseeing import Foreseeing
+from hangtight.flows.pieces import InPieces
 from hangtight.flows.port import Ended
 from hangtight.flows.working import Working, said
 from hangtight.flows.workspace import Workspace
@@ -50,6 +52,13 @@ class Running:
 
     async def go(self) -> Ended:
         """To its end. Told to stop it stops its steps, and lets the cancellation pass."""
+        self._tell.adds = foreseeing = Foreseeing(self.spec, self.flow)
+        try:
+            return await self._go()
+        finally:
+            foreseeing.close()
+
+    async def _go(self) -> Ended:
         told = {"elapsed": self.elapsed, "steps": list(self.flow.steps), "left": self._left_told()}
         told |= {"source": self.spec.source, "workspace": self.spec.workspace}
         self._tell(EventType.RUN_RESUMED if self._steps.resumed else EventType.RUN_STARTED, told=told)
@@ -169,7 +178,9 @@ class Running:
             done_now = True
             needed = {name: self.outputs[name] for name in step.needs}
             doing = Doing(self.spec, step, self._workspace, self._tell, needed, self.flow.steps)
-            return await Working(doing, Clock.of(step, self.flow, self.spec), self._budget, self._leftovers).work()
+            given = (doing, Clock.of(step, self.flow, self.spec), self._budget, self._leftovers)
+            working = Working(*given) if step.split is None else InPieces(*given, self._steps)
+            return await working.work()
 
         value = await self._steps(step.name, work)
         if not done_now:

@@ -20,7 +20,7 @@ from hangtight.flows.overriding import value_of
 from hangtight.flows.reading import load
 from hangtight.flows.steps import NAME
 from hangtight.journal.entries import Happened
-from hangtight.journal.run_rows import NEW_RUN, NEW_STEP, RunRows
+from hangtight.journal.run_rows import NEW_RUN, NEW_STEP, RunRows, far_in
 
 if TYPE_CHECKING:
     from hangtight.flows.port import RunSpec, Store
@@ -55,6 +55,8 @@ class Stage:
         self._engine = Engine(workspaces, on_event=self._heard, store=store)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._runs: dict[str, RunRows] = {}
+        self._far: dict[str, Mapping[str, Any]] = {}
+        """How far each run is."""
         self._ended: set[str] = set()
         """Runs whose last event was told."""
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -99,7 +101,9 @@ class Stage:
     def _start(self, spec: RunSpec) -> None:
         self._loop = asyncio.get_running_loop()
         while len(self._runs) > REMEMBERED + len(self._tasks):
-            del self._runs[next(run for run in self._runs if run not in self._tasks)]
+            oldest = next(run for run in self._runs if run not in self._tasks)
+            del self._runs[oldest]
+            self._far.pop(oldest, None)
         rows = self._runs[spec.id] = RunRows()
         rows.runs[spec.id] = {
             "flow": spec.flow, "source": spec.source, "workspace": spec.workspace, "began": spec.began,
@@ -169,7 +173,7 @@ class Stage:
         return {**self._row(run), "steps": [{**NEW_STEP, "step": step, **row} for (_, step), row in rows.items()]}
 
     def _row(self, run: str) -> dict[str, Any]:
-        row = {**NEW_RUN, "id": run, **self._runs[run].runs[run]}
+        row = {**NEW_RUN, "id": run, **self._runs[run].runs[run], **self._far.get(run, {})}
         return {name: value for name, value in row.items() if name not in ("first_seen", "steps")}
 
     def _heard(self, event: Event) -> None:
@@ -180,6 +184,8 @@ class Stage:
 
     def _take(self, event: Event) -> None:
         rows = self._runs.get(event.run)
+        if rows is not None and (far := far_in(event.told, event.at)):
+            self._far[event.run] = far
         if rows is not None and event.type not in (EventType.RUN_STARTED, EventType.RUN_FINISHED):
             rows.add(0, Happened(event.run, event.at, event.type, event.flow, event.step, event.payload, event.told))
             rows.events.clear()

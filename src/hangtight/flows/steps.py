@@ -28,6 +28,8 @@ PLACE: Final = re.compile(r"(?<!\$)\$\{([A-Za-z_][A-Za-z0-9_.-]*)\}")
 TO_FILL: Final = re.compile(r"\$(\$)?\{([A-Za-z_][A-Za-z0-9_.-]*)\}")
 STEP: Final = "__hangtight_step__"
 """Where a function keeps the step that was made of it."""
+TAKEN: Final = frozenset({"self", "flow", "total", "models", "changes", "run_id"})
+"""What a run is given beside its inputs: none of them can have such a name."""
 STEP_TIMEOUT: Final = 300.0
 """The engine's: of a step that says nothing itself."""
 HEARTBEAT: Final = 15.0
@@ -70,6 +72,8 @@ class Step:
     minimum: float = 0.0
     isolate: bool = False
     """In a process of its own, which can be ended at any time."""
+    split: Mapping[str, Any] | None = None
+    """`by` sections or files, `most` pieces, `whole`: one long answer as several, after a plan."""
     output: str = ""
     """Its file in the workspace; else its name, with an ending by what it puts out."""
     called: str = field(default="", compare=False)
@@ -116,6 +120,7 @@ OF_MODELS: Final = (Kind.GENERATE, Kind.PYTHON)
 ONLY: Final = {
     "system": (Kind.GENERATE,),
     "fallback": (Kind.GENERATE,),
+    "split": (Kind.GENERATE,),
     "isolate": (Kind.PYTHON,),
     "model": OF_MODELS,
     "mode": OF_MODELS,
@@ -247,6 +252,11 @@ def _files_of_their_own(steps: Iterable[Step]) -> None:
             if (other := written.setdefault(file.casefold(), step.name)) != step.name:
                 name = f"{step.name}.output" if step.output else "steps"
                 raise SettingsError(name, file, f"a file of its own: step {other} writes this one")
+    for step in steps:
+        folder = f"{step.name}/".casefold()
+        for file, other in written.items() if step.split and step.split["by"] == "files" else ():
+            if (file.startswith(folder) and other != step.name) or file == folder[:-1]:
+                raise SettingsError(f"{other}.output", file, f"another file: {folder} is the folder of a step")
 
 
 def _printable(name: object) -> str:

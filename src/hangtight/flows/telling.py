@@ -27,6 +27,11 @@ MOST_WAITING: Final = 10_000
 TO_MISS: Final = (EventType.HEARTBEAT, EventType.PROGRESS)
 PATIENCE: Final = 0.25  # seconds that the end of a run waits for listeners
 COURIER = "hangtight-events"
+LATE: set[asyncio.Task[None]] = set()
+"""Those that still bring events of runs that have ended."""
+
+
+Adds = Callable[[EventType, str, Mapping[str, Any]], Mapping[str, Any]]
 
 
 class Courier(Protocol):
@@ -47,12 +52,14 @@ class Teller:
 
     def __init__(self, spec: RunSpec, listeners: Iterable[Listener]) -> None:
         self._run, self._flow = spec.id, spec.flow
+        self.adds: Adds = _nothing
+        """Told first, and gives what is told with it besides."""
         self._couriers: list[Courier] = [ByTask(one) if _is_async(one) else ByThread(one) for one in listeners]
 
     def __call__(
         self, kind: EventType, step: str = "", payload: str = "", told: Mapping[str, Any] | None = None
     ) -> None:
-        event = Event(kind, self._run, self._flow, clock.wall(), step, payload, told or {})
+        event = Event(kind, self._run, self._flow, clock.wall(), step, payload, self.adds(kind, step, told or {}))
         keep(event)
         for courier in self._couriers:
             courier.bring(event)
@@ -65,6 +72,10 @@ class Teller:
         finally:
             for courier in self._couriers:
                 courier.close()
+
+
+def _nothing(kind: EventType, step: str, told: Mapping[str, Any]) -> Mapping[str, Any]:
+    return told
 
 
 def _is_async(listener: Callable[..., object]) -> bool:
@@ -160,8 +171,10 @@ class ByTask:
             await asyncio.wait({self._task}, timeout=limit)
 
     def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
+        """Its task goes on until all is brought; it holds itself until then."""
+        if self._task is not None and not self._task.done():
+            LATE.add(self._task)
+            self._task.add_done_callback(LATE.discard)
 
 
 def _complain(error: Exception) -> None:

@@ -36,8 +36,10 @@ class Working:
     def __init__(self, doing: Doing, clock: Clock, budget: Budget | None, leftovers: Leftovers) -> None:
         self._doing, self._clock = doing, clock
         self._budget, self._leftovers = budget, leftovers
-        self._name = doing.step.name
+        self._name = doing.name
         self._attempts = 0
+        self._more: dict[str, Any] = {}
+        """Of its end."""
         self._now = clock_here()
         self._began = self._now()
 
@@ -60,7 +62,7 @@ class Working:
         return value
 
     def _share(self) -> AbstractContextManager[object]:
-        return nullcontext() if self._budget is None else self._budget.step(self._name)
+        return nullcontext() if self._budget is None else self._budget.step(self._doing.step.name)
 
     async def _tries(self) -> Any:
         pause = PAUSE
@@ -128,12 +130,12 @@ class Working:
 
     def _end(self, outcome: str, error: str = "") -> None:
         doing = self._doing
-        told: dict[str, Any] = {"outcome": outcome, "attempt": self._attempts, "tokens": doing.tokens}
+        told: dict[str, Any] = {"outcome": outcome, "attempt": self._attempts, "tokens": doing.tokens, **self._more}
         if doing.model:
             told["model"] = doing.model
         if error:
             told["error"] = error
-            with suppress(OSError):  # the disk may be what is wrong
+            with suppress(OSError, SettingsError):  # the disk, or the place of the file, may be what is wrong
                 doing.draft.failed(error)
         self._tell(EventType.STEP_FINISHED, told)
 

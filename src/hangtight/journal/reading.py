@@ -17,7 +17,7 @@ from hangtight.journal.address import Refused, file_is_there, shown_address
 from hangtight.journal.line import needs
 from hangtight.journal.rollups import DAY, HOUR, SUMMED, begin_of
 from hangtight.journal.run_reading import Run, ToldRun, ids_like, run_in, runs_in
-from hangtight.journal.run_sums import FlowStat, flow_stats
+from hangtight.journal.run_sums import FlowStat, StepTook, flow_stats, steps_took
 from hangtight.journal.store import Store, in_short, refuse_foreign, refuse_unknown, version_of
 from hangtight.journal.tables import days, decisions, generations, hours, unrolled
 from hangtight.journal.tally import FINISHED, Quantiles, Tally
@@ -195,6 +195,11 @@ class Reading:
         """How long runs of workflows and their steps took, and how they ended."""
         with self._asking() as asked:
             return flow_stats(asked.connection, since) if asked is not None and asked.runs else []
+
+    def steps_took(self, flow: str, most: int = 100) -> dict[str, list[StepTook]]:
+        """How long the steps of the latest runs of a flow took that ended well, by name."""
+        with self._asking() as asked:
+            return steps_took(asked.connection, flow, most) if asked is not None and asked.runs else {}
 
     def stats(self, since: float | None = None, by: By | None = None) -> list[Stat]:
         """By what began since, the most frequent first. Without `by` there is one, if there is anything."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from hangtight.journal.run_rows import far_in
 from hangtight.journal.tables import run_events, run_steps, runs
 
 MOST_NAMED = 20
@@ -69,6 +70,11 @@ class ToldRun:
     run: Run
     steps: tuple[RunStep, ...]
     events: tuple[RunEvent, ...]
+
+    @property
+    def far(self) -> dict[str, Any]:
+        """How far it is, as of the last event that told it: `percent`, `left`, ..., `as_of`."""
+        return next((far for event in reversed(self.events) if (far := far_in(event.told, event.at))), {})
 
 
 def runs_in(connection: Connection, since: float | None, flow: str | None, limit: int) -> list[Run]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ NEW_STEP: Values = {
     "began": None, "timeout": None, "attempts": 0, "model": "", "tokens": 0, "broken_limit": "", **OPEN,
 }  # fmt: skip
 """What stands in a row of which nothing more is known."""
+FAR = ("percent", "left", "left_low", "left_high")
+"""What events tell of how far their run is."""
 
 
 @dataclass
@@ -39,6 +42,17 @@ class RunRows:
         if entry.kind != Happening.PROGRESS:
             row = {"id": key, "run": run, "at": float(entry.at), "kind": name(entry.kind), "step": step}
             self.events.append({**row, "payload": line(entry.payload), "told": as_json(entry.told or {})})
+
+
+def far_in(told: object, at: float) -> dict[str, Any]:
+    """What an event of this time has told of how far its run is; nothing where it told nothing of that.
+
+    >>> far_in({"percent": 40.0, "left": 12.0, "tokens": 7}, at=100.0)
+    {'percent': 40.0, 'left': 12.0, 'as_of': 100.0}
+    """
+    if not isinstance(told, Mapping) or "percent" not in told:
+        return {}
+    return {**{name: told[name] for name in FAR if name in told}, "as_of": at}
 
 
 def _of_the_run(entry: Happened) -> Values:

@@ -13,7 +13,7 @@ from hangtight.journal.entries import Happening
 from hangtight.journal.tables import run_events, run_steps, runs
 from hangtight.journal.tally import Quantiles
 
-TIMEOUT = "timeout"
+TIMEOUT, FINISHED = "timeout", "finished"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,8 @@ def flow_stats(connection: Connection, since: float | None) -> list[FlowStat]:
     steps = select(own.flow, its.step, its.outcome, its.elapsed, its.broken_limit).join_from(
         run_steps, runs, its.run == own.id
     )
-    for step in connection.execute(steps.where(its.began >= begin, its.outcome.is_not(None))):
+    no_piece = its.step.not_like("%/%")  # a piece is a part of its step
+    for step in connection.execute(steps.where(its.began >= begin, its.outcome.is_not(None), no_piece)):
         found[step.flow, step.step].append((step.outcome, step.elapsed, step.broken_limit))
     beats = _heartbeats(connection, begin)
     return [_stat(key, rows, beats) for key, rows in sorted(found.items())]
@@ -54,6 +55,26 @@ def _heartbeats(connection: Connection, begin: float) -> dict[tuple[str, str], i
     return {
         (flow, step): int(count) for flow, step, count in connection.execute(counted.group_by(runs.c.flow, noted.step))
     }
+
+
+@dataclass(frozen=True, slots=True)
+class StepTook:
+    """How long a step took once, and by whom it was done."""
+
+    seconds: float
+    tokens: int
+    model: str
+
+
+def steps_took(connection: Connection, flow: str, most: int) -> dict[str, list[StepTook]]:
+    """The steps of the latest runs of this flow that ended well, by name."""
+    own, its = runs.c, run_steps.c
+    latest = select(own.id).where(own.flow == flow).order_by(own.began.desc()).limit(most)
+    wanted = select(its.step, its.elapsed, its.tokens, its.model).where(its.run.in_(latest))
+    found: defaultdict[str, list[StepTook]] = defaultdict(list)
+    for row in connection.execute(wanted.where(its.outcome == FINISHED, its.elapsed.is_not(None))):
+        found[row.step].append(StepTook(row.elapsed, row.tokens, row.model))
+    return dict(found)
 
 
 def _stat(key: tuple[str, str], rows: list[Any], beats: Mapping[tuple[str, str], int]) -> FlowStat:

@@ -81,6 +81,8 @@ def test_a_run_is_begun_and_goes_on_without_whoever_asked(tmp_path: Path) -> Non
             ("hello", "finished"), ("wait", "finished"),
         ]  # fmt: skip
         assert (tmp_path / "runs" / key / "hello.txt").read_text() == "hello me\n"
+        assert (told["percent"], told["left"]) == (100, 0)
+        assert told["as_of"].startswith("20")
         listed = (await ask(ours, "/hangtight/runs")).json["runs"]
         assert [each["id"] for each in listed] == [key]
 

@@ -36,14 +36,15 @@ class OfFlows:
         self._words = Labels(MOST_WORDS)
 
     def hear(self, told: Mapping[str, Any]) -> None:
-        flow, step = self._flow_names.add(str(told["flow"])), self._step_names.add(str(told.get("step", "")))
+        whole = str(told.get("step", "")).partition("/")[0]  # a piece is a part of its step
+        flow, step = self._flow_names.add(str(told["flow"])), self._step_names.add(whole)
         outcome, elapsed = self._words.add(str(told.get("outcome", ""))), told.get("elapsed")
         match told["type"]:
             case "run_finished":
                 self._runs.labels(flow, outcome).inc()
                 if isinstance(elapsed, int | float):
                     self._run.labels(flow).observe(elapsed)
-            case "step_finished" if not told.get("recorded"):
+            case "step_finished" if not told.get("recorded") and "piece" not in told:
                 self._steps.labels(flow, step, outcome).inc()
                 if isinstance(elapsed, int | float):
                     self._step.labels(flow, step).observe(elapsed)

@@ -34,7 +34,7 @@ LAST_WORDS: Final = 2.0  # seconds in which a cancelled run may end
 LOOK: Final = 0.02
 SSE: Final = "text/event-stream"
 NO_FLOWS: Final = "no flows are run here\nto have some:  flows: FOLDER in hangtight.yaml"
-INSTANTS: Final = ("began", "ended", "deadline")
+INSTANTS: Final = ("began", "ended", "deadline", "as_of")
 
 
 # -- begun ------------------------------------------------------------------------------------------------------------
@@ -205,7 +205,7 @@ def _one_journalled(name: str) -> dict[str, Any] | None:
     if told is None:
         return None
     events = [{**asdict(each), "at": shown.iso(each.at)} for each in told.events]
-    return {**asdict(told.run), "steps": [asdict(step) for step in told.steps], "events": events}
+    return {**asdict(told.run), **told.far, "steps": [asdict(step) for step in told.steps], "events": events}
 
 
 # -- which path is whose ----------------------------------------------------------------------------------------------
