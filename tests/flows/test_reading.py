@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from ruamel.yaml import YAML
 
 from hangtight.core.limits import AUTO, UNSET
 from hangtight.errors import SettingsError
@@ -342,16 +341,12 @@ def in_python(data: dict[str, Any]) -> Flow:
 @given(files())
 def test_any_flow_is_the_same_from_yaml_in_python_and_back_from_its_definition(data: dict[str, Any]) -> None:
     import sys
-    from io import StringIO
 
     sys.modules.setdefault(__name__, sys.modules[a_function.__module__])
-    text = StringIO()
-    YAML(typ="safe").dump(data, text)
-    flow = read_tree(parse(text.getvalue(), "any.yaml", "yaml"), Path(), "other").flow
+    text = json.dumps(data, indent=1)  # JSON is YAML, and what is written is what is read
+    flow = read_tree(parse(text, "any.yaml", "yaml"), Path(), "other").flow
     assert flow == in_python(data)
-    assert list(flow.steps) == list(
-        in_python(data | {"steps": {n: data["steps"][n] for n in sorted(data["steps"])}}).steps
-    )
+    assert list(flow.steps) == list(in_python(data).steps)
     again = from_definition(json.loads(json.dumps(definition(flow))))
     assert again == flow
     assert (again.source, list(again.steps)) == (flow.source, list(flow.steps))
