@@ -135,9 +135,8 @@ class ModelServer:
         now, due = self._yard.now(), self._alarm_at
         self._alarm, self._alarm_at = None, NEVER
         self._hear()
-        if (
-            late := between(due, now)
-        ) > LATE and due > self._not_before:  # also a loop that is always late comes to an end
+        late = between(due, now)
+        if late > LATE and due > self._not_before:  # a loop that is always late comes to a judgement, too
             orders = self.machine.record(Slept(late), now)
             self._not_before = after(now, Seconds(CATCH_UP))
             self._work(orders)
