@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hangtight.core.layers import MODES
 from hangtight.core.limits import Limits
-from hangtight.flows.steps import HEARTBEAT, STEP_TIMEOUT
+from hangtight.flows.definition.steps import HEARTBEAT, STEP_TIMEOUT
 from hangtight.rules import keys
 from hangtight.rules.building import DEFAULT_MODE_OF_A_PROJECT
 

@@ -18,9 +18,9 @@ from hangtight.cli.flowing import inputs_in
 from hangtight.cli.runlines import told_about
 from hangtight.cli.runs import lines
 from hangtight.cli.trees import Tree
+from hangtight.flows.definition.making import generate, tool
+from hangtight.flows.definition.steps import Flow
 from hangtight.flows.events import Event, EventType
-from hangtight.flows.making import generate, tool
-from hangtight.flows.steps import Flow
 from hangtight.testing.lab import Lab
 from tests.cli.kit import EVIL, SOURCES, command, on_a_terminal, visible
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import strategies as st
 
-from hangtight.flows.reading import load
+from hangtight.flows.definition.reading import load
 from hangtight.rules.errors import Problem, SettingsErrors
 
 Written = Callable[..., Path]

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hangtight.flows.durable import Durable
+from hangtight.flows.durable.store import Durable
+from hangtight.flows.durable.worker import work
 from hangtight.flows.port import Ended, RunSpec, Steps
-from hangtight.flows.worker import work
 
 BEAT, LOST = 0.2, 1.0
 COMMON = "import asyncio, sys\nfrom tests.flows.lives import *\n"

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from hangtight.flows.definition.steps import Flow
 from hangtight.flows.engine import Engine, Result
 from hangtight.flows.events import Event, EventType
-from hangtight.flows.steps import Flow
 from hangtight.testing import jumping
 
 CODER = "qwen3-coder:latest"

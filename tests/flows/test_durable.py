@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from hangtight.errors import HangtightError, SettingsError
-from hangtight.flows.durable import Durable
-from hangtight.flows.leases import Leases, Taken
+from hangtight.flows.durable.leases import Leases, Taken
+from hangtight.flows.durable.liveness import Observed
+from hangtight.flows.durable.store import Durable
 from hangtight.flows.port import Body, Ended, RunSpec, Steps
-from hangtight.flows.pulse import Observed
 from tests.flows.databases import postgres, url
 from tests.flows.lives import BEAT, LOST, soon_in, spec
 from tests.journal.postgres import Postgres

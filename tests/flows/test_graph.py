@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hangtight.errors import SettingsError
 from hangtight.flows import Flow, generate
-from hangtight.flows.graph import circle, ordered
+from hangtight.flows.definition.graph import circle, ordered
 from tests.flows.kit import acyclic
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hangtight.flows.durable import Durable
+from hangtight.flows.durable.store import Durable
 from hangtight.flows.port import Ended
 from tests.flows.databases import postgres, url
 from tests.flows.lives import LOST, a_run, end, marks, soon, soon_in, spec

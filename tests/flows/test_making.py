@@ -13,8 +13,8 @@ import hangtight.flows
 from hangtight.core.limits import AUTO, UNSET
 from hangtight.errors import SettingsError
 from hangtight.flows import EventType, Flow, Kind, Step, generate, step, tool
-from hangtight.flows.parameters import arguments
-from hangtight.flows.steps import filled, inputs_of, step_of
+from hangtight.flows.definition.parameters import arguments
+from hangtight.flows.definition.steps import filled, inputs_of, step_of
 
 
 @step(timeout=300, model="qwen3-coder:latest")

@@ -9,7 +9,7 @@ import pytest
 
 from hangtight.errors import SettingsError
 from hangtight.flows import Flow, generate, tool
-from hangtight.flows.overriding import changes_in, models_in, overridden
+from hangtight.flows.definition.overriding import changes_in, models_in, overridden
 from hangtight.rules.errors import SettingsErrors
 
 FLOW = Flow(

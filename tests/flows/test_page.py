@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from hangtight.flows import Engine, EventType, load
-from hangtight.flows.checks import OF_A_STEP
-from hangtight.flows.reading import KINDS, OF_STEPS
+from hangtight.flows.definition.checks import OF_A_STEP
+from hangtight.flows.definition.reading import KINDS, OF_STEPS
 from hangtight.testing.lab import Lab
 from tests.flows.kit import problems_of
 

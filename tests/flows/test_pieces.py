@@ -13,7 +13,7 @@ import pytest
 
 from hangtight.errors import BudgetSpent, GenerationTimeout, SettingsError
 from hangtight.flows import Engine, EventType, Flow, generate, load
-from hangtight.flows.defining import definition, from_definition
+from hangtight.flows.definition.as_data import definition, from_definition
 from hangtight.flows.port import Calling, Ended, RunSpec, Work
 from tests.flows.kit import Written, problems_of, written
 from tests.flows.lives import Durable, end, life, soon

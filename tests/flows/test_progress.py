@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 import hangtight
 from hangtight.core.pace import Observation, Paces
 from hangtight.drivers.standing import STANDING
-from hangtight.flows import Engine, Event, EventType, Flow, Kind, Step, foreseeing, generate
-from hangtight.flows.foreseeing import Histories, usual_of
-from hangtight.flows.pacing import Usual, left_of
-from hangtight.flows.progress import Foreseen, Planned, Progress
+from hangtight.flows import Engine, Event, EventType, Flow, Kind, Step, generate
+from hangtight.flows.forecast import foreseeing
+from hangtight.flows.forecast.foreseeing import Histories, usual_of
+from hangtight.flows.forecast.pacing import Usual, left_of
+from hangtight.flows.forecast.progress import Foreseen, Planned, Progress
 from hangtight.journal.reading import Reading
 from hangtight.journal.run_sums import StepTook
 from tests.flows.models import CODER, ran

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from hangtight.core.limits import AUTO, UNSET
 from hangtight.errors import SettingsError
 from hangtight.flows import Flow, Kind, generate, load, step, tool
-from hangtight.flows.defining import definition, flow_of, from_definition
+from hangtight.flows.definition.as_data import definition, flow_of, from_definition
+from hangtight.flows.definition.reading import read_tree
+from hangtight.flows.definition.steps import Step
 from hangtight.flows.port import RunSpec
-from hangtight.flows.reading import read_tree
-from hangtight.flows.steps import Step
 from hangtight.rules.errors import SettingsErrors
 from hangtight.rules.reading import parse
 from tests.flows.kit import Written, acyclic, problems_of, written

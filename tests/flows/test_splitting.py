@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hangtight.errors import BackendError
-from hangtight.flows.splitting import IN_THE_WAY, OUTSIDE, TOO_MANY, Piece, Plan, Split, content_of, joined, plan_in
+from hangtight.flows.run.splitting import IN_THE_WAY, OUTSIDE, TOO_MANY, Piece, Plan, Split, content_of, joined, plan_in
 
 SECTIONS, FILES = Split("sections"), Split("files")
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from hangtight.flows.durable import Durable
-from hangtight.flows.known import Known
+from hangtight.flows.durable.run_record import Known
+from hangtight.flows.durable.store import Durable
 from hangtight.flows.port import Ended, RunSpec, Steps
 from tests.flows.databases import postgres, url
 from tests.flows.lives import BEAT, LOST, a_worker, end, life, marks, soon_in, spec

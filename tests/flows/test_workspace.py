@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hangtight.errors import SettingsError
-from hangtight.flows.steps import Flow, Kind, Step
-from hangtight.flows.workspace import Workspace
+from hangtight.flows.definition.steps import Flow, Kind, Step
+from hangtight.flows.run.workspace import Workspace
 
 PLAN = Step("plan", Kind.GENERATE, prompt="x")
 

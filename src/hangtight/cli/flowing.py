@@ -14,12 +14,12 @@ from hangtight.cli.keeping import found, store_at, troubles
 from hangtight.cli.printing import line_of, put_lines
 from hangtight.cli.process import FAILED, OK, SIGNALLED, TIMED_OUT, code_for_signal, say, stop_on_signals
 from hangtight.cli.settings import USAGE, fail, use
-from hangtight.flows.steps import TAKEN
+from hangtight.flows.definition.steps import TAKEN
 
 if TYPE_CHECKING:
-    from hangtight.flows.durable import Durable
+    from hangtight.flows.definition.steps import Flow
+    from hangtight.flows.durable.store import Durable
     from hangtight.flows.engine import Engine
-    from hangtight.flows.steps import Flow
 
 CODES: Mapping[str, int] = {
     "finished": OK,
@@ -47,8 +47,8 @@ def run_command(wanted: Wanted, url: str | None, config: str | None, *, as_json:
     """Run it to its end, whatever that is, and return the exit code for it."""
     _begin(config)
     with troubles():
-        from hangtight.flows.overriding import changes_in, models_in, overridden
-        from hangtight.flows.reading import load
+        from hangtight.flows.definition.overriding import changes_in, models_in, overridden
+        from hangtight.flows.definition.reading import load
 
         flow = load(wanted.flow)
         given: dict[str, Any] = {"models": models_in(wanted.models), "changes": changes_in(wanted.changes)}
@@ -111,7 +111,7 @@ async def _submit(store: Durable, spec: Any) -> None:
 
 
 async def _resume(run: str, url: str | None, *, as_json: bool) -> int:
-    from hangtight.flows.defining import flow_of
+    from hangtight.flows.definition.as_data import flow_of
     from hangtight.flows.engine import Engine
 
     store = _kept(url)

@@ -17,7 +17,7 @@ from hangtight.drivers import clock
 from hangtight.flows.events import Event, EventType, plain
 
 if TYPE_CHECKING:
-    from hangtight.flows.steps import Flow
+    from hangtight.flows.definition.steps import Flow
 
 DRAW_EVERY = 0.2  # seconds
 LAST_WORDS = 5.0  # for whoever reads our stdout

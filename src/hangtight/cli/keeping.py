@@ -14,8 +14,8 @@ from hangtight.errors import HangtightError, SettingsError
 from hangtight.rules.errors import SettingsErrors
 
 if TYPE_CHECKING:
-    from hangtight.flows.durable import Durable
-    from hangtight.flows.known import Known
+    from hangtight.flows.durable.run_record import Known
+    from hangtight.flows.durable.store import Durable
 
 MEMORY = "memory"
 MOST = 1000
@@ -37,7 +37,7 @@ def store_at(url: str | None, *, or_none: bool = False) -> Durable | None:
         fail(f"--url {MEMORY} keeps no runs: name the database that has them", USAGE)
     if find_spec("dbos") is None:
         fail(LACKS + (f"\nto keep none:  --url {MEMORY}" if or_none else ""), USAGE)
-    from hangtight.flows.durable import Durable
+    from hangtight.flows.durable.store import Durable
 
     return Durable(place_of_runs(url))
 

@@ -32,7 +32,7 @@ from hangtight.core.time import spoken
 from hangtight.journal.address import file_is_there, file_of
 
 if TYPE_CHECKING:
-    from hangtight.flows.known import Known
+    from hangtight.flows.durable.run_record import Known
     from hangtight.journal.reading import Reading
     from hangtight.journal.run_reading import ToldRun
 

@@ -13,7 +13,7 @@ from hangtight.cli.process import say
 from hangtight.drivers.standing import data_folder, settings
 
 if TYPE_CHECKING:
-    from hangtight.flows.durable import Durable
+    from hangtight.flows.durable.store import Durable
     from hangtight.gateway.state import State
 
 WORKSPACES = "runs"
@@ -31,7 +31,7 @@ async def staging(state: State) -> AsyncIterator[None]:
         say(f"to have them run:  hangtight serve --config {said.files[-1]}\n")
         yield
         return
-    from hangtight.flows.stage import Stage
+    from hangtight.flows.http_runs import Stage
 
     store = _store()
     stage = Stage(Path(said.flows), data_folder() / WORKSPACES, store)
@@ -56,6 +56,6 @@ def _store() -> Durable | None:
     if find_spec("dbos") is None:
         say(f"{LACKS}\nuntil then runs of flows do not survive an end of this gateway\n")
         return None
-    from hangtight.flows.durable import Durable
+    from hangtight.flows.durable.store import Durable
 
     return Durable(place_of_runs(None))

@@ -15,8 +15,8 @@ from hangtight.flows.events import EventType
 from hangtight.journal.run_rows import far_in
 
 if TYPE_CHECKING:
+    from hangtight.flows.definition.steps import Flow
     from hangtight.flows.events import Event
-    from hangtight.flows.steps import Flow
 
 BAR = 16
 SOON = 0.9  # of its time is gone: worth a colour

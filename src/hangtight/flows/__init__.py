@@ -8,28 +8,28 @@ Every name below is loaded when it is first used.
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from hangtight.flows.definition.making import generate as generate
+    from hangtight.flows.definition.making import step as step
+    from hangtight.flows.definition.making import tool as tool
+    from hangtight.flows.definition.reading import load as load
+    from hangtight.flows.definition.steps import Flow as Flow
+    from hangtight.flows.definition.steps import Kind as Kind
+    from hangtight.flows.definition.steps import Step as Step
     from hangtight.flows.engine import Engine as Engine
     from hangtight.flows.events import Event as Event
     from hangtight.flows.events import EventType as EventType
-    from hangtight.flows.making import generate as generate
-    from hangtight.flows.making import step as step
-    from hangtight.flows.making import tool as tool
-    from hangtight.flows.reading import load as load
-    from hangtight.flows.steps import Flow as Flow
-    from hangtight.flows.steps import Kind as Kind
-    from hangtight.flows.steps import Step as Step
 
 _WHERE = {
     "Engine": "engine",
     "Event": "events",
     "EventType": "events",
-    "Flow": "steps",
-    "Kind": "steps",
-    "Step": "steps",
-    "generate": "making",
-    "load": "reading",
-    "step": "making",
-    "tool": "making",
+    "Flow": "definition.steps",
+    "Kind": "definition.steps",
+    "Step": "definition.steps",
+    "generate": "definition.making",
+    "load": "definition.reading",
+    "step": "definition.making",
+    "tool": "definition.making",
 }
 
 __all__ = [*_WHERE]  # noqa: PLE0604 - names of the table above

@@ -14,26 +14,26 @@ from hangtight.core.limits import UNSET, Unset, checked
 from hangtight.drivers import clock
 from hangtight.drivers.portal import Portal
 from hangtight.errors import SettingsError
-from hangtight.flows.bounding import Leftovers
-from hangtight.flows.defining import definition, flow_of
-from hangtight.flows.doing import as_json
+from hangtight.flows.definition.as_data import definition, flow_of
+from hangtight.flows.definition.overriding import overridden
+from hangtight.flows.definition.reading import load
+from hangtight.flows.definition.steps import inputs_of
+from hangtight.flows.event_delivery import Teller
 from hangtight.flows.interval import usual_heartbeat, usual_timeout
-from hangtight.flows.overriding import overridden
 from hangtight.flows.port import Ended, InMemory, RunSpec
-from hangtight.flows.reading import load
-from hangtight.flows.running import CANCELLED, FINISHED, Running
-from hangtight.flows.steps import inputs_of
-from hangtight.flows.telling import Teller
-from hangtight.flows.workspace import Workspace
+from hangtight.flows.run.attempt import as_json
+from hangtight.flows.run.body import CANCELLED, FINISHED, Running
+from hangtight.flows.run.time_limit import Leftovers
+from hangtight.flows.run.workspace import Workspace
 from hangtight.rules.errors import one_of
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from hangtight.flows.definition.steps import Flow
     from hangtight.flows.events import Listener
     from hangtight.flows.port import Steps, Store
-    from hangtight.flows.steps import Flow
 
 SETTLING: Final = 5.0  # seconds that `close` waits for what steps have left behind
 LAST_WORDS: Final = 1.0

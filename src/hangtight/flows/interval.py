@@ -8,7 +8,7 @@ from typing import Final
 
 from hangtight.core.limits import Setting
 from hangtight.drivers.standing import settings, working_folder
-from hangtight.flows.steps import HEARTBEAT, STEP_TIMEOUT
+from hangtight.flows.definition.steps import HEARTBEAT, STEP_TIMEOUT
 from hangtight.rules.dotenv import read_dotenv
 from hangtight.rules.environment import told_by, understood
 from hangtight.rules.errors import SettingsErrors

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hangtight.flows.stage import Stage
+from hangtight.flows.http_runs import Stage
 from tests.gateway.behind import PATIENCE, Before, Got, before, post
 from tests.gateway.kit import Served
 

@@ -8,12 +8,12 @@ from typing import Any, Final
 
 from hangtight.core.limits import AUTO, Unset
 from hangtight.errors import SettingsError
-from hangtight.flows.checks import OF_A_FLOW, OF_A_STEP
-from hangtight.flows.finding import is_named, reference
-from hangtight.flows.overriding import overridden
+from hangtight.flows.definition.checks import OF_A_FLOW, OF_A_STEP
+from hangtight.flows.definition.finding import is_named, reference
+from hangtight.flows.definition.overriding import overridden
+from hangtight.flows.definition.reading import load, read_tree
+from hangtight.flows.definition.steps import Flow, Kind, Step
 from hangtight.flows.port import Json, RunSpec
-from hangtight.flows.reading import load, read_tree
-from hangtight.flows.steps import Flow, Kind, Step
 
 WORK: Final = {"prompt": Kind.GENERATE.value, "command": Kind.TOOL.value}
 USUAL: Final = {field.name: field.default for field in fields(Step)}

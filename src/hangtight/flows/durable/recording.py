@@ -8,11 +8,11 @@ from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Final
 
-from hangtight.flows.databases import is_away
-from hangtight.flows.leases import Taken
+from hangtight.flows.durable.databases import is_away
+from hangtight.flows.durable.leases import Taken
 
 if TYPE_CHECKING:
-    from hangtight.flows.leases import Leases, Result
+    from hangtight.flows.durable.leases import Leases, Result
 
 AGAIN: Final = (0.05, 0.1, 0.2, 0.5)
 """Seconds between two attempts; the last one from then on."""

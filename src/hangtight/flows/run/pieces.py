@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hangtight.core.time import FOREVER
 from hangtight.errors import BackendError, GenerationTimeout
-from hangtight.flows.doing import Part, Tell
 from hangtight.flows.events import EventType
-from hangtight.flows.splitting import (
+from hangtight.flows.run.attempt import Part, Tell
+from hangtight.flows.run.splitting import (
     Plan,
     Split,
     asks_for_a_piece,
@@ -23,17 +23,17 @@ from hangtight.flows.splitting import (
     joined,
     plan_in,
 )
-from hangtight.flows.working import Working
-from hangtight.flows.workspace import Draft
+from hangtight.flows.run.step_life import Working
+from hangtight.flows.run.workspace import Draft
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from hangtight.drivers.budget.task import Budget
-    from hangtight.flows.bounding import Leftovers
-    from hangtight.flows.clocks import Clock
-    from hangtight.flows.doing import Doing
     from hangtight.flows.port import Steps
+    from hangtight.flows.run.attempt import Doing
+    from hangtight.flows.run.clocks import Clock
+    from hangtight.flows.run.time_limit import Leftovers
 
 PLAN: Final = "plan"
 PLANNING: Final = 0.25  # of the step's time: without a plan there is nothing, but the pieces are what it is for

@@ -14,17 +14,17 @@ from hangtight.core.time import spoken
 from hangtight.drivers.child import ChildOutput
 from hangtight.drivers.generating import Answer
 from hangtight.errors import SettingsError
-from hangtight.flows import bounding, isolated, processes
-from hangtight.flows.beating import looked_at, waiting_on, with_generations
+from hangtight.flows.definition.parameters import arguments
+from hangtight.flows.definition.steps import INPUT, Kind, filled
 from hangtight.flows.events import EventType
-from hangtight.flows.parameters import arguments
-from hangtight.flows.steps import INPUT, Kind, filled
+from hangtight.flows.run import isolated, processes, time_limit
+from hangtight.flows.run.heartbeats import looked_at, waiting_on, with_generations
 
 if TYPE_CHECKING:
     from hangtight.drivers.session import Session
+    from hangtight.flows.definition.steps import Step
     from hangtight.flows.port import RunSpec
-    from hangtight.flows.steps import Step
-    from hangtight.flows.workspace import Draft, Workspace
+    from hangtight.flows.run.workspace import Draft, Workspace
 
 FILE = "file"
 Tell = Callable[..., None]
@@ -169,7 +169,7 @@ class Doing:
             return await isolated.call(function, self.step.called, asked, self.workspace.folder)
         if inspect.iscoroutinefunction(function):
             return await function(**asked)
-        value = await bounding.in_thread(lambda: function(**asked))
+        value = await time_limit.in_thread(lambda: function(**asked))
         return await value if inspect.isawaitable(value) else value
 
     # -- places -----------------------------------------------------------------------------------------------

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hangtight.flows.durable import Durable
-from hangtight.flows.pulse import BEAT, LOST
+from hangtight.flows.durable.liveness import BEAT, LOST
+from hangtight.flows.durable.store import Durable
 
 if TYPE_CHECKING:
     from hangtight.flows.port import Body

@@ -6,12 +6,12 @@ import threading
 from typing import TYPE_CHECKING, Final
 
 from hangtight.drivers.clock import now
-from hangtight.flows.databases import is_away
+from hangtight.flows.durable.databases import is_away
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hangtight.flows.leases import Leases
+    from hangtight.flows.durable.leases import Leases
 
 BEAT: Final = 1.0
 LOST: Final = 5.0

@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING, Any, Final
 from hangtight.core.limits import Limit
 from hangtight.drivers import clock
 from hangtight.drivers.standing import paces, recorder
-from hangtight.flows.clocks import Clock
+from hangtight.flows.definition.steps import Kind
 from hangtight.flows.events import EventType
-from hangtight.flows.pacing import KIN, OTHERS, Usual
-from hangtight.flows.progress import Planned, Progress
-from hangtight.flows.steps import Kind
+from hangtight.flows.forecast.pacing import KIN, OTHERS, Usual
+from hangtight.flows.forecast.progress import Planned, Progress
+from hangtight.flows.run.clocks import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from hangtight.flows.definition.steps import Flow, Step
     from hangtight.flows.port import RunSpec
-    from hangtight.flows.steps import Flow, Step
     from hangtight.journal.run_sums import StepTook
 
     History = Mapping[str, list[StepTook]]

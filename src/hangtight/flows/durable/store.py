@@ -16,14 +16,14 @@ from uuid import uuid4
 
 from hangtight.drivers.clock import wall
 from hangtight.errors import HangtightError
-from hangtight.flows import home as at_home
-from hangtight.flows.databases import is_away, opened
-from hangtight.flows.home import PARKED, POLL, SHARED, Home
-from hangtight.flows.known import OPEN, OWN, Files, Known, ended_of, plain, spec_of
-from hangtight.flows.leases import Leases, Taken, result
+from hangtight.flows.durable import dbos_thread
+from hangtight.flows.durable.databases import is_away, opened
+from hangtight.flows.durable.dbos_thread import PARKED, POLL, SHARED, Home
+from hangtight.flows.durable.leases import Leases, Taken, result
+from hangtight.flows.durable.liveness import BEAT, LOST, Pulse
+from hangtight.flows.durable.recording import AGAIN, Recording
+from hangtight.flows.durable.run_record import OPEN, OWN, Files, Known, ended_of, plain, spec_of
 from hangtight.flows.port import Calling, Ended
-from hangtight.flows.pulse import BEAT, LOST, Pulse
-from hangtight.flows.recording import AGAIN, Recording
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,10 +115,10 @@ class Durable:
         await self._ask(
             self.files.client.enqueue,
             {
-                "workflow_name": at_home.WORKFLOW,
+                "workflow_name": dbos_thread.WORKFLOW,
                 "queue_name": SHARED,
                 "workflow_id": spec.id,
-                "app_version": at_home.VERSION,
+                "app_version": dbos_thread.VERSION,
             },
             told,
         )
@@ -246,7 +246,7 @@ class Durable:
             if not await self._brought_here(known):
                 return None
         try:
-            kept = await self._home.do(at_home.result_of(spec.id, told if known is None else None))
+            kept = await self._home.do(dbos_thread.result_of(spec.id, told if known is None else None))
         except (error.DBOSAwaitedWorkflowCancelledError, error.DBOSWorkflowCancelledError):
             return place.ended or Ended("cancelled", elapsed=max(0.0, wall() - spec.began))
         except Exception:
@@ -331,7 +331,7 @@ class Durable:
         for running in here.values():
             running.stop("left")
         try:
-            async with asyncio.timeout(at_home.PATIENCE):
+            async with asyncio.timeout(dbos_thread.PATIENCE):
                 while any(self._running.get(run) is running for run, running in here.items()):  # noqa: ASYNC110
                     await asyncio.sleep(GONE)  # they may be tasks of other loops
         except TimeoutError:

@@ -15,8 +15,8 @@ from hangtight.errors import TotalTimeout
 
 if TYPE_CHECKING:
     from hangtight.core.time import Instant
+    from hangtight.flows.definition.steps import Flow, Step
     from hangtight.flows.port import RunSpec
-    from hangtight.flows.steps import Flow, Step
 
 IDLE = "idle"
 SOONEST = 0.001  # seconds: what a call gets that begins when the time of its step is just over

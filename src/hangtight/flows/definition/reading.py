@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from hangtight.errors import SettingsError
-from hangtight.flows import graph
-from hangtight.flows.checks import LIMITS, OF_A_FLOW, OF_A_STEP, Check, command, limit
-from hangtight.flows.finding import found, is_named
-from hangtight.flows.parameters import steps_in
-from hangtight.flows.steps import INPUT, PLACE, STEP, Flow, Kind, Step
+from hangtight.flows.definition import graph
+from hangtight.flows.definition.checks import LIMITS, OF_A_FLOW, OF_A_STEP, Check, command, limit
+from hangtight.flows.definition.finding import found, is_named
+from hangtight.flows.definition.parameters import steps_in
+from hangtight.flows.definition.steps import INPUT, PLACE, STEP, Flow, Kind, Step
 from hangtight.rules.errors import KNOWN_HERE, Problem, SettingsErrors, nearest, not_installed, one_of
 
 if TYPE_CHECKING:

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from hangtight.drivers.clock import wall
 from hangtight.errors import HangtightError
+from hangtight.flows.definition.overriding import value_of
+from hangtight.flows.definition.reading import load
+from hangtight.flows.definition.steps import NAME
 from hangtight.flows.engine import Engine
 from hangtight.flows.events import Event, EventType, plain
-from hangtight.flows.overriding import value_of
-from hangtight.flows.reading import load
-from hangtight.flows.steps import NAME
 from hangtight.journal.entries import Happened
 from hangtight.journal.run_rows import NEW_RUN, NEW_STEP, RunRows, far_in
 

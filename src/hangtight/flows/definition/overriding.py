@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from hangtight.errors import SettingsError
-from hangtight.flows.checks import LIMITS, OF_A_FLOW, OF_A_STEP, limit
-from hangtight.flows.steps import Flow
+from hangtight.flows.definition.checks import LIMITS, OF_A_FLOW, OF_A_STEP, limit
+from hangtight.flows.definition.steps import Flow
 from hangtight.rules.errors import Problem, SettingsErrors, not_installed, one_of
 from hangtight.rules.lengths import NO_LIMIT, seconds_in
 

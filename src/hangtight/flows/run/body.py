@@ -10,20 +10,20 @@ from hangtight.core.time import FOREVER
 from hangtight.drivers import clock
 from hangtight.drivers.budget.task import Budget
 from hangtight.errors import BudgetSpent, GenerationTimeout
-from hangtight.flows.bounding import LANDING, LEAVING, UNWINDING, Leftovers
-from hangtight.flows.clocks import Clock
-from hangtight.flows.doing import Doing
 from hangtight.flows.events import EventType
-from hangtight.flows.foreseeing import Foreseeing
-from hangtight.flows.pieces import InPieces
+from hangtight.flows.forecast.foreseeing import Foreseeing
 from hangtight.flows.port import Ended
-from hangtight.flows.working import Working, said
-from hangtight.flows.workspace import Workspace
+from hangtight.flows.run.attempt import Doing
+from hangtight.flows.run.clocks import Clock
+from hangtight.flows.run.pieces import InPieces
+from hangtight.flows.run.step_life import Working, said
+from hangtight.flows.run.time_limit import LANDING, LEAVING, UNWINDING, Leftovers
+from hangtight.flows.run.workspace import Workspace
 
 if TYPE_CHECKING:
+    from hangtight.flows.definition.steps import Flow, Step
+    from hangtight.flows.event_delivery import Teller
     from hangtight.flows.port import RunSpec, Steps
-    from hangtight.flows.steps import Flow, Step
-    from hangtight.flows.telling import Teller
 
 FINISHED, FAILED, TIMEOUT, CANCELLED = "finished", "failed", "timeout", "cancelled"
 AFTER_STEPS: Final = LANDING + 2 * LEAVING

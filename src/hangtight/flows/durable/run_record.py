@@ -8,14 +8,14 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from hangtight.errors import SettingsError
-from hangtight.flows.home import APPLICATION, PARKED, WORKFLOW, portable
+from hangtight.flows.durable.dbos_thread import APPLICATION, PARKED, WORKFLOW, portable
 from hangtight.flows.port import Ended, RunSpec
 
 if TYPE_CHECKING:
     from dbos import DBOSClient, WorkflowStatus
     from sqlalchemy import Engine
 
-    from hangtight.flows.leases import Leases, StepDone
+    from hangtight.flows.durable.leases import Leases, StepDone
 
 OWN: Final = "hangtight-"
 """The queue of one process: its name, with this before it."""

@@ -13,17 +13,17 @@ from hangtight.drivers.budget.shares import current
 from hangtight.drivers.faults import fault_of
 from hangtight.drivers.given import AROUND
 from hangtight.errors import BackendError, BudgetSpent, GenerationTimeout, SettingsError
-from hangtight.flows.bounding import LANDING, Late, Leftovers, bounded
+from hangtight.flows.definition.steps import Kind
 from hangtight.flows.events import EventType
-from hangtight.flows.steps import Kind
+from hangtight.flows.run.time_limit import LANDING, Late, Leftovers, bounded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hangtight.core.time import Instant
     from hangtight.drivers.budget.task import Budget
-    from hangtight.flows.clocks import Clock
-    from hangtight.flows.doing import Doing
+    from hangtight.flows.run.attempt import Doing
+    from hangtight.flows.run.clocks import Clock
 
 PAUSE: Final = 1.0  # seconds before a second attempt, and twice as long before each one after it
 LONGEST_PAUSE: Final = 30.0

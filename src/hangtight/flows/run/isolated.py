@@ -19,7 +19,8 @@ from hangtight.drivers.budget.task import Budget
 from hangtight.drivers.child import ChildOutput
 from hangtight.drivers.given import AROUND, Given
 from hangtight.errors import BackendError, SettingsError
-from hangtight.flows import finding, processes
+from hangtight.flows.definition import finding
+from hangtight.flows.run import processes
 
 MAIN = "__hangtight_main__"
 
@@ -49,7 +50,7 @@ async def call(function: Callable[..., Any], called: str, arguments: Mapping[str
     with tempfile.TemporaryDirectory(prefix="hangtight-", ignore_cleanup_errors=True) as between:
         asked, answered = Path(between, "asked"), Path(between, "answered")
         _put(task, asked)
-        await _run([sys.executable, "-m", "hangtight.flows.isolated", str(asked), str(answered)])
+        await _run([sys.executable, "-m", "hangtight.flows.run.isolated", str(asked), str(answered)])
         result, failure = _taken(answered)
     if failure is not None:
         raise failure

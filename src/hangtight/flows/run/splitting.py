@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from hangtight.errors import BackendError, SettingsError
-from hangtight.flows.checks import MOST_PIECES, output
+from hangtight.flows.definition.checks import MOST_PIECES, output
 
 SECTIONS: Final = "sections"
 LONGEST_PLAN: Final = 50_000  # characters that are read of an answer: a plan is a list of names

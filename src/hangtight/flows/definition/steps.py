@@ -16,9 +16,9 @@ from typing import Any, Final
 
 from hangtight.core.limits import UNSET, Unset
 from hangtight.errors import SettingsError
-from hangtight.flows import checks, graph
-from hangtight.flows.checks import OF_A_FLOW, OF_A_STEP
-from hangtight.flows.parameters import inputs_in, steps_in
+from hangtight.flows.definition import checks, graph
+from hangtight.flows.definition.checks import OF_A_FLOW, OF_A_STEP
+from hangtight.flows.definition.parameters import inputs_in, steps_in
 from hangtight.rules.errors import one_of
 
 NAME: Final = checks.NAME

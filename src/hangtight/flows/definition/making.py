@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypedDict, TypeVar, Unpack, overload
 
 from hangtight.core.limits import Unset
-from hangtight.flows.steps import STEP, Flow, Kind, Step
+from hangtight.flows.definition.steps import STEP, Flow, Kind, Step
 
 F = TypeVar("F", bound=Callable[..., Any])
 

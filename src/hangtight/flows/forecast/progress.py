@@ -12,10 +12,10 @@ from math import inf, isfinite
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from hangtight.flows.events import EventType
-from hangtight.flows.pacing import Left, Usual, left_of
+from hangtight.flows.forecast.pacing import Left, Usual, left_of
 
 if TYPE_CHECKING:
-    from hangtight.flows.steps import Kind
+    from hangtight.flows.definition.steps import Kind
 
 NO_LIMIT: Final = 300.0  # seconds that count for a step without a limit, where nothing is known of it
 NEARLY: Final = 0.99

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from hangtight.errors import SettingsError
-from hangtight.flows.steps import Kind
+from hangtight.flows.definition.steps import Kind
 
 if TYPE_CHECKING:
-    from hangtight.flows.steps import Flow, Step
+    from hangtight.flows.definition.steps import Flow, Step
 
 PARTIAL, ERROR, WRITING = ".partial", ".error", ".writing"
 ENDINGS: Final = {Kind.GENERATE: ".md", Kind.TOOL: ".txt", Kind.PYTHON: ".txt"}

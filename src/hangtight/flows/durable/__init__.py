@@ -1,0 +1,1 @@
+"""Runs that survive us: kept by DBOS, on SQLite or PostgreSQL."""

@@ -1,0 +1,1 @@
+"""One run of a flow: each step from its begin to its end, under its clocks, with its files."""
