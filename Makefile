@@ -4,13 +4,14 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-dev test-all test-ollama test-vllm coverage lint types docs bench proof wheel-test clean help
+.PHONY: demo test test-dev test-all test-gpu test-ollama test-vllm coverage lint types docs bench proof wheel-test clean help
 
 help:
 	@echo "make demo       a slow load that survives and a hang that is caught (needs no model)"
 	@echo "make test       the tests, all that this machine can run in a few minutes"
-	@echo "make test-dev   the fast part: no process, no socket"
+	@echo "make test-dev   the fast part: no process, no socket, no torch"
 	@echo "make test-all   everything, with the tests that take real minutes"
+	@echo "make test-gpu   the training guard on CUDA"
 	@echo "make test-ollama  the gateway before a real Ollama, whose address is in OLLAMA_HOST"
 	@echo "make test-vllm  a real vLLM that sleeps and wakes, where there is CUDA"
 	@echo "make coverage   every branch of the core is taken by its own tests"
@@ -20,14 +21,17 @@ help:
 demo: $(VENV)/.cli
 	@$(BIN)/python examples/demo.py
 
-test: $(VENV)/.test
-	$(BIN)/python -m pytest -m "not slow and not ollama and not vllm"
+test: $(VENV)/.training
+	$(BIN)/python -m pytest -m "not slow and not ollama and not vllm and not gpu"
 
 test-dev: $(VENV)/.test
-	$(BIN)/python -m pytest -m "not slow and not real and not ollama and not vllm"
+	$(BIN)/python -m pytest -m "not slow and not real and not ollama and not vllm and not gpu and not torch"
 
-test-all: $(VENV)/.test
-	$(BIN)/python -m pytest -m "not ollama and not vllm"
+test-all: $(VENV)/.training
+	$(BIN)/python -m pytest -m "not ollama and not vllm and not gpu"
+
+test-gpu: $(VENV)/.training
+	$(BIN)/python -m pytest -m gpu tests/training
 
 test-ollama: $(VENV)/.test
 	$(BIN)/python -m pytest -m ollama tests/gateway/test_ollama.py
@@ -79,6 +83,10 @@ $(VENV)/.cli: pyproject.toml | $(VENV)/.pip
 
 $(VENV)/.test: pyproject.toml $(VENV)/.cli
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[cli]" --group test
+	@touch $@
+
+$(VENV)/.training: pyproject.toml $(VENV)/.test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group training
 	@touch $@
 
 $(VENV)/.lint: pyproject.toml $(VENV)/.test

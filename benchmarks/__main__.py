@@ -10,6 +10,7 @@ import sys
 from benchmarks import (
     alarms,
     dialects,
+    flows,
     gateway,
     imports,
     intent,
@@ -24,7 +25,9 @@ from benchmarks import (
 
 def main() -> int:
     """Exit 1 if a goal is missed, so that a regression is seen."""
-    measured = (imports, tokens, dialects, intent, transport, settling, alarms, memory, journal, gateway, supervisor)
+    measured = (
+        imports, tokens, dialects, intent, transport, settling, alarms, memory, journal, gateway, supervisor, flows,
+    )  # fmt: skip
     rows = [row for each in measured for row in each.rows()]
     if "--json" in sys.argv:
         print(json.dumps([row._asdict() for row in rows], indent=2))

@@ -275,7 +275,7 @@ def test_what_does_not_fit_is_cut_and_shows_it(room: int, text: str) -> None:
 def test_the_time_of_day_is_told_for_today_and_the_day_for_what_was_before() -> None:
     today = journals.midnight()
     assert 0 <= clock.wall() - today < DAY + 7200
-    assert history.began(today + 3661, today) == "01:01:01"
-    assert history.began(today - 60, today).endswith("23:59")
-    assert history.began(today - 400 * DAY, today).startswith("20")
-    assert history.began(1e300, today) == "?"
+    assert journals.began(today + 3661, today) == "01:01:01"
+    assert journals.began(today - 60, today).endswith("23:59")
+    assert journals.began(today - 400 * DAY, today).startswith("20")
+    assert journals.began(1e300, today) == "?"

@@ -17,7 +17,7 @@ import pytest
 import hangtight
 from hangtight.errors import SettingsError
 from hangtight.flows import Engine, Event, EventType, Flow, Kind, Step, generate, tool
-from hangtight.flows.port import Ended, InMemory, RunSpec, Steps, Work
+from hangtight.flows.port import Ended, Hold, InMemory, RunSpec, Steps, Work
 from hangtight.testing.lab import Lab
 from tests.flows import isolated_steps as there
 
@@ -231,17 +231,21 @@ class Recorded(InMemory):
 
     def __init__(self, **outputs: Any) -> None:
         super().__init__()
-        self.outputs = outputs
+        self.kept = outputs
         self.specs: list[RunSpec] = []
 
     async def run(self, spec: RunSpec, body: Any) -> Ended:
         self.specs.append(spec)
-        ended: Ended = await body(spec, Recording(self.outputs))
+        ended: Ended = await body(spec, Recording(self.kept))
         return ended
+
+    async def outputs(self, run: str) -> dict[str, Any]:
+        return self.kept
 
 
 class Recording(Steps):
     resumed = True
+    hold = Hold()
 
     def __init__(self, outputs: dict[str, Any]) -> None:
         self.outputs = outputs
@@ -318,7 +322,8 @@ def test_an_engine_runs_one_flow_after_the_other_and_side_by_side(engine: Engine
     assert engine.run(flow).finished
 
     async def main() -> list[bool]:
-        return [result.finished for result in await asyncio.gather(*(engine.arun(flow) for _ in range(20)))]
+        flows = [Flow("f", [Step(f"at{number}", Kind.PYTHON, function=at_once)]) for number in range(20)]
+        return [result.finished for result in await asyncio.gather(*map(engine.arun, flows))]
 
     assert all(asyncio.run(main()))
 

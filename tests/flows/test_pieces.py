@@ -57,6 +57,9 @@ class Keeping:
         ended: Ended = await body(spec, Calling(step, resumed=bool(self.done)))
         return ended
 
+    async def outputs(self, run: str) -> dict[str, Any]:
+        return self.done
+
     async def cancel(self, run: str) -> bool:
         return False
 

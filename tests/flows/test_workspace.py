@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hangtight.errors import SettingsError
-from hangtight.flows.definition.steps import Flow, Kind, Step
+from hangtight.flows.definition.steps import Kind, Step
 from hangtight.flows.run.workspace import Workspace
 
 PLAN = Step("plan", Kind.GENERATE, prompt="x")
@@ -44,13 +45,55 @@ def test_a_file_that_leads_out_of_the_folder_is_refused_also_over_a_link(tmp_pat
             Workspace(inside).write(name, "x")
 
 
-def test_what_cannot_be_written_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+def test_what_cannot_be_written_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     workspace = Workspace(tmp_path)
     workspace.write("a.md", "old")
-    with pytest.raises(UnicodeEncodeError):
-        workspace.write("a.md", "new \ud800")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match=r"No space left on device.*a\.md"):
+        workspace.write("a.md", "new")
     assert [path.name for path in tmp_path.iterdir()] == ["a.md"]
     assert (tmp_path / "a.md").read_text() == "old"
+
+
+def test_half_a_character_is_written_as_the_sign_for_what_is_unknown(tmp_path: Path) -> None:
+    Workspace(tmp_path).write("a.md", "half \ud800 whole \ud83d\ude00")
+    assert (tmp_path / "a.md").read_text(encoding="utf-8") == "half \ufffd whole \U0001f600"
+
+
+def test_a_text_of_many_pieces_is_moved_into_its_place_and_written_anew_where_it_is_gone(tmp_path: Path) -> None:
+    for cleaned in (False, True):
+        draft = Workspace(tmp_path).draft(PLAN)
+        draft.begin()
+        pieces = ["a", "b", "ä"]
+        draft.add(pieces[:1])
+        if cleaned:
+            draft.partial.unlink()
+        draft.finish(draft.close(pieces))
+        assert (tmp_path / "plan.md").read_text(encoding="utf-8") == "abä"
+        assert [path.name for path in tmp_path.iterdir()] == ["plan.md"]
+
+
+def test_a_place_that_cannot_be_written_is_found_before_the_step_begins(tmp_path: Path) -> None:
+    (tmp_path / "plan.md").mkdir()
+    with pytest.raises(IsADirectoryError, match=r"plan\.md"):
+        Workspace(tmp_path).draft(PLAN).begin()
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file"):
+        Workspace(tmp_path / "file").draft(PLAN).begin()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "plan.md"]
+
+
+def test_of_a_step_that_wrote_nothing_only_the_reason_is_kept(tmp_path: Path) -> None:
+    draft = Workspace(tmp_path).draft(PLAN)
+    draft.begin()
+    draft.failed("refused")
+    assert [path.name for path in tmp_path.iterdir()] == ["plan.md.error"]
 
 
 def test_a_draft_is_partial_until_it_is_whole(tmp_path: Path) -> None:
@@ -84,9 +127,15 @@ def test_the_partial_file_is_always_the_text_so_far(tmp_path_factory: pytest.Tem
             assert draft.partial.read_bytes().decode() == text
 
 
-def test_what_another_process_has_done_is_read_from_the_files(tmp_path: Path) -> None:
-    workspace = Workspace(tmp_path)
-    count = Step("count", Kind.PYTHON, function=work)
-    workspace.keep(PLAN, "hello")
-    workspace.keep(count, [1, 2])
-    assert workspace.outputs(Flow("f", [PLAN, count])) == {"plan": "hello", "count": [1, 2]}
+def test_a_draft_of_a_run_that_somebody_else_may_do_now_is_left_alone(tmp_path: Path) -> None:
+    ours = True
+    draft = Workspace(tmp_path, lambda: ours).draft(PLAN)
+    draft.begin()
+    draft.update("one")
+    ours = False
+    draft.update("one two")
+    assert not draft.add(["else"])
+    assert draft.partial.read_text() == "one"
+    ours = True
+    draft.update("one two three")
+    assert draft.partial.read_text() == "one two three", "nothing is lost by that"

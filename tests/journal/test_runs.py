@@ -85,6 +85,22 @@ def test_a_run_that_goes_on_stands_open_again_and_keeps_what_it_had(url: str, ma
     plan, code = told.steps
     assert (plan.outcome, plan.elapsed, plan.tokens) == ("finished", 5.0, 40)
     assert (code.outcome, code.attempts, code.began, code.broken_limit) == (None, 1, NOW + 101, "")
+    assert [(each.step, each.outcome, each.attempts, each.heartbeats) for each in told.lives] == [
+        ("plan", "finished", 1, 0), ("code", "timeout", 2, 1), ("code", None, 1, 0),
+    ]  # fmt: skip
+
+
+def test_the_life_of_a_step_whose_process_was_lost_ends_where_it_was_heard_last(url: str, make: Make) -> None:
+    recorder = make(url)
+    put(recorder, a_run()[:7])  # killed after the heartbeat at 21
+    put(recorder, [event("run_resumed", 60, steps=STEPS), event("step_started", 60.5, "code", timeout=40.0)])
+    put(recorder, [event("step_finished", 70, "code", outcome="finished", elapsed=9.5, attempt=1)])
+    assert recorder.flush(20)
+    told = Reading(url).find_run("7f3a00000001")
+    assert told is not None
+    _, lost, last = told.lives
+    assert (lost.began, lost.ended, lost.outcome, lost.attempts) == (NOW + 5, NOW + 21, "interrupted", 2)
+    assert (last.began, last.ended, last.outcome) == (NOW + 60.5, NOW + 70, "finished")
 
 
 def test_what_is_written_twice_is_there_once(url: str) -> None:

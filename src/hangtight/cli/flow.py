@@ -85,7 +85,9 @@ def list_them(
     as_json: AsJson = False,
     config: Config = None,
 ) -> None:
-    """Show the runs that are known, the newest first: their flow, how they stand, how long they took.
+    """Show the runs that are known, newest first.
+
+    With --url only those that are kept there; else those of the journal, too.
 
     Example: hangtight flow ls --since 1d
     """
@@ -98,8 +100,9 @@ def list_them(
 def show(
     run: RunId, url: Database = None, journal: Journal = None, as_json: AsJson = False, config: Config = None
 ) -> None:
-    """Tell all about one run: its steps on a time line, their attempts, its heartbeats, and why it ended.
+    """Show one run on a time line, and why it ended.
 
+    Its steps, all their attempts, heartbeats, and where it was interrupted. A thin bar is a life before the last one.
     Exits with 0, 1 if nothing is known of it, 2 if the command is wrong or the id is not enough.
 
     Example: hangtight flow show 7f3a21bc
@@ -111,9 +114,10 @@ def show(
 
 @app.command()
 def resume(run: RunId, url: Database = None, as_json: Lines = False, config: Config = None) -> None:
-    """Go on with a run that was killed, cancelled or has failed: here, behind the steps that it has finished.
+    """Go on with a run that was killed, cancelled or failed.
 
-    Its deadline is still the one that it began with. Where it runs elsewhere, that is waited for. Exits as `run` does.
+    It goes on here, behind the steps that it has finished, and its deadline is still the one that it began with. Where
+    another process does it, that is waited for and told, and Ctrl-C ends only the waiting. Exits as `run` does.
 
     Example: hangtight flow resume 7f3a21bc
     """
@@ -136,13 +140,46 @@ def cancel(run: RunId, url: Database = None, config: Config = None) -> None:
 
 
 @app.command()
-def worker(url: Database = None, as_json: Lines = False, config: Config = None) -> None:
+def rm(
+    runs: Annotated[list[str] | None, typer.Argument(metavar="RUN...", help="Their ids, or the beginnings.")] = None,
+    older_than: Annotated[
+        str | None, typer.Option("--older-than", metavar="TIME", help="All that have ended before: 12h, 30d, 4w.")
+    ] = None,
+    files: Annotated[
+        bool, typer.Option("--files", help="Also what their steps have put out in the workspace.")
+    ] = False,
+    url: Database = None,
+    journal: Journal = None,
+    config: Config = None,
+) -> None:
+    """Remove runs, with their prompts and outputs, from where runs are kept, and what the journal tells of them.
+
+    One that runs, or waits, is refused: cancel it first. A run that is only interrupted cannot go on then. Exits with
+    0, 1 where one of them is not known or not over, 2 if the command is wrong.
+
+    Example: hangtight flow rm --older-than 30d
+    """
+    from hangtight.cli.removing import remove_command
+    from hangtight.cli.runs import Places
+
+    raise typer.Exit(remove_command(Places(url, journal, config), runs or (), older_than, files=files))
+
+
+@app.command()
+def worker(
+    url: Database = None,
+    at_once: Annotated[
+        int, typer.Option("--at-once", metavar="N", min=1, max=1_000_000, help="At most so many runs; others wait.")
+    ] = 50,
+    as_json: Lines = False,
+    config: Config = None,
+) -> None:
     """Do the runs that were submitted to a database, beside other workers, until Ctrl-C or SIGTERM.
 
     What a worker that dies was doing is taken up by the others. Steps that were finished are not done again.
 
-    Example: hangtight flow worker --url postgresql://localhost/hangtight
+    Example: hangtight flow worker --url postgresql://localhost/hangtight --at-once 8
     """
     from hangtight.cli.flowing import worker_command
 
-    raise typer.Exit(worker_command(url, config, as_json=as_json))
+    raise typer.Exit(worker_command(url, config, at_once, as_json=as_json))

@@ -8,13 +8,14 @@ from collections.abc import Coroutine, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from hangtight.cli.elsewhere import Elsewhere
 from hangtight.cli.following import Drawn, Face, Words, face_for
 from hangtight.cli.journals import leave_journal, quiet_logs
-from hangtight.cli.keeping import found, store_at, troubles
+from hangtight.cli.keeping import MEMORY, found, store_at, that_place, troubles
 from hangtight.cli.printing import line_of, put_lines
 from hangtight.cli.process import FAILED, OK, SIGNALLED, TIMED_OUT, code_for_signal, say, stop_on_signals
 from hangtight.cli.settings import USAGE, fail, use
-from hangtight.flows.definition.steps import TAKEN
+from hangtight.flows.definition.steps import TAKEN, inputs_of
 
 if TYPE_CHECKING:
     from hangtight.flows.definition.steps import Flow
@@ -54,6 +55,7 @@ def run_command(wanted: Wanted, url: str | None, config: str | None, *, as_json:
         given: dict[str, Any] = {"models": models_in(wanted.models), "changes": changes_in(wanted.changes)}
         given["total"] = wanted.limits.get("total")
         inputs = inputs_in(wanted.inputs)
+        _complete(flow, inputs)
         shown = overridden(flow, given["models"], given["changes"])
         store = store_at(url, or_none=not wanted.submit)
         face = face_for(shown, as_json=as_json)
@@ -63,7 +65,7 @@ def run_command(wanted: Wanted, url: str | None, config: str | None, *, as_json:
             asyncio.run(_submit(store, spec))
             put_lines([spec.id])
             return OK
-        work = _run(engine, flow, given, inputs, face)
+        work = _run(engine, flow, given, inputs, face, url)
         return _to_the_end(work)
 
 
@@ -81,25 +83,26 @@ def cancel_command(run: str, url: str | None, config: str | None) -> int:
         return asyncio.run(_cancel(run, url))
 
 
-def worker_command(url: str | None, config: str | None, *, as_json: bool) -> int:
+def worker_command(url: str | None, config: str | None, at_once: int, *, as_json: bool) -> int:
     """Do runs until a signal."""
     _begin(config)
     with troubles():
-        return _to_the_end(_work(url, as_json=as_json), meant_to_end=True)
+        return _to_the_end(_work(url, at_once, as_json=as_json), meant_to_end=True)
 
 
 # -- what is done -----------------------------------------------------------------------------------------------------
 
 
-async def _run(engine: Engine, flow: Flow, given: Mapping[str, Any], inputs: Mapping[str, Any], face: Face) -> int:
+async def _run(
+    engine: Engine, flow: Flow, given: Mapping[str, Any], inputs: Mapping[str, Any], face: Face, url: str | None
+) -> int:
     try:
         async with face.following():
             result = await engine.arun(flow, **given, **inputs)
     finally:
         await engine.aclose()
-    if isinstance(face, Drawn):
-        put_lines([line_of(f"what was put out is in {engine.workspace}")])
-    _tell(result.id, result.outcome, result.error)
+    _where(face, engine.workspace)
+    _tell(result.id, result.outcome, result.error, url)
     return CODES.get(result.outcome, FAILED)
 
 
@@ -121,12 +124,15 @@ async def _resume(run: str, url: str | None, *, as_json: bool) -> int:
             say(f"run {known.spec.id} has finished already\n")
             return OK
         face = face_for(flow_of(known.spec), as_json=as_json)
-        engine = Engine(known.spec.workspace, on_event=face.hear, store=store)
-        async with face.following():
+        elsewhere = Elsewhere(known.spec.id, known.spec.flow, face)
+        engine = Engine(known.spec.workspace, on_event=elsewhere.hear, store=store)
+        async with face.following(), elsewhere.waited_for():
             ended = await store.run(known.spec, engine.body)
+            await elsewhere.over(ended)
     finally:
         await store.close()
-    _tell(known.spec.id, ended.outcome, ended.error)
+    _where(face, known.spec.workspace)
+    _tell(known.spec.id, ended.outcome, ended.error, url)
     return CODES.get(ended.outcome, FAILED)
 
 
@@ -143,10 +149,10 @@ async def _cancel(run: str, url: str | None) -> int:
         await store.close()
 
 
-async def _work(url: str | None, *, as_json: bool) -> int:
+async def _work(url: str | None, at_once: int, *, as_json: bool) -> int:
     from hangtight.flows.engine import Engine
 
-    store = _kept(url)
+    store = _kept(url, at_once)
     face = face_for(None, as_json=as_json)
     engine = Engine(on_event=face.hear, store=store)
     async with face.following(ends=False):
@@ -167,8 +173,8 @@ def _begin(config: str | None) -> None:
     use(config)
 
 
-def _kept(url: str | None) -> Durable:
-    store = store_at(url)
+def _kept(url: str | None, at_once: int | None = None) -> Durable:
+    store = store_at(url, at_once=at_once)
     assert store is not None, "without a store the command has ended"
     return store
 
@@ -198,10 +204,15 @@ def _to_the_end(work: Coroutine[Any, Any, int], *, meant_to_end: bool = False) -
         leave_journal()
 
 
-def _tell(run: str, outcome: str, error: str) -> None:
+def _where(face: Face, workspace: str | Path) -> None:
+    if isinstance(face, Drawn):
+        put_lines([line_of(f"what was put out is in {workspace}")])
+
+
+def _tell(run: str, outcome: str, error: str, url: str | None) -> None:
     if error and outcome != "finished":
         say("".join(f"{line_of(line)}\n" for line in error.splitlines()))
-        say(f"what happened:  hangtight flow show {run}\n")
+        say(f"what happened:  hangtight flow show {run}{that_place(None if url == MEMORY else url)}\n")
 
 
 def inputs_in(words: Iterable[str]) -> dict[str, str]:
@@ -216,6 +227,14 @@ def inputs_in(words: Iterable[str]) -> dict[str, str]:
             fail(f"--input {word!r} cannot be used: no input can be called {name.strip()}", USAGE)
         inputs[name.strip()] = _text_of(name, text)
     return inputs
+
+
+def _complete(flow: Flow, inputs: Mapping[str, str]) -> None:
+    """The line to type for what is missing."""
+    missing = [name for name, must in inputs_of(flow.steps.values()).items() if must and name not in inputs]
+    if missing:
+        words = " ".join(f"--input {name}=TEXT" for name in missing)
+        fail(f"flow {flow.name} needs to be given:  {words}", USAGE)
 
 
 def _text_of(name: str, text: str) -> str:

@@ -6,12 +6,12 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
-from hangtight.cli.printing import has_colours, line_of, put_lines, width
-from hangtight.cli.process import STDOUT, Writer
+from hangtight.cli.printing import cut, has_colours, line_of, put_lines, width
+from hangtight.cli.process import STDOUT, Writer, say
 from hangtight.cli.trees import Tree
 from hangtight.drivers import clock
 from hangtight.flows.events import Event, EventType, plain
@@ -36,6 +36,10 @@ class Face:
         if self._loop is not None:
             with suppress(RuntimeError):  # the loop has ended, and nobody looks any more
                 self._loop.call_soon_threadsafe(self._take, event)
+
+    def waits(self, run: str, why: str, before: Iterable[Event]) -> None:
+        """Another process does it. `before` was told there until now: it is drawn, and not said again."""
+        say(f"hangtight: run {run} is {why}\n")
 
     @asynccontextmanager
     async def following(self, *, ends: bool = True) -> AsyncIterator[None]:
@@ -94,9 +98,17 @@ class Drawn(Face):
     def __init__(self, flow: Flow) -> None:
         super().__init__()
         self._tree = Tree(flow)
+        self._waits = ""
+
+    def waits(self, run: str, why: str, before: Iterable[Event]) -> None:
+        self._waits = why
+        for event in before:
+            self._tree.hear(event)
 
     def _take(self, event: Event) -> None:
         self._tree.hear(event)
+        if event.type in (EventType.RUN_RESUMED, EventType.RUN_FINISHED):
+            self._waits = ""
         super()._take(event)
 
     async def _show(self) -> None:
@@ -113,7 +125,8 @@ class Drawn(Face):
                 live.update(Text.from_ansi(self._text(), no_wrap=True), refresh=True)
 
     def _text(self) -> str:
-        return "\n".join(self._tree.lines(clock.wall(), room=width() - 1, colours=has_colours()))
+        lines = self._tree.lines(clock.wall(), room=width() - 1, colours=has_colours())
+        return "\n".join([*lines, cut(self._waits, width() - 1)] if self._waits else lines)
 
 
 def in_words(event: Event) -> str:

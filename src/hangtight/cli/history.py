@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hangtight.cli.journals import (
-    UNKNOWN_TIME,
     asking,
+    began,
     how_to_keep_one,
     iso,
     journal_at,
-    local,
     midnight,
     opened,
     plain_text,
@@ -44,7 +43,6 @@ if TYPE_CHECKING:
 
 RUNNING = "running or lost"
 LONG = 100.0
-YEAR = 365 * 86_400.0
 NEVER_SHOWN = ("reason",)
 """Words of a server, which may quote the model."""
 COLOURS = {
@@ -147,16 +145,6 @@ def _length(seconds: float | None) -> str:
     if seconds is None:
         return ""
     return spoken(seconds) if seconds < LONG else f"{seconds:.0f}s"
-
-
-def began(at: float, today: float) -> str:
-    """The time of day; for what was not today, its day; for what is a year old, its year."""
-    found = local(at)
-    if found is None:
-        return UNKNOWN_TIME
-    if at >= today:
-        return found.strftime("%H:%M:%S")
-    return found.strftime("%m-%d %H:%M" if today - at < YEAR else "%Y-%m-%d")
 
 
 def outcome_of(row: Row) -> str:

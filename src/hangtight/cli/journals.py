@@ -25,6 +25,7 @@ LAST_WORDS = 0.5
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 AGO = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])", re.ASCII | re.IGNORECASE)
 UNKNOWN_TIME = "?"
+YEAR = 365 * UNITS["d"]
 HOW = (
     "to keep one:  hangtight run and hangtight ask do it by themselves; a program of yours does it after\n"
     "  hangtight.configure(), or with HANGTIGHT_JOURNAL=PATH (or postgresql://...) in its environment"
@@ -122,6 +123,16 @@ def midnight() -> float:
     now = datetime.fromtimestamp(clock.wall()).astimezone()
     # Without its zone: in the night of a change the day began in another one.
     return now.replace(tzinfo=None, hour=0, minute=0, second=0, microsecond=0).timestamp()
+
+
+def began(at: float, today: float) -> str:
+    """The time of day; for what was not today, its day; for what is a year old, its year."""
+    found = local(at)
+    if found is None:
+        return UNKNOWN_TIME
+    if at >= today:
+        return found.strftime("%H:%M:%S")
+    return found.strftime("%m-%d %H:%M" if today - at < YEAR else "%Y-%m-%d")
 
 
 def plain_text(text: str | None) -> str | None:

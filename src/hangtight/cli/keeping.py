@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from hangtight.cli.process import FAILED
 from hangtight.cli.settings import USAGE, fail
 from hangtight.drivers.standing import data_folder
 from hangtight.errors import HangtightError, SettingsError
+from hangtight.journal.address import file_is_there, file_of, shown_address
 from hangtight.rules.errors import SettingsErrors
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from hangtight.flows.durable.run_record import Known
     from hangtight.flows.durable.store import Durable
 
@@ -27,7 +31,25 @@ def place_of_runs(url: str | None) -> str:
     return str(data_folder() / "flows.db") if url is None else url
 
 
-def store_at(url: str | None, *, or_none: bool = False) -> Durable | None:
+def workspaces() -> Path:
+    """Where each run of the gateway is given a folder of its own."""
+    return (data_folder() / "runs").absolute()
+
+
+def is_there() -> bool:
+    """There are runs in the usual place, and what reads them."""
+    path = file_of(place_of_runs(None))
+    return path is not None and file_is_there(path) and find_spec("dbos") is not None
+
+
+def that_place(url: str | None) -> str:
+    """What a line to type needs besides, to find the same runs; dots for an address that may hold a password."""
+    if url is None:
+        return ""
+    return f" --url {quote(url)}" if shown_address(url) == url else " --url ..."
+
+
+def store_at(url: str | None, *, or_none: bool = False, at_once: int | None = None) -> Durable | None:
     """Who keeps runs there; None for memory. What is missing ends the command."""
     if url is not None and not url.strip():
         fail(f"--url needs a path, postgresql://..., or {MEMORY}", USAGE)
@@ -39,7 +61,7 @@ def store_at(url: str | None, *, or_none: bool = False) -> Durable | None:
         fail(LACKS + (f"\nto keep none:  --url {MEMORY}" if or_none else ""), USAGE)
     from hangtight.flows.durable.store import Durable
 
-    return Durable(place_of_runs(url))
+    return Durable(place_of_runs(url), at_once=at_once)
 
 
 @contextmanager

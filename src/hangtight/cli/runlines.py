@@ -10,12 +10,14 @@ from hangtight.cli.printing import DIM, GREEN, PLAIN, RED, YELLOW, Cell, Column,
 from hangtight.cli.telling import how_far
 from hangtight.core.time import plain, spoken
 from hangtight.journal.entries import Happening
+from hangtight.journal.run_lives import INTERRUPTED
 
 if TYPE_CHECKING:
+    from hangtight.journal.run_lives import StepLife
     from hangtight.journal.run_reading import RunEvent, RunStep, ToldRun
 
 BAR = 24
-LINE, NOTHING, BEAT = "━", " ", "╸"
+LINE, CUT_OFF, NOTHING, BEAT = "━", "╌", " ", "╸"
 COLUMNS = (
     Column("step", least=4),
     Column("when"),
@@ -42,13 +44,16 @@ def told_about(about: Mapping[str, Any], told: ToldRun | None, *, room: int, col
         yield "the journal knows nothing of its steps"
         return
     yield ""
-    end = _end(told)
-    rows = [_row(step, told, end) for step in told.steps]
+    end, lives = _end(told), told.lives
+    rows = [_row(step, [life for life in lives if life.step == step.step], told, end) for step in told.steps]
     started = {step.step for step in told.steps}
     rows += [[Cell(name), *(Cell("") for _ in COLUMNS[1:])] for name in told.run.steps if name not in started]
     yield from table(COLUMNS, rows, room=room, colours=colours)
     yield ""
+    cut_off = sorted((life for life in lives if life.outcome == INTERRUPTED), key=lambda life: life.ended or 0.0)
     for event in told.events:
+        while cut_off and (cut_off[0].ended or 0.0) < event.at:
+            yield _interrupted(cut_off.pop(0), told.run.began, colours)
         yield _line(event, told.run.began, colours)
     if about.get("outcome") is None:
         yield f"no end is known: it is {about.get('status') or 'running, or its process was killed'}"
@@ -76,24 +81,26 @@ def _end(told: ToldRun) -> float:
     return max((at for at in known if at is not None), default=told.run.began)
 
 
-def _row(step: RunStep, told: ToldRun, end: float) -> list[Cell]:
+def _row(step: RunStep, lives: list[StepLife], told: ToldRun, end: float) -> list[Cell]:
     outcome = step.outcome or "running"
     colour = GREEN if outcome == FINISHED else YELLOW if step.outcome is None else RED
     limit = f" {step.broken_limit}" if step.broken_limit else ""
+    attempts = max(step.attempts, sum(life.attempts for life in lives))
     return [
         Cell(step.step),
-        Cell(_bar(step, told, end), colour),
+        Cell(_bar(step, lives, told, end), colour),
         Cell(outcome + limit, colour),
         Cell("" if step.elapsed is None else spoken(step.elapsed)),
         Cell("" if step.timeout is None else plain(step.timeout)),
-        Cell(str(step.attempts or "")),
+        Cell(str(attempts or "")),
         Cell(str(step.tokens or "")),
         Cell(step.model, DIM),
     ]
 
 
-def _bar(step: RunStep, told: ToldRun, end: float) -> str:
-    """When it ran, of the time from the begin of the run to its end; a shorter stroke where a heartbeat went out."""
+def _bar(step: RunStep, lives: list[StepLife], told: ToldRun, end: float) -> str:
+    """When it ran, of the time from the begin of the run to its end: thin where that was in a life before its last
+    one, a shorter stroke where a heartbeat went out."""
     span = end - told.run.began
     if step.began is None or span <= 0:
         return ""
@@ -102,12 +109,23 @@ def _bar(step: RunStep, told: ToldRun, end: float) -> str:
         return max(0, min(BAR - 1, int(BAR * (when - told.run.began) / span)))
 
     cells = [NOTHING] * BAR
-    for cell in range(at(step.began), at(step.ended if step.ended is not None else end) + 1):
-        cells[cell] = LINE
+    before = [(life.began, life.ended, CUT_OFF) for life in lives[:-1]]
+    for began, ended, stroke in [*before, (step.began, step.ended, LINE)]:
+        for cell in range(at(began), at(end if ended is None else ended) + 1):
+            cells[cell] = stroke
     for event in told.events:
-        if event.step == step.step and event.kind == Happening.HEARTBEAT and event.at >= step.began:
+        if event.step == step.step and event.kind == Happening.HEARTBEAT:
             cells[at(event.at)] = BEAT
     return "".join(cells)
+
+
+def _interrupted(life: StepLife, began: float, colours: bool) -> str:
+    text = line_of(f"{life.step}  {INTERRUPTED}: the last that was heard before the run went on")
+    return _at(life.ended or began, began, f"{YELLOW}{text}{PLAIN}" if colours else text)
+
+
+def _at(when: float, began: float, text: str) -> str:
+    return f"{f'+{when - began:.1f}s':<9} {text}"
 
 
 def _line(event: RunEvent, began: float, colours: bool) -> str:
@@ -120,5 +138,7 @@ def _line(event: RunEvent, began: float, colours: bool) -> str:
         colour = "" if outcome == FINISHED else RED
     took = told.get("elapsed")
     words = event.payload or (f"after {spoken(took)}" if isinstance(took, int | float) and outcome else "")
+    if told.get("recorded"):
+        words = "in a life before"
     text = line_of("  ".join(filter(None, (event.step, kind, words))))
-    return f"{f'+{event.at - began:.1f}s':<9} {f'{colour}{text}{PLAIN}' if colours and colour else text}"
+    return _at(event.at, began, f"{colour}{text}{PLAIN}" if colours and colour else text)

@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hangtight.cli.history import began
-from hangtight.cli.journals import asking, how_to_keep_one, iso, journal_at, midnight, opened, quiet_logs, since
-from hangtight.cli.keeping import MEMORY, MOST, place_of_runs, store_at, troubles
+from hangtight.cli.journals import asking, began, how_to_keep_one, iso, journal_at, midnight, opened, quiet_logs, since
+from hangtight.cli.keeping import MEMORY, MOST, is_there, store_at, that_place, troubles
 from hangtight.cli.printing import (
     DIM,
     GREEN,
@@ -29,7 +27,6 @@ from hangtight.cli.process import FAILED, OK, say
 from hangtight.cli.runlines import told_about
 from hangtight.cli.settings import USAGE, fail, use
 from hangtight.core.time import spoken
-from hangtight.journal.address import file_is_there, file_of
 
 if TYPE_CHECKING:
     from hangtight.flows.durable.run_record import Known
@@ -47,7 +44,7 @@ COLUMNS = (
     Column("took", right=True),
     Column("why", least=8),
 )
-GOES_ON = "to go on with it:  hangtight flow resume {run}"
+GOES_ON = "to go on with it:  hangtight flow resume {run}{there}"
 
 
 class Places(NamedTuple):
@@ -67,10 +64,13 @@ def list_command(places: Places, since_when: str | None, limit: int, *, as_json:
     with asking():
         reading = None if url is None else opened(url)
         told = {} if reading is None else {each.id: asdict(each) for each in reading.runs(begin, limit=limit)}
-    for known in _kept(places.url, limit):
-        if begin is None or known.spec.began >= begin:
-            told[known.spec.id] = _together(told.get(known.spec.id), known)
-    newest = sorted(told.values(), key=lambda each: -float(each["began"]))[:limit]
+    there = {
+        known.spec.id: {**_together(told.get(known.spec.id), known), **_why(known)}
+        for known in _kept(places.url, limit)
+        if begin is None or known.spec.began >= begin
+    }
+    shown = told | there if places.url in (None, MEMORY) else there  # who names a database wants the runs of that one
+    newest = sorted(shown.values(), key=lambda each: -float(each["began"]))[:limit]
     if as_json:
         put_json([{**each, **{key: iso(each[key]) for key in ("began", "ended", "deadline")}} for each in newest])
     elif newest:
@@ -111,14 +111,22 @@ def show_command(places: Places, run: str, *, as_json: bool) -> int:
     known = next((each for each in _kept(places.url, MOST) if each.spec.id.startswith(wanted)), None)
     if told is None and known is None:
         fail(f"nothing is known of run {line_of(run)}: hangtight flow ls lists those that are", FAILED)
-    about = _together({**asdict(told.run), **told.far} if told is not None else None, known)
+    about = _together({**asdict(told.run), **told.far} if told is not None else None, known) | _why(known)
     if as_json:
         put_json(_object(about, told))
         return OK
     put_lines(told_about(about, told, room=width(), colours=has_colours()))
+    if why := _why(known).get("error"):
+        put_lines(["why it ended:", *(f"  {line_of(line)}" for line in why.splitlines())])
     if about.get("status") in ("interrupted", "failed", "timeout", "cancelled"):
-        put_lines([GOES_ON.format(run=about["id"])])
+        put_lines([GOES_ON.format(run=about["id"], there=that_place(places.url))])
     return OK
+
+
+def _why(known: Known | None) -> dict[str, str]:
+    """In all its words, which the journal has not; where the run is kept, its answers are kept, too."""
+    ended = None if known is None else known.ended
+    return {} if ended is None or not ended.error or ended.outcome == "finished" else {"error": ended.error}
 
 
 def _found(reading: Reading | None, run: str) -> ToldRun | None:
@@ -134,7 +142,12 @@ def _object(about: Mapping[str, Any], told: ToldRun | None) -> dict[str, Any]:
     run = {**about, **{key: iso(about[key]) for key in ("began", "ended", "deadline", "as_of") if key in about}}
     if told is None:
         return {"run": run, "steps": [], "events": []}
-    steps = [{**asdict(each), "began": iso(each.began), "ended": iso(each.ended)} for each in told.steps]
+    lives = [{**asdict(each), "began": iso(each.began), "ended": iso(each.ended)} for each in told.lives]
+    steps = [
+        {**asdict(each), "began": iso(each.began), "ended": iso(each.ended)}
+        | {"lives": [life for life in lives if life["step"] == each.step]}
+        for each in told.steps
+    ]
     events = [{**asdict(each), "after": each.at - told.run.began, "at": iso(each.at)} for each in told.events]
     return {"run": run, "steps": steps, "events": events}
 
@@ -152,14 +165,15 @@ def _together(told: Mapping[str, Any] | None, known: Known | None) -> dict[str, 
     about = {**usual, **(told or {}), "source": spec.source, "workspace": spec.workspace, "status": known.status}
     if ended is None:
         return {**about, "outcome": None, "ended": None}
-    if about["outcome"] is None:
+    if about["outcome"] != ended.outcome:  # what is kept is what counts, whatever was told after it
         about |= {"outcome": ended.outcome, "elapsed": ended.elapsed, "error": ended.error, "at_step": ended.step}
+        about["ended"] = spec.began + ended.elapsed
     return about
 
 
 def _kept(url: str | None, limit: int) -> list[Known]:
     """Those of the database of runs; none where there is none, or what reads it is not installed."""
-    if url == MEMORY or (url is None and not _is_there()):
+    if url == MEMORY or (url is None and not is_there()):
         return []
     with troubles():
         return asyncio.run(_listed(url, limit))
@@ -173,8 +187,3 @@ async def _listed(url: str | None, limit: int) -> list[Known]:
         return await store.list_runs(limit)
     finally:
         await store.close()
-
-
-def _is_there() -> bool:
-    path = file_of(place_of_runs(None))
-    return path is not None and file_is_there(path) and find_spec("dbos") is not None

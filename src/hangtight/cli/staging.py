@@ -8,15 +8,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hangtight.cli.keeping import LACKS, MOST, place_of_runs
+from hangtight.cli.keeping import LACKS, MOST, place_of_runs, workspaces
 from hangtight.cli.process import say
-from hangtight.drivers.standing import data_folder, settings
+from hangtight.drivers.standing import settings
 
 if TYPE_CHECKING:
     from hangtight.flows.durable.store import Durable
     from hangtight.gateway.state import State
-
-WORKSPACES = "runs"
 
 
 @asynccontextmanager
@@ -32,9 +30,11 @@ async def staging(state: State) -> AsyncIterator[None]:
         yield
         return
     from hangtight.flows.http_runs import Stage
+    from hangtight.flows.port import AT_ONCE, InMemory
 
     store = _store()
-    stage = Stage(Path(said.flows), data_folder() / WORKSPACES, store)
+    kept = store or InMemory(AT_ONCE)
+    stage = Stage(Path(said.flows), workspaces(), kept)
     state.stage(stage)
     names = ", ".join(each["name"] for each in stage.flows())
     say(f"flows: {names or f'none in {said.flows}'}\n")
@@ -48,8 +48,8 @@ async def staging(state: State) -> AsyncIterator[None]:
         await stage.close()
 
 
-GO_ON = ("running", "interrupted")
-"""What an end of the gateway leaves behind: at once, or with some notice."""
+GO_ON = ("running", "interrupted", "waiting")
+"""What an end of the gateway leaves behind: at once, with some notice, or before its turn came."""
 
 
 def _store() -> Durable | None:
@@ -57,5 +57,6 @@ def _store() -> Durable | None:
         say(f"{LACKS}\nuntil then runs of flows do not survive an end of this gateway\n")
         return None
     from hangtight.flows.durable.store import Durable
+    from hangtight.flows.port import AT_ONCE
 
-    return Durable(place_of_runs(None))
+    return Durable(place_of_runs(None), at_once=AT_ONCE)

@@ -41,7 +41,10 @@ NOTHING_THERE = "nothing there"
 """Why there is no server where nobody listens."""
 STANDS_IN = "served_by"
 """In an answer to /api/ps: a gateway gives it in Ollama's place, and does not know all that is in memory."""
-ANOTHER = 'url="http://HOST:PORT", or on the command line --url http://HOST:PORT'
+ANOTHER = (
+    'url="http://HOST:PORT", `hangtight ask --url http://HOST:PORT`, or in hangtight.yaml: '
+    'models: {"*": {proxy: "http://HOST:PORT"}}'
+)
 PASSWORD = re.compile(r"//[^/@]*@")
 
 

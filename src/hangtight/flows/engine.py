@@ -6,6 +6,7 @@ import asyncio
 import os
 import weakref
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -23,8 +24,8 @@ from hangtight.flows.interval import usual_heartbeat, usual_timeout
 from hangtight.flows.port import Ended, InMemory, RunSpec
 from hangtight.flows.run.attempt import as_json
 from hangtight.flows.run.body import CANCELLED, FINISHED, Running
+from hangtight.flows.run.claims import claimed, claimed_in_turn
 from hangtight.flows.run.time_limit import Leftovers
-from hangtight.flows.run.workspace import Workspace
 from hangtight.rules.errors import one_of
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 SETTLING: Final = 5.0  # seconds that `close` waits for what steps have left behind
 LAST_WORDS: Final = 1.0
+OF_A_PIECE: Final = "/"
+"""In the name under which a piece of a step is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,7 @@ class Engine:
         """Of a step that has none itself; unset is that of the settings, or 300."""
         self.store: Store = InMemory() if store is None else store
         self._listeners: list[Listener] = [] if on_event is None else [on_event]
-        self._flows: dict[str, Flow] = {}
+        self._asked: dict[str, tuple[RunSpec, Flow]] = {}
         self._lives: dict[str, Running] = {}
         self._leftovers = Leftovers()
         self._portal: Portal | None = None
@@ -134,9 +137,10 @@ class Engine:
         meant is refused with SettingsError before anything begins.
         """
         spec, wanted = self.prepared(flow, total=total, models=models, changes=changes, run_id=run_id, inputs=inputs)
-        self._flows[spec.id] = wanted
+        self._asked[spec.id] = spec, wanted
         try:
-            ended = await self.store.run(spec, self.body)
+            with claimed(spec, wanted):
+                ended = await self.store.run(spec, self.body)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():
@@ -145,9 +149,9 @@ class Engine:
             elapsed = clock.wall() - spec.began if life is None else life.elapsed
             ended = Ended(CANCELLED, "cancelled", elapsed=elapsed)
         finally:
-            self._flows.pop(spec.id, None)
+            self._asked.pop(spec.id, None)
             life = self._lives.pop(spec.id, None)
-        return self._result(spec, wanted, ended, life)
+        return await self._result(spec, ended, life)
 
     def prepared(
         self,
@@ -174,7 +178,7 @@ class Engine:
             id=run_id or os.urandom(6).hex(),
             flow=wanted.name,
             source=source,
-            definition=definition(raw),
+            definition=as_json("definition", definition(raw)),
             inputs=given,
             models=dict(models or {}),
             changes=dict(changes or {}),
@@ -193,20 +197,25 @@ class Engine:
 
     async def body(self, spec: RunSpec, steps: Steps) -> Ended:
         """One life of a run, for whoever keeps runs: also of one that another process has begun."""
-        flow = self._flows.get(spec.id) or flow_of(spec)
+        asked, given = self._asked.get(spec.id, (None, None))
+        flow = given if given is not None and _same_flow(spec, asked) else flow_of(spec)
         tell = Teller(spec, self._listeners)
         life = Running(spec, flow, steps, tell, self._leftovers)
-        if spec.id in self._flows:
+        if asked is not None:
             self._lives[spec.id] = life
         try:
-            return await life.go()
+            async with claimed_in_turn(spec, flow) if asked is None else nullcontext():
+                return await life.go()
         finally:
             await tell.close()
 
-    def _result(self, spec: RunSpec, flow: Flow, ended: Ended, life: Running | None) -> Result:
-        outputs = life.outputs if life is not None else Workspace(spec.workspace).outputs(flow)
+    async def _result(self, spec: RunSpec, ended: Ended, life: Running | None) -> Result:
+        outputs = {} if life is None else dict(life.outputs)
+        if life is None or life.error is not None:  # it ended elsewhere, or did not come to what was done before
+            kept = await self.store.outputs(spec.id)
+            outputs |= {name: value for name, value in kept.items() if OF_A_PIECE not in name}
         cause = None if life is None or ended.outcome == FINISHED else life.error
-        return Result(spec.id, ended.outcome, dict(outputs), ended.elapsed, ended.error, ended.step, cause)
+        return Result(spec.id, ended.outcome, outputs, ended.elapsed, ended.error, ended.step, cause)
 
     # -- the end ----------------------------------------------------------------------------------------------
 
@@ -253,6 +262,13 @@ def _end(portal: Portal, leftovers: Leftovers) -> None:
     """Nobody has the engine any more, or the program ends: processes of steps must not outlive it."""
     if portal.call(leftovers.settle(LAST_WORDS)):
         portal.close()
+
+
+def _same_flow(kept: RunSpec, asked: RunSpec | None) -> bool:
+    """Whether it may be taken as it was given, with its functions: what a run began with does not change."""
+    return asked is not None and all(
+        getattr(asked, what) == getattr(kept, what) for what in ("flow", "definition", "models", "changes")
+    )
 
 
 def _check_inputs(flow: Flow, given: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from hangtight.drivers.clock import wall
-from hangtight.errors import HangtightError
+from hangtight.errors import HangtightError, SettingsError
 from hangtight.flows.definition.overriding import value_of
 from hangtight.flows.definition.reading import load
 from hangtight.flows.definition.steps import NAME
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from hangtight.flows.port import RunSpec, Store
 
 ENDINGS: Final = (".yaml", ".yml")
+WAITING, RUNNING = "waiting", "running"
 REMEMBERED: Final = 100
 """Runs that have ended, for whoever looks."""
 LAST_EVENT: Final = 1.0  # seconds in which what a run has told comes here: another thread brings it
@@ -54,6 +55,8 @@ class Stage:
         self.on_event: Callable[[Mapping[str, Any]], object] = lambda told: None
         self._engine = Engine(workspaces, on_event=self._heard, store=store)
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._kept: dict[str, asyncio.Future[None]] = {}
+        """Done when a new run cannot be lost any more."""
         self._runs: dict[str, RunRows] = {}
         self._far: dict[str, Mapping[str, Any]] = {}
         """How far each run is."""
@@ -84,9 +87,12 @@ class Stage:
     # -- runs -------------------------------------------------------------------------------------------------
 
     async def begin(self, order: Order, run: str) -> None:
-        """Raises LookupError for a flow that is not there, SettingsError for what cannot be meant."""
+        """Returns when it is kept. Raises LookupError for a flow that is not there, SettingsError for what cannot be
+        meant, ConnectionError where it cannot be kept."""
         spec = await asyncio.to_thread(self._prepared, order, run)
+        kept = self._kept[run] = asyncio.get_running_loop().create_future()
         self._start(spec)
+        await asyncio.shield(kept)  # whoever asks may leave meanwhile
 
     def _prepared(self, order: Order, run: str) -> RunSpec:
         path = self._files().get(order.flow)
@@ -107,7 +113,7 @@ class Stage:
         rows = self._runs[spec.id] = RunRows()
         rows.runs[spec.id] = {
             "flow": spec.flow, "source": spec.source, "workspace": spec.workspace, "began": spec.began,
-            "deadline": spec.deadline,
+            "deadline": spec.deadline, "status": WAITING,
         }  # fmt: skip
         task = self._tasks[spec.id] = self._loop.create_task(self._run(spec))
         task.add_done_callback(lambda _: self._over(spec))
@@ -119,8 +125,8 @@ class Stage:
 
     def _make_sure(self, spec: RunSpec) -> None:
         """Whoever follows a run to its end learns of it, also where the run itself never came to say so."""
-        if spec.id not in self._ended:
-            row = self._runs[spec.id].runs[spec.id] if spec.id in self._runs else {}
+        if spec.id not in self._ended and spec.id in self._runs:
+            row = self._runs[spec.id].runs[spec.id]
             told = {name: row.get(name) for name in ("outcome", "elapsed", "error")}
             self.on_event(plain(Event(EventType.RUN_FINISHED, spec.id, spec.flow, wall(), told=told)))
         self._ended.discard(spec.id)
@@ -128,9 +134,12 @@ class Stage:
     async def _run(self, spec: RunSpec) -> None:
         row = self._runs[spec.id].runs[spec.id]
         try:
+            if spec.id in self._kept and not await self._keep(spec):
+                return
             ended = await self._engine.store.run(spec, self._engine.body)
         except asyncio.CancelledError:
-            row |= {"outcome": row.get("outcome") or "cancelled"}
+            elapsed = wall() - spec.began
+            row |= {"outcome": row.get("outcome") or "cancelled", "elapsed": elapsed, "ended": spec.began + elapsed}
             raise
         except Exception as error:  # noqa: BLE001 - the store may fail in any way; whoever asks is told
             row |= {"outcome": "failed", "error": str(error)}
@@ -139,6 +148,26 @@ class Stage:
             "outcome": ended.outcome, "error": ended.error, "elapsed": ended.elapsed, "at_step": ended.step,
             "ended": spec.began + ended.elapsed,
         }  # fmt: skip
+
+    async def _keep(self, spec: RunSpec) -> bool:
+        kept = self._kept[spec.id]
+        failure: BaseException = ConnectionError("no run is begun any more: this process ends")
+        try:
+            await self._engine.store.begin(spec, self._engine.body)
+            kept.set_result(None)
+            return True
+        except SettingsError as odd:
+            failure = odd
+        except Exception as problem:  # noqa: BLE001 - as above
+            from hangtight.journal.store import in_short
+
+            failure = ConnectionError(f"the run cannot be kept: {in_short(problem)}")
+        finally:
+            del self._kept[spec.id]
+            if not kept.done():
+                del self._runs[spec.id]
+                kept.set_exception(failure)
+        return False
 
     async def go_on(self, specs: Iterable[RunSpec]) -> int:
         """Those of them that were begun here in a life before; how many."""
@@ -149,6 +178,9 @@ class Stage:
         return len(own)
 
     async def cancel(self, run: str) -> bool:
+        """Also one that is just being begun."""
+        if run in self._kept:
+            await asyncio.wait({self._kept[run]})
         return await self._engine.cancel(run)
 
     async def close(self) -> None:
@@ -174,6 +206,7 @@ class Stage:
 
     def _row(self, run: str) -> dict[str, Any]:
         row = {**NEW_RUN, "id": run, **self._runs[run].runs[run], **self._far.get(run, {})}
+        row["status"] = row["outcome"] or row["status"]
         return {name: value for name, value in row.items() if name not in ("first_seen", "steps")}
 
     def _heard(self, event: Event) -> None:
@@ -186,6 +219,8 @@ class Stage:
         rows = self._runs.get(event.run)
         if rows is not None and (far := far_in(event.told, event.at)):
             self._far[event.run] = far
+        if rows is not None and event.type in (EventType.RUN_STARTED, EventType.RUN_RESUMED):
+            rows.runs[event.run]["status"] = RUNNING
         if rows is not None and event.type not in (EventType.RUN_STARTED, EventType.RUN_FINISHED):
             rows.add(0, Happened(event.run, event.at, event.type, event.flow, event.step, event.payload, event.told))
             rows.events.clear()

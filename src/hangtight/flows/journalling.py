@@ -11,7 +11,9 @@ from hangtight.journal.entries import Happened
 if TYPE_CHECKING:
     from hangtight.flows.events import Event
 
-KIND: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:Error|Exception|Timeout|Spent|Looping|Exit)\b")
+KIND: Final = re.compile(
+    r"[A-Za-z_][A-Za-z0-9_]*(?:Error|Exception|Timeout|Spent|Looping|Exit)\b|(?:cancelled|interrupted)\b"
+)
 EXIT: Final = re.compile(r"\bexit code \d+\b")
 TOOK: Final = re.compile(r"after \d[\d.]*\s?(?:s|min|h|ms)\b")
 

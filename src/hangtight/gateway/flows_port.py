@@ -26,13 +26,17 @@ class Flows(Protocol):
         """Those that can be run: `name`, `inputs`, `steps`, or `trouble`. Blocks."""
 
     async def begin(self, order: Order, run: str) -> None:
-        """Begin it under this id, and return when that is certain.
+        """Begin it under this id, at once or in its turn, and return when it cannot be lost.
 
-        Raises LookupError for a flow that is not there, SettingsError for what cannot be meant.
+        Raises LookupError for a flow that is not there, SettingsError for what cannot be meant, ConnectionError where
+        it cannot be kept.
         """
 
     def shown(self) -> list[dict[str, Any]]:
-        """His runs, as they stand, and the last that have ended, the newest first; `began`, ... since the epoch."""
+        """His runs, as they stand, and the last that have ended, the newest first; `began`, ... since the epoch.
+
+        `status` is `waiting` until their turn comes, `running`, or how they ended.
+        """
 
     def one(self, run: str) -> dict[str, Any] | None:
         """One of them, with its `steps`."""

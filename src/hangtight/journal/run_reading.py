@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from hangtight.journal.run_lives import StepLife, lives_of
 from hangtight.journal.run_rows import far_in
 from hangtight.journal.tables import run_events, run_steps, runs
 
@@ -37,7 +38,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStep:
-    """One step of a run, as it stands."""
+    """One step of a run, as it stands: what it did in the lives before its last one is in the events alone."""
 
     step: str
     began: float | None
@@ -70,6 +71,11 @@ class ToldRun:
     run: Run
     steps: tuple[RunStep, ...]
     events: tuple[RunEvent, ...]
+
+    @property
+    def lives(self) -> tuple[StepLife, ...]:
+        """Each time that a step was begun: a run that goes on after a crash begins some of them anew."""
+        return lives_of(self.events)
 
     @property
     def far(self) -> dict[str, Any]:

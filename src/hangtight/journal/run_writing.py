@@ -10,7 +10,7 @@ from hangtight.journal.run_rows import NEW_RUN, NEW_STEP, RunRows
 from hangtight.journal.tables import run_events, run_steps, runs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 DELETED_AT_ONCE = 20
 """Runs. Each may have thousands of events."""
@@ -44,8 +44,13 @@ def delete_older_runs(connection: Connection, oldest: float) -> bool:
     """Deletes some that began before, with all that is known of them."""
     old = select(runs.c.id).where(runs.c.began < oldest).limit(DELETED_AT_ONCE)
     ids = list(connection.execute(old).scalars())
+    delete_runs(connection, ids)
+    return bool(ids)
+
+
+def delete_runs(connection: Connection, ids: Sequence[str]) -> None:
+    """With all that is known of them."""
     for column in (run_events.c.run, run_steps.c.run, runs.c.id):
         table = column.table
         assert isinstance(table, Table)
         connection.execute(delete(table).where(column.in_(ids)))
-    return bool(ids)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from hangtight.flows.http_runs import Stage
+from hangtight.flows.port import InMemory
 from tests.gateway.behind import PATIENCE, Before, Got, before, post
 from tests.gateway.kit import Served
 
@@ -132,8 +133,14 @@ def test_settings_of_one_run_stand_in_the_query(tmp_path: Path) -> None:
         ("notes", {}, 400, "bad_flow"),
         ("notes", {**INPUTS, "more": 1}, 400, "bad_flow"),
         ("notes", [1], 400, "bad_inputs"),
+        ("notes", {**INPUTS, "who": float("nan")}, 400, "bad_inputs"),
         ("notes?total=soon", INPUTS, 400, "bad_flow"),
         ("notes?total=-1", INPUTS, 400, "bad_flow"),
+        ("notes?total=0", INPUTS, 400, "bad_flow"),
+        ("notes?total=", INPUTS, 400, "bad_flow"),
+        ("notes?total=nan", INPUTS, 400, "bad_flow"),
+        ("notes?total=inf", INPUTS, 400, "bad_flow"),
+        ("notes?set=", INPUTS, 400, "bad_flow"),
         ("notes?model=@/etc/passwd", INPUTS, 400, "bad_flow"),
         ("notes?set=nobody.total=3", INPUTS, 400, "bad_flow"),
         ("odd", INPUTS, 400, "bad_flow"),
@@ -210,6 +217,57 @@ def test_a_run_is_cancelled_within_a_second_and_what_it_wrote_is_kept(tmp_path: 
     run(tmp_path, main)
 
 
+def test_a_run_is_cancelled_at_once_after_it_was_begun(tmp_path: Path) -> None:
+    async def main(ours: Before, stage: Stage) -> None:
+        for _ in range(5):
+            key = await begun(ours, long="30")
+            found = await ask(ours, f"/hangtight/runs/{key}", "DELETE")
+            assert (found.status, found.json["outcome"], found.json["status"]) == (200, "cancelled", "cancelled")
+            assert found.json["elapsed"] is not None
+
+    run(tmp_path, main)
+
+
+def test_what_is_wrong_with_a_total_is_said(tmp_path: Path) -> None:
+    async def main(ours: Before, stage: Stage) -> None:
+        for odd in ("abc", "-1", "1e999"):
+            found = await ask(ours, f"/hangtight/flows/notes?total={odd}", "POST", INPUTS)
+            assert f"total='{odd}'" in found.error["message"]
+            assert "seconds" in found.error["message"]
+
+    run(tmp_path, main)
+
+
+def test_runs_beyond_the_bound_wait_for_their_turn_and_can_be_cancelled(tmp_path: Path) -> None:
+    async def main(ours: Before, stage: Stage) -> None:
+        stage._engine.store = InMemory(at_once=1)
+        first, second, third = [await begun(ours, long=long) for long in ("30", "30", "0")]
+        while (await ask(ours, f"/hangtight/runs/{first}")).json["status"] != "running":  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        assert (await ask(ours, f"/hangtight/runs/{second}")).json["status"] == "waiting"
+        assert (await ask(ours, f"/hangtight/runs/{second}", "DELETE")).json["outcome"] == "cancelled"
+        assert (await ask(ours, f"/hangtight/runs/{first}", "DELETE")).json["outcome"] == "cancelled"
+        assert (await ended(ours, third))["outcome"] == "finished"
+
+    run(tmp_path, main)
+
+
+def test_a_run_that_cannot_be_kept_is_refused_and_is_not_there(tmp_path: Path) -> None:
+    async def main(ours: Before, stage: Stage) -> None:
+        async def full(*_: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        stage._engine.store.begin = full  # type: ignore[method-assign,assignment]
+        for accept in ("*/*", "text/event-stream"):
+            found = await ask(ours, "/hangtight/flows/notes", "POST", INPUTS, accept=accept)
+            assert (found.status, found.error["code"]) == (503, "run_not_kept")
+            assert "No space left" in found.error["message"]
+        assert stage.shown() == []
+        assert not ours.gateway.state.events._listeners
+
+    run(tmp_path, main)
+
+
 def test_heartbeats_of_a_run_are_told_in_both_forms_to_the_byte(tmp_path: Path) -> None:
     async def main(ours: Before, stage: Stage) -> None:
         reader, writer = await ours.open(post("/hangtight/events?run=r", b"", method="GET"))
@@ -247,6 +305,10 @@ def test_a_run_that_never_came_to_say_so_ends_for_whoever_follows_it(tmp_path: P
         async def broken(*_: object) -> object:
             raise RuntimeError("the store is gone")
 
+        async def begins(*_: object) -> None:
+            pass
+
+        stage._engine.store.begin = begins  # type: ignore[method-assign,assignment]
         stage._engine.store.run = broken  # type: ignore[method-assign,assignment]
         found = await ask(ours, "/hangtight/flows/notes", "POST", INPUTS, accept="text/event-stream")
         [(name, told)] = heard(found.body)
@@ -275,3 +337,23 @@ def test_a_gateway_that_is_killed_goes_on_with_its_runs_when_it_is_back(tmp_path
         steps = {step["step"]: step for step in found["steps"]}
         assert (steps["hello"]["began"], steps["wait"]["outcome"]) == (None, "finished")
     assert "go on where they were" in served.said
+
+
+def test_a_gateway_that_is_killed_as_soon_as_it_has_said_202_has_kept_the_run(tmp_path: Path) -> None:
+    (tmp_path / "flows").mkdir()
+    (tmp_path / "flows" / "notes.yaml").write_text(FLOW)
+    settings, data = f"flows: flows\n{MODELS}", {"XDG_DATA_HOME": str(tmp_path / "data")}
+    with Served(tmp_path, settings, "--drain", "0.2", **data) as served:
+        status, told, _ = served.ask("POST", "/hangtight/flows/notes", INPUTS)
+        served.process.kill()
+        assert status == 202
+    with Served(tmp_path, settings, "--drain", "0.2", **data) as served:
+        while (found := served.get(told["url"]))["outcome"] is None:
+            pass
+        assert found["outcome"] == "finished"
+        key = told["run"]
+        status, ended, _ = served.ask("DELETE", f"/hangtight/runs/{key}")
+        assert (status, ended["error"]["code"]) == (404, "run_ended")
+        status, told, _ = served.ask("POST", "/hangtight/flows/notes", {**INPUTS, "long": "30"})
+        status, ended, _ = served.ask("DELETE", told["url"])
+        assert (status, ended["outcome"]) == (200, "cancelled")

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from hangtight.errors import SettingsError
-from hangtight.journal.address import Refused, file_of, path_of, shown_address
+from hangtight.journal.address import Refused, file_of, shown_address
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 BUSY: Final = 30_000
 """Milliseconds that SQLite waits for a lock: a run must not fail because another one is written down."""
+SETTINGS: Final = ("foreign_keys = ON", "secure_delete = ON")  # what a model wrote is gone when its run is removed
 CONNECT: Final = 3
 SILENT_NETWORK: Final = 10_000
 HALF_DONE: Final = 10_000
@@ -27,12 +28,6 @@ CONNECTIONS: Final = 12
 REFUSED: Final = re.compile(r"FATAL:(?!.*(starting up|shutting down|in recovery|too many|connection slots))")
 """The server is there and does not want us: a wrong password is no better the second time."""
 POSTGRES: Final = ("postgres", "postgresql", "postgresql+psycopg")
-
-
-def beside(journal: str) -> str:
-    """Where runs are kept by default: a file beside that of the journal, or in the same database of a server."""
-    path = path_of(journal)
-    return journal if path is None else str(path.with_name("runs.db"))
 
 
 def opened(url: str) -> Engine:
@@ -56,7 +51,7 @@ def _sqlite(path: Path) -> Engine:
 
 def _settle(connection: Any, _record: Any) -> None:
     connection.isolation_level = "IMMEDIATE"  # as DBOS has it: who writes waits at the beginning, not in the middle
-    for setting in ("journal_mode = WAL", "synchronous = NORMAL", f"busy_timeout = {BUSY}", "foreign_keys = ON"):
+    for setting in ("journal_mode = WAL", "synchronous = NORMAL", f"busy_timeout = {BUSY}", *SETTINGS):
         connection.execute(f"PRAGMA {setting}").close()
 
 

@@ -34,8 +34,9 @@ T = TypeVar("T")
 class Home:
     """DBOS, launched. `entry` does a run whose turn it is. Raises what keeps it from starting."""
 
-    def __init__(self, engine: Engine, me: str, listens: list[str], entry: Entry) -> None:
+    def __init__(self, engine: Engine, me: str, listens: list[str], entry: Entry, at_once: int | None = None) -> None:
         _move_in(self)
+        self._at_once = at_once
         self._engine, self._me, self._listens, self.entry = engine, me, listens, entry
         self._ready = threading.Event()
         self._failure: BaseException | None = None
@@ -97,10 +98,25 @@ class Home:
         self._dbos = DBOS(config=settings)
         DBOS.listen_queues(self._listens)
         DBOS.launch()
+        if self._at_once is not None:
+            _bound(self._dbos, self._at_once)
         if SHARED in self._listens:
             await listen(SHARED)
         self._ready.set()
         await self._over.wait()
+
+
+def _bound(dbos: DBOS, at_once: int) -> None:
+    """So many runs of each queue here. DBOS would keep that number with the queue: one for all processes, which may be
+    of very different size."""
+    database = dbos._sys_db
+    take = database.start_queued_workflows
+
+    def bounded(queue: Any, *given: Any, **more: Any) -> Any:
+        queue._worker_concurrency = at_once
+        return take(queue, *given, **more)
+
+    database.start_queued_workflows = bounded  # type: ignore[method-assign]
 
 
 _at_home: Home | None = None

@@ -1,4 +1,4 @@
-"""Who does which run, and what its steps have put out: three tables of ours beside those of DBOS.
+"""Who does which run, and what its steps have put out: tables of ours beside those of DBOS.
 
 A worker shows that it lives by counting up its `beats`. Nobody compares clocks: who sees the same count for a while
 takes the worker for dead. Each time that a run is taken, its `epoch` goes up. A result is written together with the
@@ -13,62 +13,27 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
-    Float,
-    MetaData,
-    Table,
-    Text,
-    column,
-    delete,
-    select,
-    table,
-    text,
-    update,
-)
-from sqlalchemy.schema import CreateTable
+from sqlalchemy import Float, cast, column, delete, literal_column, select, table, text, update
 
 from hangtight.drivers.clock import wall
 from hangtight.errors import HangtightError
+from hangtight.flows.durable import tables
+from hangtight.flows.durable.names import is_gone
+from hangtight.flows.durable.tables import STEP_COLUMNS, holds, steps, workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection, Engine, Table
 
     from hangtight.flows.port import Json
 
 LOCK_KEY: Final = 0x68616E68  # one above the journal's: both may live in one database
-metadata: Final = MetaData()
-workers: Final = Table(
-    "durable_workers",
-    metadata,
-    Column("id", Text, primary_key=True),
-    Column("beats", BigInteger, nullable=False),
-)
-holds: Final = Table(
-    "durable_holds",
-    metadata,
-    Column("run", Text, primary_key=True),
-    Column("worker", Text, nullable=False, index=True),
-    Column("epoch", BigInteger, nullable=False),
-    Column("stopping", Boolean, nullable=False),
-)
-steps: Final = Table(
-    "durable_steps",
-    metadata,
-    Column("run", Text, primary_key=True),
-    Column("step", Text, primary_key=True),
-    Column("output", Text, nullable=False),
-    Column("began", Float, nullable=False),
-    Column("ended", Float, nullable=False),
-    Column("epoch", BigInteger, nullable=False),
-)
-
-
-COLUMNS: Final = tuple(each.name for each in steps.columns)
+WALL: Final = {
+    "sqlite": "(julianday('now') - 2440587.5) * 86400.0",
+    "postgresql": "extract(epoch FROM clock_timestamp())",
+}
+"""The clock of the database: of one alone, whoever asks."""
 
 
 class Taken(HangtightError):
@@ -108,6 +73,7 @@ class Leases:
     def __init__(self, engine: Engine, me: str) -> None:
         self.engine, self.me = engine, me
         self.is_sqlite = engine.dialect.name == "sqlite"
+        self._clock = cast(literal_column(WALL[engine.dialect.name]), Float)
         self._theirs = table(
             "workflow_status",
             column("workflow_uuid"),
@@ -133,20 +99,24 @@ class Leases:
         with self._writing() as connection:
             if not self.is_sqlite:
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK_KEY})"))
-            for each in metadata.sorted_tables:
-                connection.execute(CreateTable(each, if_not_exists=True))
-                for index in each.indexes:
-                    index.create(connection, checkfirst=True)
+            tables.make(connection)
 
     def renew(self) -> None:
         """Here I am. Whoever has taken me for dead has taken my runs, too: `standing` tells."""
         with self._writing() as connection:
-            mine = self._insert(workers).values(id=self.me, beats=1)
-            connection.execute(mine.on_conflict_do_update(index_elements=["id"], set_={"beats": workers.c.beats + 1}))
+            mine = self._insert(workers).values(id=self.me, beats=1, seen=self._clock)
+            again = {"beats": workers.c.beats + 1, "seen": self._clock}
+            connection.execute(mine.on_conflict_do_update(index_elements=["id"], set_=again))
 
     def beats(self) -> dict[str, int]:
         with self.engine.connect() as connection:
             return {row.id: row.beats for row in connection.execute(select(workers))}
+
+    def living(self, lost: float) -> frozenset[str]:
+        """Who has shown of late that it lives, for one that looks only once. To take a run it must be looked longer."""
+        with self.engine.connect() as connection:
+            rows = connection.execute(select(workers.c.id).where(workers.c.seen > self._clock - lost))
+            return frozenset(row.id for row in rows if not is_gone(row.id))
 
     def forget(self, worker: str) -> None:
         with self._writing() as connection:
@@ -200,13 +170,19 @@ class Leases:
             held = {row.run: row.epoch for row in connection.execute(asked.with_for_update(read=True))}
             mine = [held.get(each.run) == each.epoch for each in batch]
             rows = [
-                {name: getattr(each, name) for name in COLUMNS}
+                {name: getattr(each, name) for name in STEP_COLUMNS}
                 for each, counts in zip(batch, mine, strict=True)
                 if counts
             ]
             if rows:  # a commit whose answer was lost is tried again, and finds its own rows
                 connection.execute(self._insert(steps).on_conflict_do_nothing(), rows)
         return mine
+
+    def remove(self, run: str) -> None:
+        """What its steps have put out. Who still does it writes nothing any more."""
+        with self._writing() as connection:
+            for each in (steps, holds):
+                connection.execute(delete(each).where(each.c.run == run))
 
     def steps_of(self, run: str) -> list[StepDone]:
         asked = select(steps).where(steps.c.run == run).order_by(steps.c.ended)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from hangtight.drivers.clock import now
 from hangtight.flows.durable.databases import is_away
+from hangtight.flows.durable.names import is_gone
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,12 +61,13 @@ class Pulse:
         lost: float = LOST,
     ) -> None:
         self._leases, self._look, self._mend, self._bury = leases, look, mend, bury
-        self._beat = beat
+        self._beat, self._lost = beat, lost
+        self._turned = self._seen = now()
         self._observed = Observed(lost)
         self._over = threading.Event()
         self._alive: frozenset[str] = frozenset({leases.me})
         leases.renew()
-        self._watch_the_others()
+        self._who_is_dead()
         self._thread = threading.Thread(target=self._live, name="hangtight-pulse", daemon=True)
         self._thread.start()
 
@@ -74,15 +76,24 @@ class Pulse:
         """As of the last beat. Who is new counts as alive, who has gone in peace does not."""
         return self._alive
 
+    def slept(self) -> bool:
+        """This process was stopped, or is so busy: what was taken from it meanwhile is not known yet."""
+        return now() - self._turned > self._lost / 2
+
+    def is_blind(self) -> bool:
+        """It slept, or the database was away."""
+        return now() - self._seen > self._lost / 2
+
     def close(self) -> None:
         self._over.set()
         self._thread.join()
 
     def _live(self) -> None:
-        due, mends = now() + self._beat, now() + MEND
+        due, mends = 0.0, now() + MEND  # those who were dead already are buried at once
         while not self._over.wait(LOOK):
             try:
                 self._look()
+                self._turned = self._seen = now()
                 if now() >= due:
                     due = now() + self._beat
                     self._leases.renew()
@@ -96,11 +107,16 @@ class Pulse:
 
                     logging.getLogger("hangtight").warning("the record of runs cannot be looked at: %s", problem)
                 self._observed.blind()
+                self._turned = now()
+
+    def _who_is_dead(self) -> frozenset[str]:
+        beats = self._leases.beats()
+        dead = self._observed.look(beats, now()) | frozenset(filter(is_gone, beats))
+        self._alive = frozenset(beats) - dead | {self._leases.me}
+        return dead - {self._leases.me}
 
     def _watch_the_others(self) -> None:
-        beats = self._leases.beats()
-        dead = self._observed.look(beats, now()) - {self._leases.me}
-        self._alive = frozenset(beats) - dead | {self._leases.me}
+        dead = self._who_is_dead()
         if self._bury is not None:
             for worker in sorted(dead):
                 self._bury(worker)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from hangtight.errors import SettingsError
-from hangtight.flows.durable.dbos_thread import APPLICATION, PARKED, WORKFLOW, portable
+from hangtight.flows.durable import tables
+from hangtight.flows.durable.dbos_thread import APPLICATION, PARKED, SHARED, WORKFLOW, portable
 from hangtight.flows.port import Ended, RunSpec
 
 if TYPE_CHECKING:
@@ -37,6 +38,11 @@ class Known:
     steps: tuple[StepDone, ...] = ()
     """Those that have finished, in the order in which they did. Of one run alone, not in a list."""
 
+    @property
+    def holder(self) -> str:
+        """The process that does it, or is about to; nothing where any worker may."""
+        return self.worker or ("" if self.queue in (SHARED, PARKED) else self.queue.removeprefix(OWN))
+
 
 def plain(spec: RunSpec) -> dict[str, Any]:
     """As it is kept. Refuses what would not come back as it is."""
@@ -47,6 +53,14 @@ def plain(spec: RunSpec) -> dict[str, Any]:
     except (TypeError, ValueError) as odd:
         raise SettingsError(f"run {spec.id}", str(odd), "plain JSON: a run must be told to other processes") from odd
     return kept
+
+
+def must_be_the_same(asked: RunSpec, kept: RunSpec) -> None:
+    """Nobody who asks for something else gets what another flow has put out, or what came of other inputs."""
+    if asked.flow != kept.flow:
+        raise SettingsError("run_id", asked.id, f"another one: with this a run of the flow {kept.flow} was begun")
+    if plain(asked)["inputs"] != kept.inputs:
+        raise SettingsError("run_id", asked.id, "another one: with this a run was begun that was given other inputs")
 
 
 def spec_of(kept: Mapping[str, Any]) -> RunSpec:
@@ -98,7 +112,10 @@ class Files:
 
         schema = None if self._leases.is_sqlite else "dbos"
         there = inspect(self._engine)
-        return there.has_table("workflow_status", schema=schema) and there.has_table("durable_steps")
+        if not (there.has_table("workflow_status", schema=schema) and there.has_table(tables.version.name)):
+            return False
+        with self._engine.connect() as connection:
+            return tables.check(connection)
 
     @property
     def client(self) -> DBOSClient:
@@ -128,12 +145,25 @@ class Files:
             return replace(known, steps=tuple(self._leases.steps_of(run))) if steps else known
         return None
 
-    def runs_of(self, worker: str) -> list[str]:
-        """What it was doing, or was about to."""
+    def as_they_stand(self, found: list[Known], lost: float) -> list[Known]:
+        """Also those whose process has died, and nobody was there to see it: they are interrupted."""
+        if not any(each.holder for each in found):
+            return found
+        living = self._leases.living(lost)
+        return [
+            replace(each, status="interrupted")
+            if each.holder and not each.ended and each.holder not in living
+            else each
+            for each in found
+        ]
+
+    def runs_of(self, worker: str, *, waiting: bool = True) -> list[str]:
+        """What it was doing, and those that wait for their turn there."""
         light: dict[str, Any] = {"name": WORKFLOW, "load_input": False, "load_output": False}
         doing = self.client.list_workflows(executor_id=worker, status="PENDING", **light)
-        next_ones = self.client.list_workflows(queue_name=OWN + worker, status="ENQUEUED", **light)
-        return [each.workflow_id for each in (*doing, *next_ones)]
+        if waiting:
+            doing += self.client.list_workflows(queue_name=OWN + worker, status="ENQUEUED", **light)
+        return [each.workflow_id for each in doing]
 
     def send(self, run: str, queue: str) -> None:
         """To whoever listens there. A run that ended early begins again behind the steps that it has finished."""
@@ -142,6 +172,11 @@ class Files:
             self.client.resume_workflow(run, queue_name=queue)
         elif known is not None and known.status != "finished":
             self.client.rewind_workflow(run, start_step=1, queue_name=queue)
+
+    def remove(self, run: str) -> None:
+        """All that is kept of it. It stands in the list until the last of it is gone."""
+        self._leases.remove(run)
+        self.client.delete_workflow(run)
 
     def close(self) -> None:
         if self._made is not None:

@@ -10,19 +10,20 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final, TypeVar
-from uuid import uuid4
 
 from hangtight.drivers.clock import wall
 from hangtight.errors import HangtightError
 from hangtight.flows.durable import dbos_thread
 from hangtight.flows.durable.databases import is_away, opened
 from hangtight.flows.durable.dbos_thread import PARKED, POLL, SHARED, Home
+from hangtight.flows.durable.holding import Place, Running
 from hangtight.flows.durable.leases import Leases, Taken, result
 from hangtight.flows.durable.liveness import BEAT, LOST, Pulse
+from hangtight.flows.durable.names import new_name
 from hangtight.flows.durable.recording import AGAIN, Recording
-from hangtight.flows.durable.run_record import OPEN, OWN, Files, Known, ended_of, plain, spec_of
+from hangtight.flows.durable.run_record import OPEN, OWN, Files, Known, ended_of, must_be_the_same, plain, spec_of
 from hangtight.flows.port import Calling, Ended
 
 if TYPE_CHECKING:
@@ -36,40 +37,14 @@ GONE: Final = 0.01
 T = TypeVar("T")
 
 
-@dataclass(slots=True)
-class Place:
-    """Where a run is done: whose loop, which body, and what came out that the database could not keep."""
-
-    loop: asyncio.AbstractEventLoop
-    body: Body
-    ended: Ended | None = None
-    raised: BaseException | None = None
-
-
-@dataclass(slots=True)
-class Running:
-    """A run that is done here now."""
-
-    task: asyncio.Task[Any]
-    loop: asyncio.AbstractEventLoop
-    epoch: int
-    why: str = ""
-    """Why it was stopped: `cancelled`, `taken`, `left`."""
-
-    def stop(self, why: str) -> None:
-        """From any thread. The first reason counts."""
-        if not self.why:
-            self.why = why
-            self.loop.call_soon_threadsafe(self.task.cancel)
-
-
 class Durable:
     """A store of runs. To look at runs, to resume and to cancel them launches nothing; `run`, `submit` and `work`
     launch DBOS, of which there is one in a process."""
 
-    def __init__(self, url: str, *, beat: float = BEAT, lost: float = LOST) -> None:
-        self.me = uuid4().hex
-        self._beat, self._lost = beat, lost
+    def __init__(self, url: str, *, beat: float = BEAT, lost: float = LOST, at_once: int | None = None) -> None:
+        """`at_once` bounds what is done here of each queue; the others wait. What `run` begins by itself does not."""
+        self.me = new_name()
+        self._beat, self._lost, self._at_once = beat, lost, at_once
         self._engine = opened(url)
         self._leases = Leases(self._engine, self.me)
         self.files = Files(self._engine, self._leases)
@@ -84,18 +59,17 @@ class Durable:
         self._running: dict[str, Running] = {}
         self._entered: set[str] = set()
         self._idle: set[str] = set()
-        self._listens = False
 
     async def run(self, spec: RunSpec, body: Body) -> Ended:
         """Do it here, and wait for its end. Where another process does it, that is waited for; where that dies, or the
         run has ended early, it goes on here. Who stops waiting stops the run, which can go on later."""
         told = plain(spec)
         await self._launch(resumes=spec.id)
-        if spec.id in self._places:
-            raise HangtightError(f"run {spec.id} is done here already")
-        place = self._places[spec.id] = Place(asyncio.get_running_loop(), body)
+        place = self._places.get(spec.id)
+        if place is None or not place.begun:
+            place = self._place(spec, body)
+        waited, place.begun = place.begun, False
         try:
-            waited = False
             while (ended := await self._once(spec, told, place, waited)) is None:
                 waited = True
                 await asyncio.sleep(POLL)
@@ -108,20 +82,33 @@ class Durable:
         finally:
             del self._places[spec.id]
 
+    async def begin(self, spec: RunSpec, body: Body) -> None:
+        """Keep it: when this returns it cannot be lost. It is done here in its turn, and `run` waits for its end."""
+        told = plain(spec)
+        await self._launch()
+        self._place(spec, body).begun = True
+        try:
+            await self._ask(self._hear_of_ours)
+            await self._ask(self._enqueue, spec.id, told, OWN + self.me)
+        except BaseException:
+            del self._places[spec.id]
+            raise
+
+    def _place(self, spec: RunSpec, body: Body) -> Place:
+        if spec.id in self._places:
+            raise HangtightError(f"run {spec.id} is done here already")
+        place = self._places[spec.id] = Place(asyncio.get_running_loop(), body)
+        return place
+
     async def submit(self, spec: RunSpec) -> None:
         """For whichever worker is free."""
         told = plain(spec)
         await self._launch()
-        await self._ask(
-            self.files.client.enqueue,
-            {
-                "workflow_name": dbos_thread.WORKFLOW,
-                "queue_name": SHARED,
-                "workflow_id": spec.id,
-                "app_version": dbos_thread.VERSION,
-            },
-            told,
-        )
+        await self._ask(self._enqueue, spec.id, told, SHARED)
+
+    def _enqueue(self, run: str, told: dict[str, Any], queue: str) -> None:
+        about = {"workflow_name": dbos_thread.WORKFLOW, "workflow_id": run, "app_version": dbos_thread.VERSION}
+        self.files.client.enqueue({**about, "queue_name": queue}, told)  # type: ignore[typeddict-item]
 
     async def work(self, body: Body) -> None:
         """Do what was submitted, until this is cancelled; what is not done then is for the other workers."""
@@ -136,11 +123,20 @@ class Durable:
 
     async def list_runs(self, limit: int = 100) -> list[Known]:
         """The newest first, without their steps."""
-        return await self._ask(self.files.all, limit)
+        return await self._ask(lambda: self.files.as_they_stand(self.files.all(limit), self._lost))
 
     async def show(self, run: str) -> Known | None:
         """With the steps that it has finished."""
-        return await self._ask(lambda: self.files.one(run, steps=True))
+
+        def found() -> Known | None:
+            known = self.files.one(run, steps=True)
+            return None if known is None else self.files.as_they_stand([known], self._lost)[0]
+
+        return await self._ask(found)
+
+    async def outputs(self, run: str) -> dict[str, Json]:
+        """By step, of those that have finished, and by piece."""
+        return {each.name: each.output for each in await self._patiently(self._leases.steps_of, run)}
 
     async def resume(self, run: str) -> bool:
         """Give it to the workers; False where nobody knows it, it is being done, or has finished."""
@@ -211,7 +207,7 @@ class Durable:
         self._recording = Recording(self._leases)
         queues = [OWN + self.me, SHARED] if works else [OWN + self.me]
         try:
-            self._home = Home(self._engine, self.me, queues, self._entry)
+            self._home = Home(self._engine, self.me, queues, self._entry, self._at_once)
         except BaseException:
             self._recording.close()
             self._leases.forget(self.me)
@@ -241,6 +237,7 @@ class Durable:
         assert self._home is not None
         known = await self._patiently(self.files.one, spec.id)
         if known is not None:
+            must_be_the_same(spec, known.spec)
             if known.status == "finished" or (waited and known.ended is not None):
                 return known.ended
             if not await self._brought_here(known):
@@ -259,10 +256,9 @@ class Durable:
         """False as long as somebody else has it who lives."""
         assert self._pulse is not None
         run, alive = known.spec.id, self._pulse.alive
-        holder = known.worker or known.queue.removeprefix(OWN)
-        if holder == self.me:
+        if known.holder == self.me:
             return True
-        if known.status in OPEN and holder in alive:
+        if known.status in OPEN and known.holder in alive:
             return False
         if known.status == "running" and not await self._patiently(self._leases.claim, run, alive):
             return False
@@ -295,19 +291,23 @@ class Durable:
         assert self._recording is not None
         task = asyncio.current_task()
         assert task is not None
-        running = self._running[spec.id] = Running(task, place.loop, epoch)
+        running = self._running[spec.id] = Running(task, place.loop, epoch, lambda: self._pulse, self._look_now)
         put = self._recording.put
 
         async def step(name: str, work: Work) -> Json:
             if name not in done:
                 began = wall()
                 put_out = result(spec.id, epoch, name, await work(), began)
-                await asyncio.wrap_future(put(put_out))
+                try:
+                    await asyncio.wrap_future(put(put_out))
+                except Taken:
+                    running.stop("taken")
+                    raise
                 done[name] = put_out.plain
             return done[name]
 
         try:
-            ended = await place.body(spec, Calling(step, resumed=bool(done)))
+            ended = await place.body(spec, Calling(step, resumed=bool(done), hold=running))
         except asyncio.CancelledError:
             if running.why == "":
                 raise
@@ -348,6 +348,13 @@ class Durable:
         if known is not None and known.status == "running" and known.worker == self.me:
             self.files.send(run, SHARED if run not in self._places else PARKED)
 
+    async def _look_now(self) -> None:
+        try:
+            await self._ask(self._look)
+        except Exception as problem:  # what the others do cannot be seen, so it is ours
+            if not is_away(problem):
+                raise
+
     def _look(self) -> None:
         """In the thread of the pulse. Who runs is asked first: what is taken meanwhile may not be in the answer."""
         before = dict(self._running)
@@ -364,7 +371,7 @@ class Durable:
     def _mend(self) -> None:
         """In the thread of the pulse. DBOS may lose a run that it gave us while its database went away: it is ours
         then, and nobody does it. Two looks tell it from one that is just being taken, or written down."""
-        idle = {run for run in self.files.runs_of(self.me) if run not in self._entered}
+        idle = {run for run in self.files.runs_of(self.me, waiting=False) if run not in self._entered}
         for run in idle & self._idle:
             if run in self._places:
                 self._hear_of_ours()
@@ -372,10 +379,9 @@ class Durable:
         self._idle = idle - self._idle
 
     def _hear_of_ours(self) -> None:
-        """DBOS looks for queues when it begins, and then once a second."""
-        if not self._listens:
+        """Who took us for dead has deleted it. DBOS looks for queues when it begins, and then once a second."""
+        if self.files.client.retrieve_queue(OWN + self.me) is None:
             self.files.client.register_queue(OWN + self.me, polling_interval_sec=POLL)
-            self._listens = True
 
     def _bury(self, worker: str) -> None:
         """In the thread of the pulse: what a dead worker did is given to the living."""

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
+import errno
 import inspect
 import json
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hangtight.core.time import spoken
-from hangtight.drivers.child import ChildOutput
 from hangtight.drivers.generating import Answer
 from hangtight.errors import SettingsError
 from hangtight.flows.definition.parameters import arguments
 from hangtight.flows.definition.steps import INPUT, Kind, filled
 from hangtight.flows.events import EventType
+from hangtight.flows.port import Hold
 from hangtight.flows.run import isolated, processes, time_limit
 from hangtight.flows.run.heartbeats import looked_at, waiting_on, with_generations
+from hangtight.flows.run.workspace import LARGE, well_formed
 
 if TYPE_CHECKING:
     from hangtight.drivers.session import Session
@@ -30,6 +33,8 @@ FILE = "file"
 Tell = Callable[..., None]
 """As a `Teller` is called."""
 UNNAMED = "the model"
+TOO_LONG = 206
+"""What Windows says of a command line, where others say E2BIG."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +63,13 @@ class Doing:
     """All of the flow."""
     piece: Part | None = None
     """What it is of the step, if not the whole of it."""
+    hold: Hold = field(default_factory=Hold)
+    stopped: Callable[[], str] = Hold().stopped
+    """What its cancellation is told as; nothing where nobody should be told."""
     answer: Answer | None = None
     tokens: int = 0
     draft: Draft = field(init=False)
+    _is_large: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         self.draft = self.workspace.draft(self.step) if self.piece is None else self.piece.draft
@@ -75,10 +84,26 @@ class Doing:
         """Who is asked, as far as that is known."""
         return (self.answer.model if self.answer else "") or self.step.model or ""
 
+    async def place(self, value: Any, *, recorded: bool) -> None:
+        """What it has put out takes its place, once it is in the record. One that was `recorded` in a life before may
+        not have come to that, or have done it on another machine."""
+        if self.piece is not None:
+            if isinstance(value, str) and not recorded:
+                self.draft.finish(value)
+        elif not (recorded and self.workspace.stands(self.step, value, self.spec.began)):
+            if self.step.kind is Kind.PYTHON:
+                keep = partial(self.workspace.keep, self.step, value)
+                await time_limit.in_thread(keep) if self._is_large else keep()
+                self.draft.done()
+            else:
+                self.draft.finish(value)
+
     async def attempt(self) -> Any:
         """What the step puts out, as JSON would give it back."""
         self.answer, self.tokens = None, 0
         self.draft.begin()
+        if (self.step.kind is Kind.TOOL or self.step.isolate) and self.workspace.sure():
+            await processes.swept(self._mark)
         with with_generations(self.spec.heartbeat, self._beat):
             match self.step.kind:
                 case Kind.GENERATE:
@@ -96,14 +121,15 @@ class Doing:
         looks = Looks(self, answer)
         try:
             async with looked_at(looks):
-                text = "".join([piece async for piece in answer])
+                text = well_formed("".join([piece async for piece in answer]))
                 value = text if self.piece is None else self.piece.made(text)
         except BaseException:
-            self.draft.update(answer.partial)
+            with suppress(OSError):
+                self.draft.update(answer.partial)
             raise
         finally:
             self.tokens = answer.tokens
-        self.draft.finish(value if isinstance(value, str) else text)
+        self.draft.update(text)
         return value
 
     def _prompt(self) -> str | list[dict[str, str]]:
@@ -127,28 +153,38 @@ class Doing:
     async def _run(self) -> str:
         words = [filled(word, self._value) for word in self.step.command]
         pieces: list[str] = []
-        self.workspace.folder.mkdir(parents=True, exist_ok=True)
-        output = ChildOutput(
-            words,
-            text=True,
-            env=None,
-            cwd=str(self.workspace.folder),
-            stdin=asyncio.subprocess.DEVNULL,
-            stderr=None,
-            keeps=False,
-        )
+        waiting = 0
+
+        def hear(text: str) -> None:
+            nonlocal waiting
+            pieces.append(text)
+            waiting += len(text)
+            if waiting > LARGE:
+                self.draft.add(pieces)
+                waiting = 0
+
         try:
             async with looked_at(lambda: self.draft.add(pieces)):
-                async for piece in output:
-                    pieces.append(str(piece))  # noqa: PERF401 - what has come is kept, however this ends
-        except BaseException:
-            self.draft.add(pieces)
+                await processes.heard(words, self._mark, hear, cwd=str(self.workspace.folder))
+        except BaseException as error:
+            with suppress(OSError):
+                self.draft.add(pieces)
+            if isinstance(error, OSError) and (error.errno == errno.E2BIG or _on_windows(error) == TOO_LONG):
+                raise self._too_long() from error
             raise
-        finally:
-            await processes.ended(output)
-        text = "".join(pieces)
-        self.draft.finish(text)
-        return text
+        return self.draft.close(pieces)
+
+    @property
+    def _mark(self) -> str:
+        return processes.mark_of(self.workspace.folder, self.spec.id, self.name)
+
+    def _too_long(self) -> SettingsError:
+        """What to write instead, where the system takes no command as long as this."""
+        place = max(self.step.places, key=lambda place: len(self._value(place)), default="")
+        wanted = "a shorter command: the system takes none as long as this"
+        if place and place.partition(".")[0] != INPUT:
+            wanted += f"; use ${{{place.partition('.')[0]}.{FILE}}}, the name of its file"
+        return SettingsError(f"{self.name}.{Kind.TOOL}", f"${{{place}}}" if place else None, wanted)
 
     # -- a function -------------------------------------------------------------------------------------------
 
@@ -159,14 +195,15 @@ class Doing:
         given = {"model": self.step.model, "workspace": self.workspace.folder}
         asked = arguments(function, needed, self.spec.inputs, given)
         self.workspace.folder.mkdir(parents=True, exist_ok=True)
-        value = as_json(self.step.name, await self._returned(function, asked))
-        self.workspace.keep(self.step, value)
-        self.draft.done()
+        returned = await self._returned(function, asked)
+        time_limit.check_in_time()
+        value, size = _as_json(self.step.name, returned)
+        self._is_large = size > LARGE
         return value
 
     async def _returned(self, function: Callable[..., Any], asked: Mapping[str, Any]) -> Any:
         if self.step.isolate:
-            return await isolated.call(function, self.step.called, asked, self.workspace.folder)
+            return await isolated.call(function, self.step.called, asked, self.workspace.folder, self._mark)
         if inspect.iscoroutinefunction(function):
             return await function(**asked)
         value = await time_limit.in_thread(lambda: function(**asked))
@@ -182,6 +219,8 @@ class Doing:
                 raise SettingsError(f"{INPUT}.{rest}", None, "given to the run")
             return as_text(self.spec.inputs[rest])
         value = self.outputs[head]
+        if self.steps[head].kind is Kind.TOOL and not rest:
+            return as_text(value).rstrip("\r\n")  # as in a shell: `$(git --version)` ends with the line
         for part in rest.split(".") if rest else ():
             if isinstance(value, Mapping) and part in value:
                 value = value[part]
@@ -225,10 +264,22 @@ def as_text(value: Any) -> str:
 
 def as_json(name: str, value: Any) -> Any:
     """The same as a record gives it back: a run that is resumed goes on with just that."""
+    return _as_json(name, value)[0]
+
+
+def _as_json(name: str, value: Any) -> tuple[Any, int]:
+    """And how many characters that is."""
     try:
-        return json.loads(json.dumps(value, default=_path))
+        text = value if type(value) is str else json.dumps(value, default=_path, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError):
         raise SettingsError(name, value, "what JSON can write: text, numbers, lists, mappings") from None
+    text = well_formed(text)
+    return text if type(value) is str else json.loads(text), len(text)
+
+
+def _on_windows(error: OSError) -> int | None:
+    number: int | None = getattr(error, "winerror", None)
+    return number
 
 
 def _path(value: Any) -> str:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from hangtight.flows.port import RunSpec, Steps
 
 FINISHED, FAILED, TIMEOUT, CANCELLED = "finished", "failed", "timeout", "cancelled"
+AT_ONCE: Final = 10
 AFTER_STEPS: Final = LANDING + 2 * LEAVING
 """Seconds after the deadline of a run in which its steps end by themselves, each with its own error."""
 
@@ -40,7 +41,9 @@ class Running:
         self.error: BaseException | None = None
         """Why it ended early."""
         self._steps, self._tell, self._leftovers = steps, tell, leftovers
-        self._workspace = Workspace(spec.workspace)
+        self._hold = steps.hold
+        self._is_stopped = False
+        self._workspace = Workspace(spec.workspace, self._hold.sure)
         self._budget: Budget | None = None
         self._at = ""
         self._now = clock.here().now
@@ -66,9 +69,11 @@ class Running:
             ended = await self._to_its_end()
         except asyncio.CancelledError as stop:
             self.error = stop
-            self._finished(Ended(CANCELLED, "cancelled", self._at, self.elapsed))
+            if how := self._hold.stopped():
+                self._finished(Ended(how, how, self._at, self.elapsed))
             raise
-        self._finished(ended)
+        if ended.outcome == FINISHED or await self._hold.ours():
+            self._finished(ended)
         return ended
 
     def _finished(self, ended: Ended) -> None:
@@ -137,8 +142,10 @@ class Running:
             task.add_done_callback(ended.put_nowait)
 
         try:
-            for name in [name for name, count in missing.items() if not count]:
+            for count, name in enumerate([name for name, count in missing.items() if not count], 1):
                 begin(name)
+                if not count % AT_ONCE:
+                    await asyncio.sleep(0)  # a thousand steps that begin in one turn hold up everybody else
             while running:
                 task = await self._next(ended, running)
                 name = running.pop(task)
@@ -147,6 +154,9 @@ class Running:
                     missing[user] -= 1
                     if not missing[user]:
                         begin(user)
+        except asyncio.CancelledError:
+            self._is_stopped = True
+            raise
         finally:
             await self._stop(running)
 
@@ -171,25 +181,17 @@ class Running:
 
     async def _one(self, step: Step) -> Any:
         """What the step puts out, now or in a life before."""
-        done_now = False
+        needed = {name: self.outputs[name] for name in step.needs}
+        doing = Doing(self.spec, step, self._workspace, self._tell, needed, self.flow.steps)
+        doing.hold, doing.stopped = self._hold, self._stopped
+        given = (doing, Clock.of(step, self.flow, self.spec), self._budget, self._leftovers)
+        working = Working(*given) if step.split is None else InPieces(*given, self._steps)
+        return await working.through(self._steps)
 
-        async def work() -> Any:
-            nonlocal done_now
-            done_now = True
-            needed = {name: self.outputs[name] for name in step.needs}
-            doing = Doing(self.spec, step, self._workspace, self._tell, needed, self.flow.steps)
-            given = (doing, Clock.of(step, self.flow, self.spec), self._budget, self._leftovers)
-            working = Working(*given) if step.split is None else InPieces(*given, self._steps)
-            return await working.work()
-
-        value = await self._steps(step.name, work)
-        if not done_now:
-            if self._budget is not None:
-                with self._budget.step(step.name):  # it has had its share
-                    pass
-            told = {"outcome": FINISHED, "recorded": True, "elapsed": 0.0}
-            self._tell(EventType.STEP_FINISHED, step.name, told=told)
-        return value
+    def _stopped(self) -> str:
+        """What a cancelled step is told as: it may also be that only another one has failed."""
+        how = self._hold.stopped()
+        return how if self._is_stopped or not how else CANCELLED
 
     async def _stop(self, running: dict[asyncio.Task[Any], str]) -> None:
         """The others do not go on. At the deadline they end by themselves, and nobody waits for more than that."""

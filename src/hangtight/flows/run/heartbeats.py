@@ -32,12 +32,29 @@ def waiting_on(model: str, elapsed: float) -> str:
 async def looked_at(look: Callable[[], bool]) -> AsyncIterator[None]:
     """While the block runs it is looked at, four times a second as long as there is something new to be seen.
 
-    Less often while there is not. Whatever the block waits for, and however it ends.
+    Less often while there is not. Whatever the block waits for, and however it ends. Where a look fails, the block is
+    ended with that error.
     """
+    block, is_over = asyncio.current_task(), False
+    assert block is not None, "a block runs in a task"
+    failed: list[BaseException] = []
+
+    def ended(looking: asyncio.Task[None]) -> None:
+        error = None if looking.cancelled() else looking.exception()
+        if error is not None and not is_over:
+            failed.append(error)
+            block.cancel()
+
     looking = asyncio.get_running_loop().create_task(_look(look))
+    looking.add_done_callback(ended)
     try:
         yield
+    except BaseException:
+        if failed and block.uncancel() == 0:
+            raise failed[0] from None
+        raise
     finally:
+        is_over = True
         looking.cancel()
 
 

@@ -16,7 +16,6 @@ from typing import Any
 
 from hangtight.drivers.budget.shares import current
 from hangtight.drivers.budget.task import Budget
-from hangtight.drivers.child import ChildOutput
 from hangtight.drivers.given import AROUND, Given
 from hangtight.errors import BackendError, SettingsError
 from hangtight.flows.definition import finding
@@ -40,7 +39,7 @@ class Task:
     folder: str = "."
 
 
-async def call(function: Callable[..., Any], called: str, arguments: Mapping[str, Any], folder: Path) -> Any:
+async def call(function: Callable[..., Any], called: str, arguments: Mapping[str, Any], folder: Path, mark: str) -> Any:
     """What the function returns over there. Raises what it raises; cancelled, all of it is ended."""
     name, is_in_main = _name_of(function, called)
     around = current()
@@ -50,7 +49,8 @@ async def call(function: Callable[..., Any], called: str, arguments: Mapping[str
     with tempfile.TemporaryDirectory(prefix="hangtight-", ignore_cleanup_errors=True) as between:
         asked, answered = Path(between, "asked"), Path(between, "answered")
         _put(task, asked)
-        await _run([sys.executable, "-m", "hangtight.flows.run.isolated", str(asked), str(answered)])
+        command = [sys.executable, "-m", "hangtight.flows.run.isolated", str(asked), str(answered)]
+        await processes.heard(command, mark, sys.stdout.write, stderr=_pass_on)
         result, failure = _taken(answered)
     if failure is not None:
         raise failure
@@ -67,17 +67,6 @@ def _put(task: Task, path: Path) -> None:
 def _taken(path: Path) -> tuple[Any, BaseException | None]:
     outcome: tuple[Any, BaseException | None] = pickle.loads(path.read_bytes())
     return outcome
-
-
-async def _run(command: list[str]) -> None:
-    output = ChildOutput(
-        command, text=True, env=None, cwd=None, stdin=asyncio.subprocess.DEVNULL, stderr=_pass_on, keeps=False
-    )
-    try:
-        async for text in output:
-            sys.stdout.write(str(text))
-    finally:
-        await processes.ended(output)
 
 
 def _pass_on(data: bytes) -> None:

@@ -73,9 +73,7 @@ class InPieces(Working):
             raise error
         if missing and self._split.whole:
             raise BackendError(f"{missing[0]} was planned and is missing: {plan.left_out[missing[0]]}")
-        text = self._so_far(plan)
-        self._doing.draft.finish(text)
-        return text
+        return self._so_far(plan)
 
     def _so_far(self, plan: Plan) -> str:
         return joined(self._split, plan, self._texts, self._missing) if self._texts or self._missing else ""
@@ -101,24 +99,13 @@ class InPieces(Working):
 
     async def _one(self, part: Part, told: Mapping[str, Any], share: float) -> Any:
         """What this part has put out, now or in a life before."""
-        name, tell = f"{self._name}/{part.name}", self._telling(told)
-        done_now = False
-
-        async def work() -> Any:
-            nonlocal done_now
-            done_now = True
-            doing = replace(self._doing, piece=part, tell=tell, tokens=0, answer=None)
-            clock = self._clock.share(name, self._limit(share))
-            try:
-                return await Working(doing, clock, None, self._leftovers).work()
-            finally:
-                self._doing.answer = doing.answer
-                self._doing.tokens += doing.tokens
-
-        value = await self._steps(name, work)
-        if not done_now:
-            tell(EventType.STEP_FINISHED, name, told={"outcome": "finished", "recorded": True, "elapsed": 0.0})
-        return value
+        doing = replace(self._doing, piece=part, tell=self._telling(told), tokens=0, answer=None)
+        clock = self._clock.share(doing.name, self._limit(share))
+        try:
+            return await Working(doing, clock, None, self._leftovers).through(self._steps)
+        finally:
+            self._doing.answer = doing.answer or self._doing.answer
+            self._doing.tokens += doing.tokens
 
     def _limit(self, share: float) -> float | None:
         left = self._clock.left(self._began, self._now())
@@ -150,7 +137,10 @@ class Within(Draft):
         self._whole.update(self._before + text)
 
     def begin(self) -> None:
-        self.update("")
+        if self._before:
+            self.update("")
+        else:
+            self._whole.begin()
 
     def finish(self, text: str) -> None:
         self.update(text)

@@ -16,17 +16,21 @@ from hangtight.errors import BackendError, BudgetSpent, GenerationTimeout, Setti
 from hangtight.flows.definition.steps import Kind
 from hangtight.flows.events import EventType
 from hangtight.flows.run.time_limit import LANDING, Late, Leftovers, bounded
+from hangtight.flows.run.workspace import well_formed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hangtight.core.time import Instant
     from hangtight.drivers.budget.task import Budget
+    from hangtight.flows.port import Steps
     from hangtight.flows.run.attempt import Doing
     from hangtight.flows.run.clocks import Clock
 
 PAUSE: Final = 1.0  # seconds before a second attempt, and twice as long before each one after it
 LONGEST_PAUSE: Final = 30.0
+RECORDED: Final = {"outcome": "finished", "recorded": True, "elapsed": 0.0}
+"""Of a step that was done in a life before."""
 TOO_SHORT: Final = 0.05  # seconds: with less left nothing is worth another attempt
 
 
@@ -42,23 +46,39 @@ class Working:
         """Of its end."""
         self._now = clock_here()
         self._began = self._now()
+        self._begun = False
+        self._took: float | None = None
+        """Seconds until it had put something out: to have it recorded is none of its time."""
 
-    async def work(self) -> Any:
-        """What the step has put out. Raises why it has not."""
-        self._now = clock_here()
-        self._began = self._now()
-        limit = self._clock.limit
-        self._tell(EventType.STEP_STARTED, {"model": self._doing.step.model, "timeout": limit})
+    async def through(self, steps: Steps) -> Any:
+        """What the step has put out, now or in a life before: it is in the record, and then in its place, before
+        anybody is told. Raises why it is not."""
         try:
-            with self._share():
-                value = await self._tries()
+            value = await steps(self._name, self._work)
+            await self._doing.place(value, recorded=not self._begun)
         except asyncio.CancelledError:
-            self._end("cancelled", f"cancelled after {spoken(self._elapsed)}")
+            if self._begun and (how := self._doing.stopped()):
+                self._end(how, f"{how} after {spoken(self._elapsed)}")
             raise
         except Exception as error:
-            self._failed(error)
+            if await self._doing.hold.ours():
+                self._failed(error)
             raise
-        self._end("finished")
+        if self._begun:
+            self._end("finished")
+        else:
+            with self._share():  # it has had it
+                self._doing.tell(EventType.STEP_FINISHED, self._name, told=RECORDED)
+        return value
+
+    async def _work(self) -> Any:
+        self._now = clock_here()
+        self._began, self._begun = self._now(), True
+        limit = self._clock.limit
+        self._tell(EventType.STEP_STARTED, {"model": self._doing.step.model, "timeout": limit})
+        with self._share():
+            value = await self._tries()
+        self._took = self._elapsed
         return value
 
     def _share(self) -> AbstractContextManager[object]:
@@ -114,7 +134,7 @@ class Working:
 
     @property
     def _elapsed(self) -> float:
-        return self._now() - self._began
+        return self._now() - self._began if self._took is None else self._took
 
     def _failed(self, error: Exception) -> None:
         elapsed = self._elapsed
@@ -163,7 +183,7 @@ def said(error: BaseException, elapsed: float) -> str:
     """An error in words, with the elapsed time."""
     if isinstance(error, GenerationTimeout):
         return f"{type(error).__name__}: {error}"
-    text = str(error)
+    text = well_formed(str(error))
     if not isinstance(error, BudgetSpent | BackendError):
         text = f"{type(error).__name__}: {text}"
     first, _, rest = text.partition("\n")

@@ -6,7 +6,11 @@ import asyncio
 import contextvars
 import threading
 from collections.abc import Callable, Coroutine
-from typing import Any
+from contextvars import ContextVar
+from typing import Any, Final
+
+from hangtight.core.time import FOREVER
+from hangtight.drivers import clock
 
 LANDING = 0.01
 """Seconds in which what keeps a clock of its own may end by it, with the text so far, before it is cancelled."""
@@ -15,6 +19,10 @@ LEAVING = 0.005
 UNWINDING = 0.5
 """And how long, where somebody asked us to stop: that has to come true within a second."""
 THREAD = "hangtight-step"
+TOO_LATE: Final = 0.05
+"""Seconds after the end of its time in which a result still counts: a loop is never quite on time."""
+ENDS: ContextVar[float] = ContextVar("ENDS", default=FOREVER)
+"""When the time of the work around is over, on the clock of its loop."""
 
 
 class Late(Exception):
@@ -65,7 +73,9 @@ async def bounded(
     work: Coroutine[Any, Any, Any], limit: float | None, leftovers: Leftovers, *, landing: float = LANDING
 ) -> Any:
     """The result of this work. Raises Late when the time is over, and never much after it."""
+    token = ENDS.set(FOREVER if limit is None else clock.here().now() + max(0.0, limit) + landing)
     task = asyncio.ensure_future(work)
+    ENDS.reset(token)
     try:
         done, _ = await asyncio.wait({task}, timeout=None if limit is None else max(0.0, limit) + landing)
         if done:
@@ -79,6 +89,12 @@ async def bounded(
         return task.result()  # it ended at the very end, one way or the other
     leftovers.add(task)
     raise Late(left=not task.done())
+
+
+def check_in_time() -> None:
+    """Raises Late where the work that has just ended took longer than it had: it held the loop, so no alarm rang."""
+    if clock.here().now() > ENDS.get() + TOO_LATE:
+        raise Late(left=False)
 
 
 async def _stop(task: asyncio.Task[Any], leftovers: Leftovers) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, quote, unquote
 
@@ -23,6 +24,7 @@ from hangtight.gateway.telling import shown
 from hangtight.gateway.telling.answers import Receive, Scope, View, put, read, refuse
 
 if TYPE_CHECKING:
+    from hangtight.gateway.flows_port import Flows
     from hangtight.gateway.outlet import Outlet
     from hangtight.gateway.state import State
 
@@ -68,6 +70,8 @@ async def begin(name: str, state: State, scope: Scope, receive: Receive, outlet:
         await runner.begin(_order(unquote(name), inputs, scope), run)
     except LookupError:
         await refuse(outlet, 404, "flow_not_found", f"there is no flow {name!r} here\nthose that are:  GET {FLOWS}")
+    except ConnectionError as trouble:
+        await refuse(outlet, 503, "run_not_kept", str(trouble))
     except (HangtightError, ValueError) as wrong:
         await refuse(outlet, 400, "bad_flow", str(wrong))
     else:
@@ -98,19 +102,32 @@ async def _inputs(receive: Receive, intake: Intake) -> dict[str, Any] | Told | N
         if not message.get("more_body", False):
             break
     try:
-        found = json.loads(intake.whole() or b"{}")
+        found = json.loads(intake.whole() or b"{}", parse_constant=_no_number)
     except (ValueError, RecursionError):
         found = None
     wanted = "the body must be the inputs of the flow, as a JSON object"
     return found if isinstance(found, dict) else Told.of(400, "bad_inputs", wanted)
 
 
+def _no_number(word: str) -> Any:
+    raise ValueError(f"{word} is no JSON")
+
+
 def _order(name: str, inputs: Mapping[str, Any], scope: Scope) -> Order:
-    query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
-    total = query.get("total", [None])[-1]
-    return Order(
-        name, inputs, None if total is None else float(total), _pairs("model", query), _pairs("set", query)
-    )  # fmt: skip
+    query = parse_qs(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
+    return Order(name, inputs, _total(query.get("total", [])), _pairs("model", query), _pairs("set", query))
+
+
+def _total(words: Sequence[str]) -> float | None:
+    if not words:
+        return None
+    try:
+        total = float(words[-1])
+    except ValueError:
+        total = 0.0
+    if not 0 < total < inf:
+        raise ValueError(f"total={words[-1]!r} cannot be used: it must be a number of seconds, more than 0")
+    return total
 
 
 def _pairs(key: str, query: Mapping[str, Iterable[str]]) -> dict[str, str]:
@@ -166,19 +183,24 @@ async def cancel(name: str, state: State, scope: Scope, receive: Receive, outlet
             return
         await refuse(outlet, 404, "run_not_found", f"no run {name!r} is known here")
         return
-    if before["outcome"] is not None or not await runner.cancel(name):
-        await refuse(outlet, 404, "run_ended", f"{name} has ended already: {before['outcome']}")
+    stopped = before["outcome"] is None and await runner.cancel(name)
+    told = await _at_its_end(runner, name) or before
+    if not stopped:
+        await refuse(outlet, 404, "run_ended", f"{name} has ended already: {told['outcome']}")
         return
-    told: dict[str, Any] = before
-    try:
-        async with asyncio.timeout(LAST_WORDS):
-            while told["outcome"] is None:
-                await asyncio.sleep(LOOK)
-                told = runner.one(name) or told
-    except TimeoutError:
-        pass
     steps = [_with_times(step) for step in told["steps"]]
     await put(outlet, 202 if told["outcome"] is None else 200, {**_with_times(told), "steps": steps})
+
+
+async def _at_its_end(runner: Flows, run: str) -> dict[str, Any] | None:
+    """As it stands then, or after a moment."""
+    try:
+        async with asyncio.timeout(LAST_WORDS):
+            while (told := runner.one(run)) is not None and told["outcome"] is None:  # noqa: ASYNC110 - it is told nowhere else
+                await asyncio.sleep(LOOK)
+    except TimeoutError:
+        pass
+    return told
 
 
 def _with_times(told: Mapping[str, Any]) -> dict[str, Any]:
@@ -192,7 +214,7 @@ def _journalled() -> list[dict[str, Any]]:
         return []
     from hangtight.journal.reading import Reading
 
-    return [asdict(each) for each in Reading(keeping.url).runs(limit=MOST)]
+    return [{**asdict(each), "status": each.outcome} for each in Reading(keeping.url).runs(limit=MOST)]
 
 
 def _one_journalled(name: str) -> dict[str, Any] | None:
@@ -205,7 +227,13 @@ def _one_journalled(name: str) -> dict[str, Any] | None:
     if told is None:
         return None
     events = [{**asdict(each), "at": shown.iso(each.at)} for each in told.events]
-    return {**asdict(told.run), **told.far, "steps": [asdict(step) for step in told.steps], "events": events}
+    return {
+        **asdict(told.run),
+        "status": told.run.outcome,
+        **told.far,
+        "steps": [asdict(step) for step in told.steps],
+        "events": events,
+    }
 
 
 # -- which path is whose ----------------------------------------------------------------------------------------------
