@@ -152,3 +152,21 @@ def test_the_gateway_mounted_in_an_app_lets_a_slow_load_live_and_catches_a_hang(
     assert "mistral-7b,load=2,tokens=5: island mirror letter stone desert" in shown
     assert "stuck - no output for 1s (5 tokens" in shown
     assert "idle = 1 comes from hangtight.yaml:1" in shown
+
+
+@pytest.mark.torch
+def test_a_training_loop_of_plain_pytorch_goes_on_past_a_generation_that_never_ends() -> None:
+    shown = shown_by("training_loop.py").splitlines()
+    assert "step 10: 20 tokens, finished" in shown
+    assert any(line.startswith("step 20: ") and line.endswith(" tokens were kept") for line in shown)
+    assert any(line.startswith("TotalTimeout: ") and "timed out" in line for line in shown)
+    assert shown[-2:] == ["step 30: 20 tokens, finished", "training is complete"]
+
+
+@pytest.mark.torch
+def test_a_lightning_module_goes_on_past_a_generation_that_never_ends() -> None:
+    first, second, third, last = shown_by("lightning_loop.py").splitlines()
+    assert (first, third) == ("example 1: 20 tokens, finished", "example 3: 20 tokens, finished")
+    assert second.startswith("example 2: ")
+    assert second.endswith(" tokens, timed out")
+    assert last.startswith("training is complete: val_loss ")

@@ -1,0 +1,102 @@
+"""Ends a block of code when its time is over, wherever the code is in Python.
+
+>>> with interrupted_after(0.05) as interruption:
+...     while True:
+...         pass
+>>> interruption.rang
+True
+
+In the main thread, on Unix, the alarm of the process rings; in other threads, and on Windows, an asynchronous
+exception is raised. Both come only where Python runs: a C call or a GPU that does not return is not ended by either.
+For those there is `hanging`.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import Self
+
+from hangtight.training import raising
+from hangtight.training.leaving import Exit
+from hangtight.training.outcome import Layer
+from hangtight.training.ringing import Block, Rung
+
+if sys.platform != "win32":
+    from hangtight.training.alarms import Alarm
+
+__all__ = ["Interruption", "Rung", "interrupted_after"]
+
+
+def interrupted_after(seconds: float, *, where: str = "") -> Interruption:
+    """Raise `Rung` inside the block when the time is over, and again each second until the block is left.
+
+    The block swallows its own Rung and says so in `.rang`; that of a block around it passes. Nothing rings for a block
+    that has been left. Zero, or less, rings at once; infinity never. `where` is for the words of the Rung.
+
+    In the main thread the handler of SIGALRM and its timer are as before afterwards, with what is left of it; an
+    earlier alarm that is due inside the block rings in time, with its own handler. Code inside the block that sets an
+    alarm of its own stops ours from ringing until it is done, if it sets a handler, too; what it sets and leaves set
+    stays, as it would without us.
+
+    An asynchronous exception cannot be kept out of somebody's `finally` or of a lock that is just being taken: what
+    the code was at is to be thrown away. Code that is entering or leaving blocks of this room is let finish first.
+    """
+    return Interruption(seconds, where)
+
+
+class Interruption:
+    """What `interrupted_after` gives: a block to enter once."""
+
+    def __init__(self, seconds: float, where: str = "") -> None:
+        self._seconds = seconds
+        self._where = where
+        self._block: Block | None = None
+        self.layer = Layer.ALARM if _alarm_is_ours() else Layer.EXCEPTION
+
+    @property
+    def rang(self) -> bool:
+        """The code inside was interrupted. False where it ended by itself, and be it late."""
+        return self._block is not None and self._block.heard > 0
+
+    def __enter__(self) -> Self:
+        if self._block is not None:
+            raise RuntimeError("a block is entered once: ask for another one")
+        try:
+            self._begin()
+        except BaseException:
+            self.disarm()
+            raise
+        return self
+
+    __exit__ = Exit(first="disarm", then="_is_own")
+
+    def _begin(self) -> None:
+        self.layer = Layer.ALARM if _alarm_is_ours() else Layer.EXCEPTION
+        if sys.platform != "win32" and self.layer is Layer.ALARM:
+            self._block = alarm = Alarm(self._seconds, self._where)
+            try:
+                alarm.begin()
+            except ValueError:  # a subinterpreter: its main thread may set no handler
+                alarm.end()
+                self.layer = Layer.EXCEPTION
+        if self.layer is Layer.EXCEPTION:
+            self._block = Block(self._seconds, self._where)
+            raising.begin(self._block)
+
+    def disarm(self) -> None:
+        """Nothing rings for it any more. May be asked again."""
+        block = self._block
+        if block is None:
+            return
+        if sys.platform != "win32" and isinstance(block, Alarm):
+            block.end()
+        else:
+            raising.end(block, sys.exc_info()[1])
+
+    def _is_own(self, error: BaseException | None) -> bool:
+        return isinstance(error, Rung) and error.block is self._block
+
+
+def _alarm_is_ours() -> bool:
+    return sys.platform != "win32" and threading.current_thread() is threading.main_thread()
