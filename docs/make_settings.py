@@ -69,6 +69,7 @@ DEFAULTS: Mapping[str, str] = {
     "gateway.body": f"{BODY}",
     "gateway.headers": f"{HEAD}",
     "gateway.patience": f"{PATIENCE:g}",
+    "training": "`status/training_status.json`, if it is there",
     **{f"circuit.{field.name}": f"{getattr(CircuitSettings(), field.name):g}" for field in fields(CircuitSettings)},
     "models.NAME.aliases": "none",
     "models.NAME.useModelName": "the name itself",

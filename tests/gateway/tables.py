@@ -15,7 +15,7 @@ SHOWN = (OPENAI, "responses", ANTHROPIC, OLLAMA)
 WORDS = """\
 mistral-7b stuck - no output for 45s (312 tokens in 78.3s so far)
 idle = 45 comes from default
-to wait longer:  limits: {idle: 90} in hangtight.yaml"""
+to wait longer:  limits: {idle: 90} in hangtight.yaml      why: hangtight log 7f3a21bc"""
 TOLD = Told.of(504, "idle", WORDS, limit="idle", source="default", elapsed=78.312, model="mistral-7b", tokens=312)
 
 

@@ -49,7 +49,7 @@ BOUND = 10.0  # seconds in which anything must have an end; the limits below are
 LIMITS = "circuit: false\nlimits: {first_token: 1, idle: 0.5, total: 3}\ngateway: {patience: 1, body: 5000000}\n"
 AT_ONCE = 50
 MORE_MEMORY = 350_000_000  # bytes: some events of 16 MiB are read at once, and each is held more than once
-OUR_LINES = ("hangtight serves at ",)
+OUR_LINES = ("hangtight serves at ", "dashboard: ")
 DIALECTS: list[tuple[str, Callable[[Any], dict[str, Any]]]] = [
     (CHAT, lambda said: {"messages": said}),
     ("/v1/completions", lambda said: {"prompt": said}),

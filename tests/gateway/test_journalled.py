@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import hangtight
-from hangtight.cli.timelines import in_words
 from hangtight.journal.reading import Told
+from hangtight.journal.words import in_words
 from tests.acceptance.kit import project, read
 from tests.gateway.behind import ANSWERED, PATIENCE, Before, Got, Talk, answer, before, behind, chat, until
 

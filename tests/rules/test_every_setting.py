@@ -166,6 +166,17 @@ def flows(place: Place, file: str) -> None:
     assert found.endswith("/mine")
 
 
+def training(place: Place, file: str) -> None:
+    """Meant from where it is written; an empty list is none, and not the usual one."""
+    place.write(file, "training: [status/a.json, /b.json]")
+    found = place.load().gateway.training
+    assert found is not None
+    assert found[0].endswith("/status/a.json")
+    assert (found[0].startswith("/"), found[1]) == (True, "/b.json")
+    place.write(file, "training: []")
+    assert place.load().gateway.training == ()
+
+
 def a_floor(name: str) -> Effect:
     def effect(place: Place, file: str) -> None:
         place.write(file, f"learning: {{floors: {{{name}: 7}}}}")
@@ -370,6 +381,7 @@ EFFECTS: dict[str, Effect] = {
     "journal.keep": journal_keep,
     "learning.samples": samples,
     "flows": flows,
+    "training": training,
     "budgets.*": budgets,
     "preferred_models.*": preferred_models,
     "apiKeys": of_gateway("apiKeys", "[a, b]", "keys", ("a", "b")),

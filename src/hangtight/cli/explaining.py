@@ -156,7 +156,7 @@ def as_text(settings: Settings, call: Call, told: Explanation) -> Iterator[str]:
     yield from _wrapped(_about(settings, call, told), room)
     yield ""
     columns = (Column("limit"), Column("value", right=True), Column("from", least=20))
-    rows = [[Cell(each.name), Cell(number(each.value)), Cell(_source(each))] for each in told.limits]
+    rows = [[Cell(each.name), Cell(number(each.value)), Cell(each.origin)] for each in told.limits]
     heads = table(columns, rows, room=10**6, colours=colours)
     yield heads[0]
     indent = " " * (heads[1].index(line_of(rows[0][2].text)))
@@ -172,10 +172,6 @@ def as_text(settings: Settings, call: Call, told: Explanation) -> Iterator[str]:
         yield f"{title}:"
         for line in lines:
             yield from _wrapped(INDENT + line_of(line), room, INDENT * 2)
-
-
-def _source(each: Explained) -> str:
-    return f"{each.share:.0%} of total ({each.source})".replace("%", " %", 1) if each.share else each.source
 
 
 def _about(settings: Settings, call: Call, told: Explanation) -> str:

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from hangtight.cli.gateways import Gateway, NoGateway
 from hangtight.cli.printing import DIM, GREEN, RED, YELLOW, Cell, Column, has_colours, put_json, put_lines, table, width
 from hangtight.cli.process import FAILED, OK, code_for_signal, say, stop_on_signals
-from hangtight.cli.telling import seconds
+from hangtight.core.words import seconds
 from hangtight.drivers.servers import OK as ANSWERED
 
 PATH = "/hangtight/models"

@@ -9,7 +9,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from hangtight.cli.journals import leave_journal
+from hangtight.cli import ending
 from hangtight.cli.process import FAILED, say
 from hangtight.cli.settings import USAGE, fail, use
 from hangtight.cli.staging import staging
@@ -40,7 +40,7 @@ def serve_command(where: Where, config: str | None, *, drain: float, insecure: b
         from hangtight.gateway.app import Gateway
         from hangtight.gateway.door.gate import may_listen
         from hangtight.gateway.door.listening import CannotListen
-        from hangtight.gateway.door.serving import Stops, run, serve
+        from hangtight.gateway.door.serving import Stops, loop_factory, serve
         from hangtight.gateway.state import State
     except ModuleNotFoundError as missing:
         fail(f"serve needs {missing.name}, which is not installed\nto get it:  pip install 'hangtight[gateway]'", USAGE)
@@ -64,15 +64,14 @@ def serve_command(where: Where, config: str | None, *, drain: float, insecure: b
                     say(f"ended {served.cut} that were still running\n")
             return stops.code
 
-        code = run(work())
+        code = ending.run(work(), loop_factory())
     except CannotListen as error:
         fail(str(error), FAILED)
     except HangtightError as error:
         fail(str(error), USAGE)
     finally:
         writer.close()
-    leave_journal()
-    return code
+    return ending.leave(code)
 
 
 @contextlib.asynccontextmanager
@@ -160,3 +159,5 @@ def _tell_address(url: str) -> None:
     gc.collect()
     gc.freeze()  # what is here now stays: no collection need look at it, and none stops the streams for long
     say(f"hangtight serves at {url}  (OpenAI: {url}/v1)\n")
+    if url.startswith("http"):
+        say(f"dashboard: {url}/ui\n")

@@ -18,19 +18,31 @@ from hangtight.cli.journals import (
     quiet_logs,
     since,
 )
-from hangtight.cli.printing import DIM, RED, Cell, Column, has_colours, put_json, put_lines, table, width
+from hangtight.cli.printing import (
+    DIM,
+    RED,
+    Cell,
+    Column,
+    folded,
+    has_colours,
+    has_plots,
+    put_json,
+    put_lines,
+    table,
+    width,
+)
 from hangtight.cli.process import OK, say
+from hangtight.cli.stats_plots import LATEST, UNNAMED, ended_by, plots
 from hangtight.cli.stepsums import flow_objects, flow_table
-from hangtight.cli.telling import FINE, USUAL_TIMEOUT, seconds
-from hangtight.core.phases import Outcome
 from hangtight.core.time import SHORT
+from hangtight.core.words import FINE
+from hangtight.journal.words import receipt_line
 
 if TYPE_CHECKING:
     from hangtight.journal.reading import By, Receipt, Stat
     from hangtight.journal.run_sums import FlowStat
     from hangtight.journal.tally import Quantiles
 
-UNNAMED = {"model": "no name", "mode": "no mode", "step": "no step"}
 ALL = "all"
 STEP = "step"
 
@@ -57,10 +69,15 @@ def stats_command(text: str | None, by: str | None, journal: str | None, config:
         told = {"flows": flow_objects(flows)} if by == STEP else {}
         put_json({**as_object(stats, receipt, begin, by), **told})
     elif receipt is not None and reading is not None:
-        head = receipt_line(receipt, _period(begin))
-        lines = as_table(stats, by, room=width(), colours=has_colours()) if stats else []
-        of_flows = flow_table(flows, span, room=width(), colours=has_colours())
-        put_lines([head, *_titled(lines, begin), *of_flows])
+        head, room, colours = receipt_line(receipt, _period(begin)), width(), has_colours()
+        lines = as_table(stats, by, room=room, colours=colours) if stats else []
+        of_flows = flow_table(flows, span, room=room, colours=colours)
+        if not has_plots():
+            put_lines([head, *_titled(lines, begin), *of_flows])
+        else:
+            with asking():
+                shown = plots(stats, receipt, reading.calls(begin, limit=LATEST), by, room=room, colours=colours)
+            put_lines([*folded(head, room), *_titled(lines, begin), *of_flows, *shown])
     return OK
 
 
@@ -75,31 +92,15 @@ def _period(begin: float | None) -> str:
     return f"Since {UNKNOWN_TIME if found is None else found.strftime('%Y-%m-%d %H:%M')}"
 
 
-def receipt_line(receipt: Receipt, period: str) -> str:
-    """`Today: 214 answers, 19 of which a 30 s timeout would have killed; 3 hangs ended after 45 s.`"""
-    killed = f"a {USUAL_TIMEOUT:.0f} s timeout would have killed"
-    died = receipt.would_have_died
-    line = f"{period}: {receipt.answers:,} answer{'' if receipt.answers == 1 else 's'}"
-    if died and receipt.answers == 1:
-        line += f", which {killed}"
-    elif receipt.answers:
-        line += f", {f'{died:,}' if died else 'none'} of which {killed}"
-    if receipt.hangs:
-        after = seconds(receipt.hang_seconds / receipt.hangs)
-        line += f"; {receipt.hangs:,} hang{'' if receipt.hangs == 1 else 's'} ended after {after}"
-        line += " on average" if receipt.hangs > 1 else ""
-    return f"{line}."
-
-
 def as_table(stats: Sequence[Stat], by: str | None, *, room: int, colours: bool) -> list[str]:
     """One line for each key; what timed out stands below it."""
     columns = (
         Column(by or "", least=6),
         Column("calls", right=True),
-        Column("first token", right=True),
-        Column("gap", right=True),
-        Column("elapsed", right=True),
-        Column("tokens/s", right=True),
+        Column("first token", right=True, drops=3),
+        Column("gap", right=True, drops=4),
+        Column("elapsed", right=True, drops=1),
+        Column("tokens/s", right=True, drops=2),
     )
     spans = "p50/p95/p99"
     units = [Cell(text, DIM) for text in ("", "", spans, spans, spans, spans)]
@@ -108,8 +109,8 @@ def as_table(stats: Sequence[Stat], by: str | None, *, room: int, colours: bool)
     told = [head, under]
     for stat, line in zip(stats, lines, strict=True):
         told.append(line)
-        if ended := _ended(stat):
-            told.append(f"  {_coloured(_timeouts(ended), colours)}")
+        if ended := ended_by(stat):
+            told += [_coloured(f"  {each}", colours) for each in folded(_timeouts(ended), max(room - 2, 1), 2)]
     return told
 
 
@@ -130,12 +131,6 @@ def span(found: Quantiles | None) -> str:
 
 def _short(value: float) -> str:
     return f"{value:.2f}" if value < SHORT else f"{value:.1f}" if value < FINE else f"{value:.0f}"
-
-
-def _ended(stat: Stat) -> Mapping[str, int]:
-    """What we have ended, by the limit that was broken; a loop breaks none and is ended all the same."""
-    loops = stat.outcomes.get(Outcome.LOOPING, 0)
-    return {**stat.timeouts, Outcome.LOOPING.value: loops} if loops else stat.timeouts
 
 
 def _timeouts(timeouts: Mapping[str, int]) -> str:

@@ -9,7 +9,8 @@ from hangtight.core.limits import Limit
 from hangtight.core.phases import Phase
 from hangtight.core.telling import describe
 from hangtight.core.time import plain
-from hangtight.intent.findings import Channel, Doing
+from hangtight.core.words import PLAINLY, USUAL_TIMEOUT, at_work, seconds
+from hangtight.intent.findings import Channel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,14 +18,10 @@ if TYPE_CHECKING:
     from hangtight.core.heartbeat import Snapshot
     from hangtight.errors import Looping
 
-USUAL_TIMEOUT = 30.0  # what many a client gives a local model
-FINE = 10.0  # below that, tenths of a second say something
 WORTH_SAYING = 3.0  # seconds of pings; fewer are between any two tokens
 DOT = " · "
 WHOLE = 100.0  # per cent
 REACHED_ITS_LENGTH = "length"
-PLAINLY = frozenset(doing.value for doing in Doing if doing is not Doing.STUCK)
-"""What a model is at; all else that is said of it is a suspicion."""
 
 # A model may say anything, also what would move our cursor or set the title: all controls but line feed and tab.
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -33,11 +30,6 @@ CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 def printable(text: str) -> str:
     """Text without what a terminal would obey."""
     return CONTROLS.sub("", text)
-
-
-def seconds(length: float) -> str:
-    """`3.1 s`, `12 s`, `1.5 s`: tenths where they say something."""
-    return f"{length:.1f} s" if length < FINE else f"{length:.0f} s"
 
 
 def rate(snapshot: Snapshot) -> float | None:
@@ -68,13 +60,6 @@ def moved(snapshot: Snapshot, total: float | None) -> Move | None:
     if snapshot.total is None or total is None or snapshot.total == total:
         return None
     return Move(total, snapshot.total, snapshot.doing)
-
-
-def at_work(doing: str) -> str:
-    """What it is at, in a word; a suspicion is told as one."""
-    if not doing or doing in PLAINLY:
-        return doing
-    return "may be stuck" if doing == Doing.STUCK else f"may be stuck ({doing})"
 
 
 def status_line(snapshot: Snapshot, width: int, read: float | None = None, total: float | None = None) -> str:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from hangtight.cli.journals import UNKNOWN_TIME, local
-from hangtight.cli.printing import DIM, GREEN, PLAIN, RED, YELLOW, line_of
-from hangtight.cli.telling import at_work
+from hangtight.cli.printing import DIM, GREEN, PLAIN, RED, YELLOW, folded, line_of
+from hangtight.cli.ribbon import ribbon
 from hangtight.core.phases import Outcome
-from hangtight.core.time import counted, plain, spoken
+from hangtight.core.time import counted, spoken
 from hangtight.journal.entries import Kind
+from hangtight.journal.words import armed, in_words, verdict
 
 if TYPE_CHECKING:
-    from hangtight.journal.reading import Decision, Row, Told
+    from hangtight.journal.reading import Row, Told
 
-ALWAYS = ("first_token", "idle", "total")
-DEFAULT = "default"
-UNKNOWN_LIMITS = "nothing is known of its limits"
-UNUSED = ("extend_to", "clocks")
+TIME = 8  # cells
 COLOURS: Mapping[str, str] = {
     Kind.RANG: RED,
     Kind.LOOPED: RED,
@@ -29,18 +27,21 @@ COLOURS: Mapping[str, str] = {
 }
 
 
-def told_about(told: Told, colours: bool) -> Iterator[str]:
-    """A head, and one line for each decision."""
+def told_about(told: Told, colours: bool, room: int | None = None) -> Iterator[str]:
+    """A head, and one line for each decision. Where there is `room` for it, a ribbon of its phases stands between."""
     row = told.row
-    yield from map(line_of, _head(row))
+    for line in map(line_of, _head(row)):
+        yield from [line] if room is None else folded(line, room)
     yield ""
-    yield _line(0.0, f"armed: {armed(row.limits)}", "", colours)
+    if room is not None and (shown := ribbon(told, room, colours=colours)):
+        yield from [*shown, ""]
+    yield from _line(0.0, f"armed: {armed(row.limits)}", "", colours, room)
     for each in told.decisions:
-        yield _line(each.after, in_words(each), COLOURS.get(each.kind, ""), colours)
+        yield from _line(each.after, in_words(each), COLOURS.get(each.kind, ""), colours, room)
     if row.outcome is None:
         yield "no end is known: it is running, or its process was killed"
     else:
-        yield _line(row.elapsed, verdict(row), "" if row.outcome == Outcome.FINISHED else RED, colours)
+        yield from _line(row.elapsed, verdict(row), "" if row.outcome == Outcome.FINISHED else RED, colours, room)
 
 
 def _head(row: Row) -> Iterator[str]:
@@ -56,145 +57,9 @@ def _head(row: Row) -> Iterator[str]:
         yield ", ".join(parts)
 
 
-def _line(after: float | None, text: str, colour: str, colours: bool) -> str:
+def _line(after: float | None, text: str, colour: str, colours: bool, room: int | None) -> Iterator[str]:
     time = UNKNOWN_TIME if after is None else f"+{after:.1f}s"
-    shown = line_of(text)
-    return f"{time:<8} {f'{colour}{shown}{PLAIN}' if colours and colour else shown}"
-
-
-# -- what was armed ---------------------------------------------------------------------------------------------------
-
-
-def armed(limits: Any) -> str:
-    """The three limits with their allowances, and whatever else somebody set."""
-    if not isinstance(limits, dict):
-        return UNKNOWN_LIMITS
-    clocks = limits.get("clocks")
-    clocks = clocks if isinstance(clocks, dict) else {}
-    told = []
-    for name, said in limits.items():
-        if name in UNUSED or not isinstance(said, dict):
-            continue
-        source = str(said.get("source", ""))
-        if name in ALWAYS or source != DEFAULT:
-            told.append(f"{name} {_number(said.get('value'))} ({source}){_allowed(name, said.get('value'), clocks)}")
-    return ", ".join(told) or UNKNOWN_LIMITS
-
-
-def _allowed(name: str, value: Any, clocks: Mapping[str, Any]) -> str:
-    # `cold` is left out where it is the limit of that name; `late` is never left out and is as long.
-    first, cold = clocks.get("first_token"), clocks.get("cold") or clocks.get("late") or 0.0
-    if name != "first_token" or not _is_number(first) or not _is_number(value) or not _is_number(cold):
-        return ""
-    reading = first - value - cold
-    load = f" + {plain(cold)} for a load" if cold else ""
-    return load + (f" + {plain(round(reading, 1))} for the prompt" if reading > 0 else "")
-
-
-def _number(value: Any) -> str:
-    return plain(value) if _is_number(value) else "none"
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-# -- decisions --------------------------------------------------------------------------------------------------------
-
-
-def in_words(decision: Decision) -> str:
-    """One decision; of a kind that a later version writes, its name and nothing else."""
-    tell = WORDS.get(decision.kind)
-    if tell is None:
-        return decision.kind
-    told = decision.told
-    return f"{decision.kind}{tell(told)}" if told is not None else decision.kind
-
-
-def _length(before: str, after: str = "") -> Callable[[Any], str]:
-    return lambda told: f"{before}{spoken(told)}{after}" if _is_number(told) else ""
-
-
-def _heartbeat(told: Any) -> str:
-    if not isinstance(told, dict):
-        return ""
-    now = told
-    parts = [str(now.get("phase", ""))]
-    if isinstance(doing := now.get("doing"), str):
-        parts.append(at_work(doing))
-    if _is_number(now.get("tokens")) and now["tokens"]:
-        parts.append(counted(int(now["tokens"])))
-    if now.get("in_contact") and _is_number(now.get("silence")):
-        parts.append(f"pings, no content for {spoken(now['silence'])}")
-    if now.get("nearest") and _is_number(now.get("rings_in")):
-        parts.append(f"{now['nearest']} rings in {spoken(now['rings_in'])}")
-    return f": {', '.join(filter(None, parts))}"
-
-
-def _rang(told: Any) -> str:
-    if not isinstance(told, dict) or not _is_number(told.get("waited")):
-        return ""
-    return f": {told.get('limit')}, after {spoken(told['waited'])}"
-
-
-def _moved(told: Any) -> str:
-    if not isinstance(told, dict) or not _is_number(told.get("before")) or not _is_number(told.get("after")):
-        return ""
-    return f": deadline {plain(told['before'])} s -> {plain(told['after'])} s, {told.get('why')}"
-
-
-def _fallback(told: Any) -> str:
-    """Which model failed, and how; what a server said is left out, for it may quote the model."""
-    if not isinstance(told, dict):
-        return ""
-    after = f" after {spoken(told['elapsed'])}" if _is_number(told.get("elapsed")) else ""
-    why = told.get("limit") or told.get("fault") or "unknown"
-    return f": in place of {told.get('model')}, which failed{after} ({why})"
-
-
-def _queued(told: Any) -> str:
-    return f": number {told}" if isinstance(told, int) else ""
-
-
-def _plainly(told: Any) -> str:
-    return f": {told}" if isinstance(told, str | int | float) else ""
-
-
-WORDS: Mapping[str, Callable[[Any], str]] = {
-    Kind.QUEUED: _queued,
-    Kind.ADMITTED: _length(" after "),
-    Kind.LOADING: _plainly,
-    Kind.READY: _plainly,
-    Kind.HEARTBEAT: _heartbeat,
-    Kind.EXTENDED: _moved,
-    Kind.SHORTENED: _moved,
-    Kind.SUSPECTED: _plainly,
-    Kind.LOOPED: _plainly,
-    Kind.LET_GO_ON: _plainly,
-    Kind.RANG: _rang,
-    Kind.CANCEL_SENT: _plainly,
-    Kind.CANCEL_AGAIN: _plainly,
-    Kind.CANCEL_CONFIRMED: _length(" after "),
-    Kind.LEFT_RUNNING: _plainly,
-    Kind.EXCUSED: _length(": our own alarm came ", " late"),
-    Kind.FALLBACK: _fallback,
-    Kind.PAUSED: _plainly,
-    Kind.RESUMED: _plainly,
-    Kind.WRAP_UP: _plainly,
-    Kind.REMARK: _plainly,
-}
-
-
-def verdict(row: Row) -> str:
-    """How it ended, in one line."""
-    tokens = row.tokens if row.counted_answer is None else row.counted_answer
-    broke = f": {row.broken_limit}" if row.broken_limit else ""
-    waited = f" after {spoken(row.waited)} ({row.source})" if row.broken_limit and row.waited is not None else ""
-    parts = [f"{row.outcome}{broke}{waited}", counted(tokens)]
-    if row.first_token is not None:
-        parts.append(f"first token after {spoken(row.first_token)}")
-    if row.longest_gap is not None:
-        parts.append(f"longest gap {spoken(row.longest_gap)}")
-    if row.error:
-        parts.append(row.error)
-    return ", ".join(parts)
+    before, whole = f"{time:<{TIME}} ", line_of(text)
+    for line in [whole] if room is None else folded(whole, room - len(before)):
+        yield before + (f"{colour}{line}{PLAIN}" if colours and colour else line)
+        before = " " * len(before)

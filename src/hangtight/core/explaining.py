@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from hangtight.core.intents import RUNGS, Placed
@@ -42,6 +42,11 @@ class Explained(NamedTuple):
     share: float = 0.0
     """It is this part of `total`, whose source it has."""
 
+    @property
+    def origin(self) -> str:
+        """Its source, with the part of `total` that it is, where it is one."""
+        return f"{self.share:.0%} of total ({self.source})".replace("%", " %", 1) if self.share else self.source
+
 
 def explained(
     layers: Iterable[Layer], resolved: Resolved, learned: Mapping[str, Learned] = NOTHING_LEARNED
@@ -76,6 +81,17 @@ def _share(each: Explained, values: Mapping[str, Value]) -> float:
     share, total = SHARES.get(each.name, 0.0), values["total"]
     is_one = total.value is not None and each.value == share * total.value and each.source == total.source
     return share if is_one else 0.0
+
+
+def lines_of(told: Sequence[Explained]) -> Iterator[str]:
+    """A line for each limit: its value and where that is from; what it overruled stands below."""
+    names, values = [each.name for each in told], [number(each.value) for each in told]
+    name, value = max(map(len, ("limit", *names))), max(map(len, ("value", *values)))
+    yield f"{'limit':<{name}}  {'value':>{value}}  from"
+    for each in told:
+        yield f"{each.name:<{name}}  {number(each.value):>{value}}  {each.origin}"
+        if each.overruled:
+            yield f"{'':<{name}}  {'':>{value}}  over {', '.join(map(str, each.overruled))}"
 
 
 def allowances(resolved: Resolved, situation: Situation) -> tuple[str, ...]:

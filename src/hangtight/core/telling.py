@@ -40,6 +40,8 @@ class Door(NamedTuple):
 
 INTENT = "intent"
 """What stands in the place of a limit where a generation was ended for what it said."""
+WHY = "      why: "
+"""Stands before the command that tells the whole story, in the last line of an error."""
 LONGER = 2  # the line to change is shown with a number twice as long
 
 
@@ -48,14 +50,14 @@ def timeout_error(
 ) -> GenerationTimeout:
     """The error for a broken limit; the driver adds what only it knows (`partial`, `left_running`).
 
-    `why` is the command that tells the whole story, where a journal is kept.
+    `why` is the command that tells the whole story, or how to have one told.
     """
     value = resolved.values[broken.limit.value]
     so_far = _so_far(generation.tokens, elapsed, door.kept)
     lines = (
         f"{generation.model} {_what_happened(broken)} ({so_far})",
         f"{broken.limit.value} = {_number(value.value)} {_origin(value)}{_allowed(broken, value, generation)}",
-        f"to wait longer:  {_longer(value.change or door.change, broken)}{why and f'      why: {why}'}",
+        f"to wait longer:  {_longer(value.change or door.change, broken)}{why and f'{WHY}{why}'}",
     )
     error = _kind(broken.limit, generation)("\n".join(lines))
     error.limit, error.model, error.source = broken.limit.value, generation.model, value.source
@@ -70,7 +72,7 @@ def looping_error(
     lines = (
         f"{generation.model} stuck - repeats itself: {found} ({_so_far(generation.tokens, elapsed, door.kept)})",
         f"intent = on ({origin})",
-        f"to let it go on:  {door.change_of('intent', 'False')}{why and f'      why: {why}'}",
+        f"to let it go on:  {door.change_of('intent', 'False')}{why and f'{WHY}{why}'}",
     )
     error = Looping("\n".join(lines))
     error.limit, error.model, error.source = INTENT, generation.model, origin

@@ -14,7 +14,7 @@ from hangtight.dialects.dialect import Dialect, dialect_for
 from hangtight.dialects.speaking import Told, refused, told_of
 from hangtight.errors import HangtightError
 from hangtight.gateway.asking import UNKNOWN, Asking
-from hangtight.gateway.door.gate import Intake
+from hangtight.gateway.door.gate import PAGE, Intake, is_page, path_in
 from hangtight.gateway.door.gatekeeper import Gatekeeper
 from hangtight.gateway.outlet import EXTENSION, Headers, Outlet
 from hangtight.gateway.state import State
@@ -89,7 +89,7 @@ class Gateway:
         ours = scope.get("extensions", {}).get(EXTENSION, {})
         outlet = Outlet(send, loop, direct=bool(ours), framed=ours.get("framed"))
         outlet.leaving, outlet.line = ours.get("leaving"), ours.get("line")
-        path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
+        path = path_in(scope)
         method = scope["method"]
         dialect = dialect_for(path) if method == "POST" else None
         gate = self.state.keeper.gate
@@ -102,7 +102,7 @@ class Gateway:
         if denied is not None:
             await self._refuse(outlet, dialect, Told(*denied), WHICH_KEY if denied.status == NO_KEY else None)
             return
-        view = answer_to(method, path)
+        view = answer_to(method, PAGE if path == "/" and is_page(scope) else path)
         if self.state.is_draining and (view is None or method not in LOOKS or path.startswith(NO_LOOKS)):
             await self._refuse(outlet, dialect, DRAINING, [(b"retry-after", b"%d" % COME_BACK)])
             return

@@ -298,9 +298,14 @@ class Exchange:
             self.outlet.close()
             self._end(Left())
 
+    @property
+    def cancellable(self) -> bool:
+        """Somebody waits for it, and nobody has ended it yet."""
+        return not self.left and self.cancelled is None and not self.outlet.finished
+
     def cancel(self, why: Told = CANCELLED) -> None:
         """Somebody else wants this to end."""
-        if not self.left and self.cancelled is None and not self.outlet.finished:
+        if self.cancellable:
             self.cancelled = why
             self._end(Cancelled())
 

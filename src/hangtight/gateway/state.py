@@ -17,7 +17,9 @@ from hangtight.gateway.door.gatekeeper import Gatekeeper
 from hangtight.gateway.lanes import Lane, Lanes
 from hangtight.gateway.telling import shown
 from hangtight.gateway.telling.events import Events
+from hangtight.gateway.telling.flight import Flights
 from hangtight.gateway.telling.metrics import Metrics
+from hangtight.gateway.telling.receipt import Receipts
 from hangtight.gateway.telling.shown import Ended
 from hangtight.gateway.telling.tracing import Tracing
 from hangtight.gateway.upstream.pool import Upstream
@@ -58,6 +60,8 @@ class State:
         self.exchanges: dict[str, Exchange] = {}
         self.finished: deque[Ended] = deque(maxlen=REMEMBERED)
         self.events = Events()
+        self.flights = Flights(self.exchanges)
+        self.receipts = Receipts()
         self.flows: Flows | None = None
         """Who runs workflows."""
         self.readers: set[asyncio.Future[None]] = set()
@@ -175,6 +179,7 @@ class State:
             del self.refused[next(iter(self.refused))]
         told = shown.ended(exchange)
         self.finished.append(told)
+        self.receipts.seen.add(told)
         self.events.ended(exchange, told)
         exchange.over.set()
 

@@ -7,7 +7,10 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from math import ceil, log
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from hangtight.journal.reading import Row
 
 FINISHED, TIMEOUT = "finished", "timeout"
 A_USUAL_TIMEOUT = 30.0
@@ -134,12 +137,17 @@ def _measured(row: Ended, finished: bool) -> Iterable[tuple[str, float]]:
         yield "longest_gap", row.longest_gap
     if finished and row.elapsed is not None:
         yield "elapsed", row.elapsed
-        tokens, writing = _tokens(row), row.elapsed - (row.first_token or 0.0)
-        if tokens > 1 and writing > 0:
-            yield "rate", tokens / writing
+        if found := rate(row):
+            yield "rate", found
 
 
-def _tokens(row: Ended) -> int:
+def rate(row: Ended | Row) -> float | None:
+    """Tokens per second since the first one; None where that cannot be said."""
+    tokens, writing = _tokens(row), (row.elapsed or 0.0) - (row.first_token or 0.0)
+    return tokens / writing if tokens > 1 and writing > 0 else None
+
+
+def _tokens(row: Ended | Row) -> int:
     return row.tokens if row.counted_answer is None else row.counted_answer
 
 

@@ -152,7 +152,7 @@ def _of_config(said: Said) -> dict[str, Any]:
         "journal": standing_beside(journal.url, said.path.parent),
         "keep": None if keep is None else keep * DAY,
         "learning": Learning(learning.samples, learning.floors.model_dump()),
-        "gateway": gateway_of(file),
+        "gateway": gateway_of(file, said.path.parent),
         "aliases": aliases_in(file),
         "runs": runs.runs,
         "groups": runs.groups,

@@ -41,6 +41,7 @@ OF_THE_CONNECTION = (
 """Whoever writes these must know where the request ends: that is not for a file to say."""
 HOST = r"^(\*|(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?|\[?[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*\]?)$"
 ORIGIN = r"^[a-z][a-z0-9+.-]*://[^/\s*?#@]+$"
+FILE = r"^.*\S.*$"
 PATH = r"^/[^\s*?#]*\*?$"
 
 
@@ -298,6 +299,11 @@ class ServedFile(Section):
     gateway: Annotated[GatewaySection, BeforeValidator(or_nothing, json_schema_input_type=GatewaySection | None)] = (
         GatewaySection()
     )
+    training: Annotated[
+        tuple[str, ...] | None,
+        PlainValidator(_texts(FILE, "a list of paths of status files")),
+        WithJsonSchema(_list_of(FILE)),
+    ] = told("Status files of training runs, for the dashboard.", ["status/training_status.json"])
     circuit: Annotated[
         CircuitSection, WrapValidator(_circuit, json_schema_input_type=bool | CircuitSection | None)
     ] = Field(default=None, description="When an upstream that fails is left alone.", examples=[True, False])  # type: ignore[assignment]  # fmt: skip

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Literal, cast
 
 from hangtight.rules.errors import Problem
@@ -15,8 +17,8 @@ from hangtight.rules.serving import PROXY_SILENCE, CircuitSettings, Gateway
 RAISES: Mapping[str | None, bool | None] = {"raise": True, "cut": False, None: None}
 
 
-def gateway_of(file: ConfigFile) -> Gateway:
-    """How the gateway treats its clients, by this file."""
+def gateway_of(file: ConfigFile, folder: Path) -> Gateway:
+    """How the gateway treats its clients, by this file, which stands in this folder."""
     door = file.gateway
     most = {name: getattr(file.most, name) for name in MostSection.model_fields}
     circuit = cast("CircuitSettings | Literal[False] | None", file.circuit)
@@ -37,6 +39,9 @@ def gateway_of(file: ConfigFile) -> Gateway:
         head=door.headers,
         patience=door.patience,
         circuit=CircuitSettings() if circuit is None else circuit or None,
+        training=None
+        if file.training is None
+        else tuple(str(folder / os.path.expanduser(path)) for path in file.training),
     )
 
 

@@ -109,6 +109,8 @@ class Gateway:
     """Seconds within which the head and the body of a request must be there."""
     circuit: CircuitSettings | None = field(default_factory=CircuitSettings)
     """None: an upstream that fails is asked all the same."""
+    training: tuple[str, ...] | None = None
+    """The status files of training runs; None where the files name none."""
 
     def form(self, path: str) -> str | None:
         """The form of a heartbeat on this path: the very path first, then the patterns in the order of the file."""

@@ -213,7 +213,7 @@ async def turned(holds: Callable[[], object]) -> None:
 
 async def told_to_nobody(events: Events, client: Stuck) -> asyncio.Task[None]:
     """More than a client that does not read can be told."""
-    streaming = asyncio.create_task(events.stream(client.receive, client.outlet, "", ""))
+    streaming = asyncio.create_task(events.follow(client.receive, events.listen(client.outlet)))
     await turned(lambda: client.took)
     events.began(exchange(0))
     await turned(lambda: client.outlet.is_slow)

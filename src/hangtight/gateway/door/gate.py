@@ -28,6 +28,8 @@ Fields = Iterable[tuple[bytes, bytes]]
 
 KEYLESS: Final = frozenset(("/health", "/ready"))
 """Asked by those who have no key: they learn whether we run, and nothing more."""
+PAGE: Final = "/ui"
+"""The dashboard: its files hold nothing, and a link to it may stand anywhere. What it shows needs a key."""
 CREDENTIALS: Final = frozenset((b"authorization", b"x-api-key"))
 LEFT_BY_PROXIES: Final = frozenset((b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-proto", b"x-real-ip"))
 LOOKED_AT: Final = frozenset((b"host", b"origin", b"sec-fetch-site", b"content-length"))
@@ -104,6 +106,23 @@ def is_direct(scope: Scope) -> bool:
     return not any(name in LEFT_BY_PROXIES for name, _ in scope["headers"])
 
 
+def is_page(scope: Scope) -> bool:
+    """Whether somebody only wants a file of the dashboard; also a browser that was given our bare address."""
+    if scope.get("method") not in ("GET", "HEAD"):
+        return False
+    path = path_in(scope)
+    return path == PAGE or path.startswith(f"{PAGE}/") or (path == "/" and _reads_pages(scope))
+
+
+def _reads_pages(scope: Scope) -> bool:
+    return any(name == b"accept" and b"text/html" in value for name, value in scope["headers"])
+
+
+def path_in(scope: Scope) -> str:
+    """As we know it, wherever we are mounted."""
+    return str(scope["path"]).removeprefix(scope.get("root_path", "")) or "/"
+
+
 class Intake:
     """A body while it is read: never more of it than is allowed, whatever was announced."""
 
@@ -167,12 +186,9 @@ class Gate:
         for name, value in scope["headers"]:
             if name in LOOKED_AT:
                 seen.setdefault(name, []).append(value)
-        return (
-            self._oversized(scope, seen.get(b"content-length", []))
-            or self._miscalled(scope, seen.get(b"host", []))
-            or self._foreign(seen)
-            or self._locked(scope)
-        )
+        denied = self._oversized(scope, seen.get(b"content-length", []))
+        denied = denied or self._miscalled(scope, seen.get(b"host", []))
+        return denied if denied or is_page(scope) else self._foreign(seen) or self._locked(scope)
 
     def preflight(self, scope: Scope) -> list[tuple[bytes, bytes]] | None:
         """The headers of a 204 to a browser that asks whether a page may call us; None where that is not the question.
@@ -268,7 +284,7 @@ class Gate:
         return origin != "null" and origin.lower() in self.origins
 
     def _locked(self, scope: Scope) -> Denied | None:
-        if not self.keys or scope["path"].removeprefix(scope.get("root_path", "")) in KEYLESS:
+        if not self.keys or path_in(scope) in KEYLESS:
             return None
         shown = [pair for pair in scope["headers"] if pair[0] in CREDENTIALS]
         if [pair for pair in shown if self._is_key(*pair)]:

@@ -183,11 +183,11 @@ class Door:
 
 def run(serving: Coroutine[Any, Any, T]) -> T:
     """Run this in a loop of uvloop, where that is installed and not on Windows."""
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(serving)
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     if sys.platform == "win32":
         return None
     try:

@@ -60,7 +60,7 @@ def still_waiting(beat: Heartbeat) -> bytes:
 class Listener:
     """One who listens: for everything, for one run, for one model."""
 
-    __slots__ = ("_lost", "_news", "_waiting", "is_open", "model", "outlet", "run", "to_its_end")
+    __slots__ = ("_flight", "_lost", "_news", "_waiting", "is_open", "model", "outlet", "run", "to_its_end")
 
     def __init__(self, outlet: Outlet, run: str = "", model: str = "") -> None:
         self.outlet = outlet
@@ -70,6 +70,7 @@ class Listener:
         """Of the run; otherwise as long as it likes."""
         self.is_open = True
         self._waiting: deque[bytes] = deque(maxlen=KEPT)
+        self._flight: bytes | None = None
         self._lost = 0
         self._news = asyncio.Event()
 
@@ -81,6 +82,19 @@ class Listener:
         self._lost += len(self._waiting) == KEPT
         self._waiting.append(told)
         self._news.set()
+
+    def tell_flight(self, told: bytes) -> None:
+        """How all stands. One that was not read yet gives way: old news of this kind is no news."""
+        if self._flight is not None:
+            with suppress(ValueError):  # it was lost with other events
+                self._waiting.remove(self._flight)
+        self._flight = told
+        self.tell(told)
+
+    @property
+    def has_flight(self) -> bool:
+        """Such news still waits."""
+        return self._flight is not None
 
     @property
     def has_news(self) -> bool:
@@ -96,6 +110,7 @@ class Listener:
             return SIGN
         told = b"".join(self._waiting)
         self._waiting.clear()
+        self._flight = None
         lost, self._lost = self._lost, 0
         return event("lost", {"lost": lost}) + told if lost else told
 
@@ -193,10 +208,6 @@ class Events:
                 listener.tell(told)
 
     # -- who listens ------------------------------------------------------------------------------------------
-
-    async def stream(self, receive: Callable[[], Awaitable[Any]], outlet: Outlet, run: str, model: str) -> None:
-        """Tell this one, until it leaves or the gateway drains."""
-        await self.follow(receive, self.listen(outlet, run, model))
 
     def listen(self, outlet: Outlet, run: str = "", model: str = "", *, to_its_end: bool = False) -> Listener:
         """One more who is told what happens from now on; it waits for him until he is followed."""

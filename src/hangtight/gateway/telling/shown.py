@@ -9,12 +9,13 @@ from datetime import UTC, datetime
 from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hangtight.core.explaining import Said, explained
-from hangtight.core.layers import Layer, Rank
+from hangtight.core.explaining import Explained, Said, explained
+from hangtight.core.layers import Layer, Rank, Resolved
 from hangtight.core.limits import AUTO
 from hangtight.core.phases import Outcome
 from hangtight.core.timers import Timer
 from hangtight.drivers import clock
+from hangtight.drivers.terms import Terms
 
 if TYPE_CHECKING:
     from hangtight.core.attempts import Attempt
@@ -73,6 +74,18 @@ def in_full(exchange: Exchange) -> Members:
     return {**in_flight(exchange), **_limits_of(exchange.reading)}
 
 
+class Under(NamedTuple):
+    """What a generation is under: enough to tell why each of its limits is what it is."""
+
+    terms: Terms
+    resolved: Resolved
+    model: str
+
+
+def under(session: Session) -> Under:
+    return Under(session.terms, session.resolved, session.machine.model)
+
+
 class Ended(NamedTuple):
     """How a request ended: the bare facts, because each request has such an end and few are ever looked at."""
 
@@ -97,10 +110,11 @@ class Ended(NamedTuple):
     tokens: int = 0
     error: str = ""
     attempts: tuple[Attempt, ...] = ()
+    under: Under | None = None
 
     def told(self) -> Members:
         told, broken = self._asdict(), self.broken
-        del told["broken"]
+        del told["broken"], told["under"]
         return {
             **told,
             "ended": iso(self.ended),
@@ -131,6 +145,7 @@ def ended(exchange: Exchange) -> Ended:
         tokens=machine.tokens,
         error=session.failure,
         attempts=exchange.call.attempts.told,
+        under=under(session),
     )
 
 
@@ -217,12 +232,15 @@ def nearest(snapshot: Snapshot) -> Members | None:
 def _limits_of(reading: GatewayReading | None) -> Members:
     if reading is None:
         return {"limits": {}}
-    session, terms = reading.session, reading.session.terms
+    told = limits_under(under(reading.session))
+    return {"limits": {each.name: _limit(each.value, each.source, each.overruled) for each in told}}
+
+
+def limits_under(stood: Under) -> tuple[Explained, ...]:
+    """Each limit with its source, and what that overruled."""
+    terms = stood.terms
     given = (Layer(Rank.CALL, p.source, dict(p.values), p.change, cuts=p.cuts) for p in terms.places if p.values)
-    layers = (*given, *terms.settings.layers(terms.mode, session.machine.model))
-    told = explained(layers, session.resolved)
-    limits = {each.name: _limit(each.value, each.source, each.overruled) for each in told}
-    return {"limits": limits}
+    return explained((*given, *terms.settings.layers(terms.mode, stood.model)), stood.resolved)
 
 
 def _limit(value: float | None, source: str, overruled: tuple[Said, ...]) -> Members:

@@ -23,7 +23,7 @@ def stats_of(url: str | None, since: str | None, by: str | None) -> dict[str, An
     if by is not None and by not in BY:
         raise ValueError(f"by={by!r} cannot be used: it must be one of {', '.join(BY)}")
     begin = None if since is None else _instant(since)
-    told: dict[str, Any] = {"since": None if begin is None else _local(begin), "by": by, "receipt": None, "stats": []}
+    told: dict[str, Any] = {"since": None if begin is None else local(begin), "by": by, "receipt": None, "stats": []}
     if url is None:
         return told
     from hangtight.journal.reading import Reading
@@ -31,8 +31,8 @@ def stats_of(url: str | None, since: str | None, by: str | None) -> dict[str, An
     reading = Reading(url)
     if not reading.exists:
         return told
-    today = _midnight() if begin is None else begin
-    receipt = {"since": _local(today), **asdict(reading.receipt(today))}
+    today = midnight() if begin is None else begin
+    receipt = {"since": local(today), **asdict(reading.receipt(today))}
     stats = reading.stats(begin, cast("By | None", by))
     return {**told, "receipt": receipt, "stats": [_members(stat) for stat in stats]}
 
@@ -57,11 +57,11 @@ def _instant(text: str) -> float:
     raise ValueError(f"since={text!r} cannot be used: it must be like 90m, 1h, 2d or 2026-11-21T08:30")
 
 
-def _midnight() -> float:
+def midnight() -> float:
     now = datetime.fromtimestamp(clock.wall()).astimezone()
     # Without its zone: in the night of a change the day began in another one.
     return now.replace(tzinfo=None, hour=0, minute=0, second=0, microsecond=0).timestamp()
 
 
-def _local(at: float) -> str:
+def local(at: float) -> str:
     return datetime.fromtimestamp(at).astimezone().isoformat(timespec="milliseconds")

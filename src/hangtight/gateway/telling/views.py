@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Mapping
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs
@@ -14,18 +15,16 @@ from hangtight.dialects.chat import Shape
 from hangtight.drivers import clock
 from hangtight.drivers.standing import STANDING, recorder, settings
 from hangtight.errors import HangtightError
-from hangtight.gateway.telling import flows, ollama, running, shown
+from hangtight.gateway.telling import flight, flows, known, ollama, receipt, running, shown, training_card, ui, why
 from hangtight.gateway.telling.answers import Receive, Scope, View, put, put_bytes, read, refuse
 from hangtight.gateway.telling.summing import stats_of
 
 if TYPE_CHECKING:
-    from hangtight.gateway.exchange import Exchange
     from hangtight.gateway.outlet import Outlet
     from hangtight.gateway.state import State
 
 GENERATIONS: Final = "/hangtight/generations"
 MODELS: Final = "/v1/models"
-SHORTEST: Final = 4  # characters of an id that may stand for the whole of it
 AT_ONCE: Final = 64  # requests described in one turn of the loop
 LAST_WORDS: Final = 2.0  # seconds, on top of the limit `cancel`, in which a cancelled request may end
 COME_BACK: Final = 5  # seconds
@@ -160,22 +159,22 @@ async def generations(state: State, scope: Scope, receive: Receive, outlet: Outl
 
 async def generation(name: str, state: State, scope: Scope, receive: Receive, outlet: Outlet) -> None:
     """One of them: with its limits while it runs, else how it ended."""
-    found = _found(state, name)
+    found = known.in_flight(state, name)
     if found is not None:
         await put(outlet, 200, shown.in_full(found))
-    elif (told := _finished(state, name)) is not None:
-        await put(outlet, 200, told)
+    elif (ended := known.finished(state, name)) is not None:
+        await put(outlet, 200, ended.told())
     else:
-        await refuse(outlet, 404, "generation_not_found", _unknown(name))
+        await refuse(outlet, 404, "generation_not_found", known.unknown(name))
 
 
 async def cancel(name: str, state: State, scope: Scope, receive: Receive, outlet: Outlet) -> None:
     """End it; the answer comes when it has ended, with what was seen at its server."""
-    found = _found(state, name)
+    found = known.in_flight(state, name)
     if found is None:
-        told = _finished(state, name)
-        words = _unknown(name) if told is None else f"{name} has ended already: {told['outcome']}"
-        await refuse(outlet, 404, "generation_not_found" if told is None else "generation_ended", words)
+        ended = known.finished(state, name)
+        words = known.unknown(name) if ended is None else f"{name} has ended already: {ended.outcome.value}"
+        await refuse(outlet, 404, "generation_not_found" if ended is None else "generation_ended", words)
         return
     patience = LAST_WORDS + (found.reading.session.resolved.limits.cancel or 0.0 if found.reading is not None else 0.0)
     found.cancel()
@@ -183,7 +182,8 @@ async def cancel(name: str, state: State, scope: Scope, receive: Receive, outlet
     seen = found.reading.seen if found.reading is not None else None
     if has_ended and seen is not None:
         await _within(patience, asyncio.shield(seen))
-    said = _finished(state, found.id) or shown.in_flight(found)
+    ended = known.finished(state, found.id)
+    said = shown.in_flight(found) if ended is None else ended.told()
     at_server = shown.seen(seen.result()) if seen is not None and seen.done() else None
     await put(outlet, 200 if has_ended else 202, {**said, "at_server": at_server})
 
@@ -196,26 +196,6 @@ async def _within(seconds: float, work: Awaitable[object]) -> bool:
     except TimeoutError:
         return False
     return True
-
-
-def _found(state: State, name: str) -> Exchange | None:
-    """By its id, or by the beginning of it, if that is the beginning of one alone."""
-    if name in state.exchanges:
-        return state.exchanges[name]
-    if len(name) < SHORTEST:
-        return None
-    found = [exchange for key, exchange in state.exchanges.items() if key.startswith(name)]
-    return found[0] if len(found) == 1 else None
-
-
-def _finished(state: State, name: str) -> dict[str, Any] | None:
-    if len(name) < SHORTEST:
-        return None
-    return next((each.told() for each in reversed(state.finished) if each.id.startswith(name)), None)
-
-
-def _unknown(name: str) -> str:
-    return f"no generation {name!r} is in flight, and none of the last that ended was it\nto see them:  hangtight top"
 
 
 # -- numbers ----------------------------------------------------------------------------------------------------------
@@ -245,9 +225,16 @@ async def stats(state: State, scope: Scope, receive: Receive, outlet: Outlet) ->
 
 
 async def events(state: State, scope: Scope, receive: Receive, outlet: Outlet) -> None:
-    """What happens, while it happens: `?run=`, `?model=`."""
+    """What happens, while it happens: `?run=`, `?model=`; with `?flight=0.5` also how all stands, so often."""
     asked = _asked(scope)
-    await state.events.stream(receive, outlet, asked.get("run", ""), asked.get("model", ""))
+    try:
+        every = flight.interval(asked["flight"]) if "flight" in asked else None
+    except ValueError as wrong:
+        await refuse(outlet, 400, "bad_query", str(wrong))
+        return
+    listener = state.events.listen(outlet, asked.get("run", ""), asked.get("model", ""))
+    with nullcontext() if every is None else state.flights.telling(listener, every):
+        await state.events.follow(receive, listener)
 
 
 def _asked(scope: Scope) -> dict[str, str]:
@@ -268,9 +255,12 @@ VIEWS: Final[Mapping[str, Mapping[str, View]]] = {
     GENERATIONS: read(generations),
     "/hangtight/stats": read(stats),
     "/hangtight/events": {"GET": events},
+    "/hangtight/receipt": read(receipt.receipt),
+    "/hangtight/training": read(training_card.training),
     **ollama.VIEWS,
     **running.VIEWS,
     **flows.VIEWS,
+    **ui.VIEWS,
 }
 
 
@@ -288,9 +278,11 @@ def _one_of(path: str) -> Mapping[str, View] | None:
     if not head and name:  # names of models may have a slash in them
         return read(partial(model, name))
     head, _, name = path.partition(f"{GENERATIONS}/")
+    if not head and name.endswith(f"/{why.WHY}"):
+        return read(partial(why.why, name.removesuffix(f"/{why.WHY}")))
     if not head and name:
         return {**read(partial(generation, name)), "DELETE": partial(cancel, name)}
-    return flows.one_of(path) or running.one_of(path)
+    return flows.one_of(path) or running.one_of(path) or ui.one_of(path)
 
 
 async def _otherwise(allowed: str, state: State, scope: Scope, receive: Receive, outlet: Outlet) -> None:

@@ -1,0 +1,117 @@
+// What is in flight: a list of which only the rows in sight exist, and the one loop that moves them.
+
+import { byId, make, mark, say, show } from "./dom.js";
+import { Row } from "./row.js";
+import { visible } from "./state.js";
+import { many } from "./words.js";
+
+const BEYOND = 3; // rows above and below what is in sight, so that the next one can be reached by Tab
+const FRESH = 4; // seconds without a message after which nothing is made up any more
+
+export class Flight {
+  constructor(actions) {
+    this.actions = actions;
+    this.lane = byId("lane");
+    this.list = byId("ribbons");
+    this.count = byId("flight-count");
+    this.rows = new Map();
+    this.shown = [];
+    this.heardAt = 0;
+    this.isLive = false;
+    this.calm = window.matchMedia("(prefers-reduced-motion: reduce)");
+    this.list.addEventListener("focusin", () => this.fit());
+    this.lane.addEventListener("scroll", () => this.fit(), { passive: true });
+    new ResizeObserver(() => this.measure()).observe(this.lane);
+    this.measure();
+    requestAnimationFrame(() => this.frame());
+  }
+
+  update(state, now) {
+    this.isLive = state.connection.is === "live";
+    if (this.flying !== state.flying) this.heardAt = now;
+    if (this.flying === state.flying && this.filter === state.filter) return;
+    this.flying = state.flying;
+    this.filter = state.filter;
+    this.shown = visible(state);
+    const all = state.flying.size;
+    say(this.count, this.shown.length === all ? String(all) : `${this.shown.length} of ${all}`);
+    mark(this.count, "aria-label", `${many(all, "generation")} in flight`);
+    show(this.lane, this.shown.length > 0);
+    this.list.style.height = `${this.shown.length * this.height}px`;
+    this.fit();
+    if (this.calm.matches) this.draw();
+  }
+
+  measure() {
+    const style = getComputedStyle(document.documentElement);
+    this.height = parseFloat(style.getPropertyValue("--row")) || 84;
+    const probe = make("li", { class: "row" }, make("div", { class: "who" }));
+    const [past, future] = [make("div", { class: "past" }), make("div", { class: "future" })];
+    probe.append(make("div", { class: "track" }, past, future), make("div", { class: "numbers" }));
+    probe.append(make("button", { class: "quiet", text: "Cancel", tabindex: "-1" }));
+    this.list.append(probe);
+    this.sizes = { past: past.clientWidth || 300, future: future.clientWidth || 120 };
+    probe.remove();
+    this.list.style.height = `${this.shown.length * this.height}px`;
+    this.fit();
+  }
+
+  /** The rows in sight exist, and those next to the one that has the focus. */
+  fit() {
+    const top = this.lane.scrollTop;
+    const first = Math.max(0, Math.floor(top / this.height) - BEYOND);
+    const last = Math.min(this.shown.length, Math.ceil((top + this.lane.clientHeight) / this.height) + BEYOND);
+    const needed = new Map();
+    for (let at = first; at < last; at++) needed.set(this.shown[at].id, at);
+    const focused = document.activeElement?.closest?.(".row")?.dataset.id;
+    const held = focused === undefined ? undefined : this.shown.findIndex((row) => row.id === focused);
+    if (held >= 0) {
+      for (let at = Math.max(0, held - 1); at < Math.min(this.shown.length, held + 2); at++) needed.set(this.shown[at].id, at);
+    }
+    this.drop(needed);
+    for (const [id, at] of needed) this.put(id, at);
+  }
+
+  drop(needed) {
+    for (const [id, row] of this.rows) {
+      if (needed.has(id)) continue;
+      if (row.element.contains(document.activeElement)) this.lane.focus({ preventScroll: true });
+      row.element.remove();
+      this.rows.delete(id);
+    }
+  }
+
+  put(id, at) {
+    let row = this.rows.get(id);
+    if (row === undefined) {
+      row = new Row(id, this.actions);
+      this.rows.set(id, row);
+      this.insert(row, at);
+    }
+    row.at = at;
+    row.element.style.transform = `translateY(${at * this.height}px)`;
+    row.update(this.shown[at], at, this.shown.length);
+  }
+
+  /** In their order, for those who go through them by Tab. */
+  insert(row, at) {
+    let before = null;
+    for (const other of this.rows.values()) {
+      if (other !== row && other.at > at && (before === null || other.at < before.at)) before = other;
+    }
+    this.list.insertBefore(row.element, before?.element ?? null);
+  }
+
+  frame() {
+    if (!this.calm.matches) this.draw();
+    requestAnimationFrame(() => this.frame());
+  }
+
+  /** Nothing is made up: without news for long, or without a connection, the ribbons stand still. */
+  draw() {
+    const now = performance.now() / 1000;
+    const until = Math.min(now, this.heardAt + FRESH);
+    if (!this.isLive && until < now) return;
+    for (const row of this.rows.values()) row.draw(until, this.sizes, this.calm.matches);
+  }
+}

@@ -1,0 +1,78 @@
+// The head of the page: the receipt of the day, how the connection stands, the theme, the key; and what is said aloud.
+
+import { byId, mark, say, show } from "./dom.js";
+
+const THEMES = ["auto", "light", "dark"];
+const ALOUD_EVERY = 3; // seconds: a screen reader is told of a crowd in one sentence
+
+export class Head {
+  constructor(gateway) {
+    this.gateway = gateway;
+    this.told = { number: 0, at: 0 };
+    byId("again").addEventListener("click", () => gateway.hurry());
+    byId("theme").addEventListener("click", () => this.turn());
+    byId("key-form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      const key = byId("key-field").value.trim();
+      if (key) gateway.give(key);
+    });
+    this.nameTheme();
+  }
+
+  update(state, now) {
+    const { connection, pages } = state;
+    const words = pages.receipt?.words ?? "";
+    say(byId("receipt"), words || "The time layer for language-model generations.");
+    say(byId("version"), pages.health?.version ? `hangtight ${pages.health.version}` : "hangtight");
+    mark(document.documentElement, "data-connection", connection.is);
+    say(byId("connection"), this.standing(connection));
+    show(byId("locked"), connection.is === "locked");
+    show(byId("away"), connection.is === "away");
+    if (connection.is === "away") this.away(connection, now);
+    if (connection.is === "locked" && this.was !== "locked") byId("key-field").focus();
+    say(byId("key-words"), connection.words || "This gateway wants a key. It is kept in this window alone.");
+    this.was = connection.is;
+    this.aloud(state.bad, now);
+  }
+
+  standing(connection) {
+    if (connection.is === "live") return "live";
+    if (connection.is === "away") return "reconnecting";
+    return connection.is === "locked" ? "key needed" : "connecting";
+  }
+
+  away(connection, now) {
+    const left = Math.max(1, Math.ceil(connection.retryAt - now));
+    say(byId("away-words"), connection.words.charAt(0).toUpperCase() + connection.words.slice(1));
+    say(byId("away-retry"), `Reconnecting in ${left} s.`);
+  }
+
+  aloud(bad, now) {
+    const more = bad.number - this.told.number;
+    if (!more || now - this.told.at < ALOUD_EVERY) return;
+    this.told = { number: bad.number, at: now };
+    say(byId("aloud"), more === 1 ? bad.words : `${bad.words}; ${more - 1} more ended badly`);
+  }
+
+  // -- the theme ------------------------------------------------------------------------------------------------
+
+  get theme() {
+    return document.documentElement.dataset.theme ?? "auto";
+  }
+
+  turn() {
+    const next = THEMES[(THEMES.indexOf(this.theme) + 1) % THEMES.length];
+    if (next === "auto") delete document.documentElement.dataset.theme;
+    else document.documentElement.dataset.theme = next;
+    try {
+      localStorage.setItem("hangtight-theme", next);
+    } catch {
+      // A browser that keeps nothing: it holds until the page is left.
+    }
+    this.nameTheme();
+  }
+
+  nameTheme() {
+    say(byId("theme"), { auto: "Theme: auto", light: "Theme: light", dark: "Theme: dark" }[this.theme]);
+  }
+}

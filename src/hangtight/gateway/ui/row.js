@@ -1,0 +1,112 @@
+// One ribbon: its parts, and how it moves between two messages.
+
+import { each, make, mark, say, show } from "./dom.js";
+import { edgeAt, elapsedOf, partsOf, ringsIn, spanOf } from "./scale.js";
+import { alternative, limitName, listed, moved, spoken, ticking, tokens } from "./words.js";
+
+const FLASH = 1.2; // seconds
+const EASE = 0.14; // of the way, in each frame
+const NEAR = 10; // seconds: from here on the edge is warm
+
+const PHASE_WORDS = { cancelling: "cancelling" };
+
+export class Row {
+  constructor(id, actions) {
+    this.name = make("button", { class: "name", type: "button", click: () => actions.why(id) });
+    this.moved = make("span", { class: "moved" });
+    this.about = make("span", { class: "about" });
+    this.strip = make("div", { class: "strip" });
+    this.label = make("span", { class: "edge-label" });
+    this.edge = make("div", { class: "edge" }, this.label);
+    this.past = make("div", { class: "past" }, this.strip);
+    this.future = make("div", { class: "future" }, this.edge);
+    this.track = make("div", { class: "track", role: "img" }, this.past, this.future);
+    this.state = make("span", { class: "state" });
+    this.tokens = make("span", { class: "tokens" });
+    this.elapsed = make("span", { class: "elapsed" });
+    this.cancel = make("button", { class: "quiet", type: "button", text: "Cancel", click: () => actions.cancel(id) });
+    this.element = make(
+      "li",
+      { class: "row", "data-id": id },
+      make("div", { class: "who" }, this.name, this.moved, this.about),
+      this.track,
+      make("div", { class: "numbers" }, this.state, this.tokens, this.elapsed),
+      this.cancel,
+    );
+    this.segments = null;
+    this.shownEdge = null;
+    this.perSecond = 0;
+    this.told = 0;
+  }
+
+  /** New numbers. */
+  update(row, place, size) {
+    this.row = row;
+    say(this.name, row.model || "a model");
+    mark(this.name, "aria-label", `${row.model || "a model"}: why is it as it is?`);
+    const doing = row.doing && row.phase === "writing" ? row.doing : "";
+    const queue = row.phase === "queued" && row.position != null ? `position ${row.position}` : "";
+    const pings = row.in_contact && row.silence >= 3 ? "pings only" : "";
+    say(this.about, listed(row.run, row.step, row.mode, doing, queue, pings));
+    say(this.state, PHASE_WORDS[row.phase] ?? row.phase);
+    mark(this.state, "data-phase", row.phase);
+    say(this.tokens, tokens(row.tokens));
+    mark(this.element, "aria-posinset", place + 1);
+    mark(this.element, "aria-setsize", size);
+    say(this.cancel, row.cancelling || "Cancel");
+    mark(this.cancel, "aria-label", `${row.cancelling || "Cancel"} ${row.model}`);
+    this.cancel.disabled = Boolean(row.cancelling) || row.cancellable === false;
+    mark(this.track, "aria-label", alternative(row, row.rings_in));
+    show(this.edge, row.limit != null);
+    const isMoved = Math.abs(row.extended) > 0.5;
+    say(this.moved, isMoved ? `${row.extended > 0 ? "+" : "−"}${spoken(Math.abs(row.extended))}` : "");
+    mark(this.moved, "title", isMoved ? moved(row.extended) : null);
+    mark(this.moved, "data-way", row.extended > 0 ? "longer" : "shorter");
+    this.told = 0;
+  }
+
+  /** As it stands at this instant of the page's clock. */
+  draw(now, sizes, isCalm) {
+    const { row } = this;
+    const elapsed = elapsedOf(row, now);
+    this.lay(elapsed, sizes);
+    this.strip.style.transform = `translateX(${(sizes.past - elapsed * this.perSecond).toFixed(2)}px)`;
+    const left = ringsIn(row, now);
+    const target = edgeAt(left) * sizes.future;
+    const isFirst = this.shownEdge === null || isCalm;
+    this.shownEdge = isFirst ? target : this.shownEdge + (target - this.shownEdge) * EASE;
+    this.edge.style.transform = `translateX(${this.shownEdge.toFixed(2)}px)`;
+    if (now - this.told < 0.2) return;
+    this.told = now;
+    say(this.elapsed, ticking(elapsed));
+    mark(this.past, "data-full", elapsed > 0.7 * spanOf(elapsed));
+    say(this.label, left == null ? "" : `${limitName(row.limit)} ${ticking(left)}`);
+    mark(this.edge, "data-side", this.shownEdge > sizes.future / 2 ? "left" : "right");
+    mark(this.element, "data-near", left != null && left <= NEAR);
+    mark(this.element, "data-jumped", row.jump !== null && now - row.jump.at < FLASH ? (row.jump.by > 0 ? "away" : "nearer") : null);
+  }
+
+  lay(elapsed, sizes) {
+    const span = spanOf(elapsed);
+    const perSecond = sizes.past / span;
+    if (perSecond === this.perSecond && this.segments === this.row.segments && this.beats === this.row.beats) return;
+    this.perSecond = perSecond;
+    mark(this.past, "data-span", `${spoken(span)} ago`);
+    this.segments = this.row.segments;
+    this.beats = this.row.beats;
+    const parts = partsOf(this.segments, perSecond, sizes.past * 2).map((part, at) => ({ ...part, key: `part ${at}` }));
+    const beats = this.beats.map((at) => ({ key: `beat ${at}`, left: at * perSecond }));
+    each(this.strip, [...parts, ...beats], (part) => part.key, newPart, place);
+  }
+}
+
+function newPart(part) {
+  return make(part.phase === undefined ? "b" : "i", { class: part.phase === undefined ? "beat" : "part" });
+}
+
+function place(element, part) {
+  element.style.left = `${part.left.toFixed(1)}px`;
+  if (part.phase === undefined) return;
+  element.style.width = `${part.width.toFixed(1)}px`;
+  mark(element, "data-phase", part.phase);
+}

@@ -1,0 +1,34 @@
+// Where the parts of a ribbon stand. Pure: seconds in, shares and pixels out.
+
+const SPANS = [30, 60, 120, 300, 600, 1800, 3600, 3 * 3600, 12 * 3600, 48 * 3600]; // seconds of the past
+const HALF_WAY = 25; // seconds: an alarm this far away stands in the middle of what is to come
+
+/** How much of the past the ribbon shows: all of it, on one of a few scales. */
+export function spanOf(elapsed) {
+  return SPANS.find((span) => elapsed < span * 0.97) ?? elapsed * 1.5;
+}
+
+/** How far from now the edge stands, 0 to 1. The last seconds take the most room, and an hour is still in sight. */
+export function edgeAt(ringsIn) {
+  if (ringsIn == null) return 1;
+  const left = Math.max(0, ringsIn);
+  return left / (left + HALF_WAY);
+}
+
+/** While tokens come, the alarms that they put back do not come closer: between two messages nothing trembles. */
+export function ringsIn(row, now) {
+  if (row.rings_in == null) return null;
+  const putBack = row.limit !== "total" && row.silence < 1 && (row.raw === "streaming" || row.raw === "thinking");
+  return putBack ? row.rings_in : Math.max(0, row.rings_in - (now - row.at));
+}
+
+export const elapsedOf = (row, now) => Math.max(0, now - row.born);
+
+/** The parts as `{phase, left, width}` in pixels from its beginning. The last one is longer than can be seen. */
+export function partsOf(segments, perSecond, longest) {
+  return segments.map((segment, at) => {
+    const left = segment.from * perSecond;
+    const until = at + 1 < segments.length ? segments[at + 1].from * perSecond : left + longest;
+    return { phase: segment.phase, left, width: Math.max(1, until - left) };
+  });
+}

@@ -1,0 +1,224 @@
+// What the page knows, and how each piece of news changes it. Pure: no clock, no document, no network.
+
+export const MOST_FINISHED = 100;
+export const MOST_SEGMENTS = 120;
+export const MOST_BEATS = 60;
+export const SILENT_AFTER = 3; // seconds without a token: below that a model merely takes breath
+export const LATE_IN = 10; // seconds to the nearest alarm that are worth a look
+
+export const STATES = ["queued", "loading", "reading", "thinking", "writing", "silent"];
+const SHOWN = {
+  queued: "queued",
+  loading: "loading",
+  waiting: "reading",
+  unstreamed: "reading",
+  thinking: "thinking",
+  streaming: "writing",
+  closing: "writing",
+  cancelling: "cancelling",
+};
+
+export const NOTHING_KNOWN = Object.freeze({
+  connection: { is: "connecting", tries: 0, retryAt: 0, words: "" },
+  listed: false,
+  isFollowed: false,
+  flying: new Map(),
+  finished: [],
+  seen: new Map(),
+  bad: { number: 0, words: "" },
+  pages: {},
+  circuits: new Map(),
+  filter: { find: "", model: "", run: "", state: "" },
+});
+
+/** The state after `news`: `{kind, data, now}`, where `now` is the page's own clock in seconds. */
+export function reduce(state, news) {
+  const change = CHANGES[news.kind];
+  return change === undefined ? state : { ...state, ...change(state, news.data, news.now) };
+}
+
+const CHANGES = {
+  connecting: (state) => ({ connection: { ...state.connection, is: "connecting" } }),
+  opened: () => ({ connection: { is: "live", tries: 0, retryAt: 0, words: "" }, isFollowed: false }),
+  away: (state, data) => ({ connection: { is: "away", ...data } }),
+  locked: (state, data) => ({ connection: { is: "locked", tries: 0, retryAt: 0, words: data.words } }),
+  page: (state, data, now) => ({ pages: { ...state.pages, [data.name]: { ...data, at: now } } }),
+  filter: (state, data) => ({ filter: { ...state.filter, ...data } }),
+  flight: (state, data, now) => ({ flying: inFlight(state.flying, rowsOf(data), now), listed: true, isFollowed: true }),
+  list: (state, data, now) => listed(state, data, now),
+  heartbeat: (state, data) => beaten(state, data),
+  extended: (state, data, now) => moved(state, data, now),
+  shortened: (state, data, now) => moved(state, data, now),
+  cancelling: (state, data) => altered(state, data.id, (row) => ({ ...row, cancelling: data.words })),
+  cancelled: (state, data) => found(state, data.id, data.at_server),
+  looked: (state, data) => found(state, data.id, data),
+  still_running: (state, data) => found(state, data.id, data),
+  circuit: (state, data, now) => ({ circuits: new Map(state.circuits).set(data.model, { state: data.state, at: now }) }),
+  ended: (state, data) => over(state, data),
+};
+
+// -- in flight ------------------------------------------------------------------------------------------------------
+
+/** The rows of a flight event as objects. */
+export function rowsOf(data) {
+  return data.rows.map((row) => Object.fromEntries(data.fields.map((name, at) => [name, row[at]])));
+}
+
+function inFlight(known, rows, now) {
+  return new Map(rows.map((told) => [told.id, followed(known.get(told.id), told, now)]));
+}
+
+/** What people call it: a model that gives nothing for long is silent, whatever it was doing. */
+export function phaseShown(phase, silence) {
+  const shown = SHOWN[phase] ?? phase;
+  const speaks = shown === "thinking" || shown === "writing";
+  return speaks && silence >= SILENT_AFTER ? "silent" : shown;
+}
+
+function followed(before, told, now) {
+  const elapsed = told.elapsed ?? 0;
+  const silence = told.silence ?? 0;
+  const phase = phaseShown(told.phase ?? "waiting", silence);
+  const row = {
+    ...told,
+    phase,
+    raw: told.phase,
+    elapsed,
+    silence,
+    tokens: told.tokens ?? 0,
+    at: now,
+    born: settled(before, now - elapsed),
+    segments: grown(before?.segments, phase, elapsed, silence),
+    beats: before?.beats ?? [],
+    jump: before?.jump ?? null,
+    extended: before?.extended ?? 0,
+    cancelling: before?.cancelling ?? "",
+  };
+  const longer = before?.total != null && row.total != null ? row.total - before.total : 0;
+  return Math.abs(longer) > 0.5 ? jumped(row, longer, now) : row;
+}
+
+/** The network's jitter does not make a ribbon tremble; a real difference does move it. */
+function settled(before, born) {
+  if (before === undefined || Math.abs(born - before.born) > 0.5) return born;
+  return before.born + (born - before.born) * 0.2;
+}
+
+function jumped(row, by, now) {
+  return { ...row, jump: { at: now, by }, extended: row.extended + by };
+}
+
+/** The phases so far, each lasting until the next begins. What was before anybody looked is not made up. */
+export function grown(segments, phase, elapsed, silence) {
+  const from = phase === "silent" ? Math.max(0, elapsed - silence) : elapsed;
+  if (segments === undefined) {
+    return from < 1 ? [{ phase, from: 0 }] : [{ phase: "before", from: 0 }, { phase, from }];
+  }
+  const last = segments[segments.length - 1];
+  if (last.phase === phase) return segments;
+  const kept = last.from >= from ? segments.slice(0, -1) : segments;
+  const grownBy = [...kept, { phase, from: Math.min(from, Math.max(last.from, from)) }];
+  if (grownBy.length <= MOST_SEGMENTS) return grownBy;
+  return [{ phase: "before", from: 0 }, ...grownBy.slice(2)];
+}
+
+function altered(state, id, change) {
+  const row = state.flying.get(id);
+  return row === undefined ? {} : { flying: new Map(state.flying).set(id, change(row)) };
+}
+
+function beaten(state, data) {
+  return altered(state, data.id, (row) => ({ ...row, beats: [...row.beats, data.elapsed].slice(-MOST_BEATS) }));
+}
+
+/** Told beside the numbers, which may have told it already. */
+function moved(state, data, now) {
+  return altered(state, data.id, (row) => {
+    const by = data.after - (row.total ?? data.before);
+    if (Math.abs(by) < 0.5) return row;
+    const ringsIn = row.limit === "total" && row.rings_in != null ? row.rings_in + by : row.rings_in;
+    return { ...jumped(row, by, now), total: data.after, rings_in: ringsIn };
+  });
+}
+
+// -- finished -------------------------------------------------------------------------------------------------------
+
+export const BAD = new Set(["timeout", "looping", "failed", "truncated", "unfinished"]);
+
+function over(state, told) {
+  const row = state.flying.get(told.id);
+  const flying = new Map(state.flying);
+  flying.delete(told.id);
+  const end = { ...told, extended: told.extended ?? row?.extended ?? 0, seen: state.seen.get(told.id) ?? null };
+  const others = state.finished.filter((each) => each.id !== told.id);
+  const finished = [end, ...others].slice(0, MOST_FINISHED);
+  if (!BAD.has(told.outcome)) return { flying, finished };
+  return { flying, finished, bad: { number: state.bad.number + 1, words: `${told.model} ended badly: ${told.outcome}` } };
+}
+
+/** What was seen at its server, before or after we heard of its end. */
+function found(state, id, seen) {
+  if (!seen) return {};
+  const all = new Map([...state.seen, [id, seen]].slice(-MOST_FINISHED));
+  return { seen: all, finished: state.finished.map((each) => (each.id === id ? { ...each, seen } : each)) };
+}
+
+/** The list is older than the news that came meanwhile: what is in flight it tells only as long as nobody else did. */
+function listed(state, data, now) {
+  const known = new Map(state.finished.map((each) => [each.id, each]));
+  const rows = data.generations.map((each) => ({
+    ...each,
+    limit: each.nearest?.limit ?? null,
+    rings_in: each.nearest?.rings_in ?? null,
+    cancellable: each.cancellable ?? true,
+  }));
+  const finished = data.finished.slice(0, MOST_FINISHED).map((each) => ({
+    ...each,
+    extended: each.extended ?? known.get(each.id)?.extended ?? 0,
+    seen: state.seen.get(each.id) ?? null,
+  }));
+  return state.isFollowed ? { finished } : { flying: inFlight(state.flying, rows, now), finished, listed: true };
+}
+
+// -- what is looked at ----------------------------------------------------------------------------------------------
+
+const contains = (text, wanted) => String(text ?? "").toLowerCase().includes(wanted);
+
+/** Whether it is one of those that were asked for. A finished one has no state any more. */
+export function wanted(row, filter) {
+  if (filter.model && row.model !== filter.model) return false;
+  if (filter.run && row.run !== filter.run) return false;
+  if (filter.state && row.outcome === undefined && !inState(row, filter.state)) return false;
+  const find = filter.find.trim().toLowerCase();
+  return !find || [row.model, row.run, row.step, row.mode, row.id].some((text) => contains(text, find));
+}
+
+export function inState(row, state) {
+  return state === "late" ? row.rings_in != null && row.rings_in <= LATE_IN : row.phase === state;
+}
+
+export function visible(state) {
+  const { filter } = state;
+  return [...state.flying.values()].filter((row) => wanted(row, filter));
+}
+
+/** How many there are in each state, by the other filters. */
+export function counted(state) {
+  const counts = new Map([...STATES, "late"].map((name) => [name, 0]));
+  const filter = { ...state.filter, state: "" };
+  for (const row of state.flying.values()) {
+    if (!wanted(row, filter)) continue;
+    counts.set(row.phase, (counts.get(row.phase) ?? 0) + 1);
+    if (inState(row, "late")) counts.set("late", counts.get("late") + 1);
+  }
+  return counts;
+}
+
+/** The names that a filter can be set to, in flight or just over. */
+export function names(state, key) {
+  const all = new Set();
+  for (const row of state.flying.values()) if (row[key]) all.add(row[key]);
+  for (const row of state.finished) if (row[key]) all.add(row[key]);
+  if (state.filter[key]) all.add(state.filter[key]);
+  return [...all].sort().slice(0, 100);
+}

@@ -1,0 +1,104 @@
+"""A thousand in flight: the page stays smooth, and only what is in sight exists."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.ui.looking import Window, live
+from tests.ui.standin import Scene, StandIn, crowd, row
+
+pytestmark = [pytest.mark.real, pytest.mark.browser]
+MANY = 1000
+SMOOTH = 30.0  # frames per second
+WATCHED = 4.0  # seconds
+FRAMES = """seconds => new Promise(resolve => {
+  const began = performance.now();
+  let frames = 0;
+  const lane = document.getElementById("lane");
+  const next = now => {
+    frames += 1;
+    lane.scrollTop += 25;
+    if (now - began < 1000 * seconds) requestAnimationFrame(next);
+    else resolve(1000 * frames / (now - began));
+  };
+  requestAnimationFrame(next);
+})"""
+
+
+@pytest.fixture(scope="module")
+def thousand() -> Iterator[StandIn]:
+    with StandIn(Scene(rows=crowd(MANY))) as stand_in:
+        yield stand_in
+
+
+def test_a_thousand_ribbons_move_smoothly_while_one_scrolls(thousand: StandIn, page: Page) -> None:
+    live(page, thousand.url)
+    expect(page.locator("#flight-count")).to_have_text(str(MANY))
+    rates = []
+    for _ in range(2):  # a machine that has something else to do at this moment is no fault of the page
+        rates.append(float(page.evaluate(FRAMES, WATCHED)))
+        if rates[-1] >= SMOOTH:
+            break
+    print(f"frames per second: {', '.join(f'{rate:.1f}' for rate in rates)}")
+    assert max(rates) >= SMOOTH
+
+
+def test_only_the_rows_in_sight_exist_and_each_says_which_it_is(thousand: StandIn, page: Page) -> None:
+    live(page, thousand.url)
+    expect(page.locator("#flight-count")).to_have_text(str(MANY))
+    assert page.locator(".row").count() < 40
+    page.evaluate("document.getElementById('lane').scrollTop = 1e9")
+    expect(page.locator(f".row[aria-posinset='{MANY}']")).to_be_visible()
+    assert page.locator(".row").first.get_attribute("aria-setsize") == str(MANY)
+    assert page.locator(".row").count() < 40
+
+
+def test_who_goes_on_by_tab_comes_to_the_rows_beyond(thousand: StandIn, page: Page) -> None:
+    live(page, thousand.url)
+    page.locator(".row .name").first.focus()
+    for _ in range(40):
+        page.keyboard.press("Tab")
+    place = page.evaluate("Number(document.activeElement.closest('.row').getAttribute('aria-posinset'))")
+    assert place == 21, "two stops in each row"
+
+
+def test_filters_narrow_it_and_stay_in_the_address(thousand: StandIn, page: Page) -> None:
+    live(page, f"{thousand.url}#model=model-3")
+    expect(page.locator("#flight-count")).to_have_text(f"{len(range(3, MANY, 23))} of {MANY}")
+    page.locator("#by-run").select_option("run-2")
+    page.get_by_role("button", name="thinking").click()
+    expect(page).to_have_url(re.compile("#model=model-3&run=run-2&state=thinking$"))
+    page.reload()
+    expect(page.get_by_role("button", name="thinking")).to_have_attribute("aria-pressed", "true")
+    page.get_by_role("button", name="thinking").click()
+    page.get_by_label("Find by model, run, step or id").fill("nowhere")
+    expect(page.get_by_text("Nothing in flight is of this kind.")).to_be_visible()
+
+
+def test_no_name_is_markup_however_it_is_written(window: Window) -> None:
+    evil = "<img src=x onerror=document.title='taken'>\u202e" + "\u05d0" * 180 + "</li><script>alert(1)</script>"
+    told = row("evil", evil, "streaming", 4.0, run=evil, step=evil, doing=evil)
+    card = {"path": evil, "fresh": 1.0, "current_step": 1, "total_steps": 2, "loss": None, "doing": evil}
+    pages: dict[str, Any] = {"/hangtight/receipt": {"words": evil}, "/hangtight/training": {"cards": [card]}}
+    pages["/hangtight/models"] = {"models": [{"model": evil, "phase": evil, "why": evil}]}
+    page = window.page((390, 844))
+    with StandIn(Scene(rows=lambda _: [told], pages=pages)) as stand_in:
+        live(page, stand_in.url)
+        expect(page.locator(".row .name")).to_have_text(evil)
+        expect(page.locator(".card .path")).to_have_text(evil)
+        assert page.locator("img, main script").count() == 0
+        assert page.title() == "hangtight"
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_what_was_lost_is_fetched_anew(window: Window) -> None:
+    page = window.page()
+    with StandIn(Scene(rows=crowd(3), told=(("lost", {"lost": 12}),))) as stand_in:
+        live(page, stand_in.url)
+        page.wait_for_timeout(1800)
+        assert stand_in.asked.count("GET /hangtight/generations") == 2

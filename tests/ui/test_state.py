@@ -1,0 +1,140 @@
+"""What the page knows, and how news change it: its own functions, called in a browser."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from tests.ui.standin import Scene, StandIn
+
+pytestmark = [pytest.mark.real, pytest.mark.browser]
+HELP = """
+const { reduce, grown, visible, counted, phaseShown, NOTHING_KNOWN } = await import("./state.js");
+const { EventReader } = await import("./connect.js");
+const scale = await import("./scale.js");
+const words = await import("./words.js");
+const fields = ["id", "model", "phase", "elapsed", "tokens", "silence", "limit", "rings_in", "total"];
+const flight = (...rows) => ({ fields, rows });
+const after = (...news) => news.reduce((state, [kind, data, now]) => reduce(state, { kind, data, now }), NOTHING_KNOWN);
+const spans = row => row.segments.map(each => [each.phase, each.from]);
+"""
+
+
+@pytest.fixture(scope="module")
+def inside(browser: Browser) -> Iterator[Page]:
+    """A page in which the functions are at hand."""
+    with StandIn(Scene()) as stand_in:
+        page = browser.new_page()
+        page.goto(stand_in.url)
+        yield page
+        page.close()
+
+
+def found(page: Page, code: str) -> Any:
+    """What this returns there."""
+    return page.evaluate(f"async () => {{ {HELP} {code} }}")
+
+
+def test_a_ribbon_is_made_of_the_phases_that_were_seen(inside: Page) -> None:
+    told = """const row = (phase, elapsed, silence = 0.1) => ["a", "m", phase, elapsed, 0, silence, "idle", 45, null];
+    const state = after(["flight", flight(row("queued", 0.2)), 0], ["flight", flight(row("loading", 4)), 4],
+        ["flight", flight(row("streaming", 9)), 9], ["flight", flight(row("streaming", 15, 5)), 15],
+        ["flight", flight(row("streaming", 16)), 16]);
+    return spans(state.flying.get("a"));"""
+    assert found(inside, told) == [
+        ["queued", 0], ["loading", 4], ["writing", 9], ["silent", 10], ["writing", 16],
+    ]  # fmt: skip
+
+
+def test_what_was_before_one_looked_is_not_made_up(inside: Page) -> None:
+    told = """const state = after(["flight", flight(["a", "m", "thinking", 80, 9, 0.1, "idle", 45, null]), 3]);
+    return spans(state.flying.get("a"));"""
+    assert found(inside, told) == [["before", 0], ["thinking", 80]]
+
+
+def test_a_total_that_grows_is_a_jump_told_twice_and_counted_once(inside: Page) -> None:
+    told = """const row = total => ["a", "m", "streaming", 3, 0, 0, "total", total - 3, total];
+    const moved = { id: "a", before: 3, after: 13, why: "coding" };
+    const state = after(["flight", flight(row(3)), 1], ["extended", moved, 1.2], ["flight", flight(row(13)), 1.5],
+        ["extended", moved, 1.6]);
+    const { extended, jump } = state.flying.get("a");
+    return [extended, jump.by, jump.at];"""
+    assert found(inside, told) == [10, 10, 1.2]
+
+
+def test_who_ended_takes_along_what_was_seen_of_its_deadline(inside: Page) -> None:
+    told = """const row = total => ["a", "m", "streaming", 3, 0, 0, "total", total - 3, total];
+    const end = { id: "a", model: "m", outcome: "timeout", elapsed: 40, limit: "idle", waited: 9.5, tokens: 1 };
+    const seen = { id: "a", found: "stopped", took: 0.1 };
+    const state = after(["flight", flight(row(3)), 1], ["flight", flight(row(13)), 2], ["ended", end, 3],
+        ["looked", seen, 4]);
+    return [state.flying.size, words.fate(state.finished[0]), state.bad];"""
+    assert found(inside, told) == [
+        0,
+        "idle rang after 9.5 s · deadline extended by 10 s · its server stopped after 0.1 s",
+        {"number": 1, "words": "m ended badly: timeout"},
+    ]
+
+
+def test_the_list_is_the_truth_until_news_come(inside: Page) -> None:
+    told = """const row = id => [id, "m", "streaming", 3, 0, 0, "idle", 45, null];
+    const one = { id: "b", model: "m", phase: "streaming", elapsed: 4, tokens: 1, silence: 0, nearest: null };
+    const end = { id: "a", model: "m", outcome: "finished", elapsed: 181 };
+    const both = flight(row("a"), row("b"));
+    const list = { generations: [one], finished: [end] };
+    const state = after(["flight", both, 1], ["opened", {}, 2], ["list", list, 2.1]);
+    const late = after(["opened", {}, 1], ["flight", both, 2], ["list", { generations: [], finished: [] }, 2.1]);
+    if (late.flying.size !== 2) return "a list that comes late takes nothing back";
+    return [[...state.flying.keys()], state.finished.map(words.fate)];"""
+    assert found(inside, told) == [["b"], ["a 30 s timeout would have killed it at 16\u00a0%"]]
+
+
+def test_only_a_hundred_that_ended_are_kept(inside: Page) -> None:
+    told = """const ends = Array.from({ length: 130 }, (_, at) => ["ended", { id: `${at}`, outcome: "finished" }, at]);
+    const state = after(...ends);
+    return [state.finished.length, state.finished[0].id];"""
+    assert found(inside, told) == [100, "129"]
+
+
+def test_the_state_before_is_never_changed(inside: Page) -> None:
+    told = """const row = ["a", "m", "streaming", 3, 0, 0, "idle", 45, null];
+    const before = after(["flight", flight(row), 1]);
+    const copy = JSON.stringify([...before.flying]);
+    for (const [kind, data] of [["heartbeat", { id: "a", elapsed: 9 }], ["ended", { id: "a", outcome: "failed" }],
+        ["cancelling", { id: "a", words: "x" }], ["extended", { id: "a", before: 1, after: 9 }]])
+      reduce(before, { kind, data, now: 2 });
+    return JSON.stringify([...before.flying]) === copy && before.finished.length === 0;"""
+    assert found(inside, told) is True
+
+
+def test_news_of_a_kind_that_is_not_known_change_nothing(inside: Page) -> None:
+    assert found(inside, "return after(['weather', {}, 1]) === NOTHING_KNOWN;") is True
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 1000])
+def test_events_are_the_same_however_the_stream_is_cut(inside: Page, size: int) -> None:
+    stream = 'retry: 3000\n\nevent: a\ndata: {"x": 1}\n\n: sign\n\nevent: b\ndata: [2]\n\nevent: c'
+    told = f"""const all = {json.dumps(stream)};
+    const heard = [];
+    const reader = new EventReader((name, data) => heard.push([name, data]));
+    for (let at = 0; at < all.length; at += {size}) reader.take(all.slice(at, at + {size}));
+    return heard;"""
+    assert found(inside, told) == [["a", {"x": 1}], ["b", [2]]]
+
+
+def test_an_alarm_that_tokens_put_back_does_not_come_closer_between_two_messages(inside: Page) -> None:
+    told = """const row = { rings_in: 45, silence: 0.1, raw: "streaming", at: 10, limit: "idle" };
+    const others = [{ ...row, silence: 4 }, { ...row, limit: "total" }];
+    return [row, ...others].map(each => scale.ringsIn(each, 12));"""
+    assert found(inside, told) == [45, 43, 43]
+
+
+def test_the_edge_comes_from_the_far_end_to_now(inside: Page) -> None:
+    places = found(inside, "return [3600, 45, 10, 1, 0].map(scale.edgeAt);")
+    assert places == sorted(places, reverse=True)
+    assert places[0] < 1
+    assert places[-1] == 0
