@@ -13,6 +13,7 @@ from enum import StrEnum
 from math import isfinite
 from typing import Any, Final, NamedTuple
 
+from hangtight.core.telling import WHY
 from hangtight.dialects.dialect import Body, Dialect
 from hangtight.errors import BackendError, BudgetSpent, GenerationTimeout, HangtightError, SettingsError, Truncated
 
@@ -49,7 +50,6 @@ FACTS: Final = ("limit", "source", "elapsed", "waited", "model", "tokens")
 OF_BUDGETS: Final = ("step", "total", "elapsed", "remaining", "needed")
 CHANGE: Final = ":  "
 """Stands before the line to change, in the last line of an error."""
-WHY: Final = "      why: "
 FIXED: Final = ("message", "type", "code", "status", "error", "details")
 """No further field takes the name of one of these."""
 DIGITS: Final = 3

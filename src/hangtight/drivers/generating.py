@@ -57,7 +57,7 @@ class Answer:
     The question is asked when the first piece is wanted. Leaving the loop gives it up.
     """
 
-    def __init__(self, prompt: Prompt, asked: Asked, *, holds: bool = False) -> None:
+    def __init__(self, prompt: Prompt, asked: Asked, *, holds: bool = False, door: Door = DOOR) -> None:
         wish: dict[str, Any] = dict(asked)
         self._prompt = checked_prompt(prompt)
         self._model, self._url = wish.pop("model", None), wish.pop("url", None)
@@ -65,7 +65,7 @@ class Answer:
         mode, self._how = wish.pop("mode", None), {key: wish.pop(key) for key in HOW if key in wish}
         tokens, nearby = rounded(tokens_of(self._prompt)), _is_nearby(self._url)
         situation = Situation(prompt_tokens=tokens, nearby=nearby, reasons=self._think)
-        self._terms = terms_of(given(wish, mode), *AROUND.get(), door=DOOR, situation=situation)
+        self._terms = terms_of(given(wish, mode), *AROUND.get(), door=door, situation=situation)
         if self._how.get("fallback") and not self._model:
             raise SettingsError("fallback", self._how["fallback"], "given together with `model`, which names the first")
         self._model = self._model or self._terms.preferred

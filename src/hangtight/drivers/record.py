@@ -84,7 +84,7 @@ class Record:
     @property
     def command(self) -> str:
         """What to type to see all that happened."""
-        return f"hangtight log {self.id[:SHORT]}"
+        return _command(self.id)
 
     def named(self, session: Session) -> None:
         """The model, or its server, is known now; other limits may hold."""
@@ -179,12 +179,17 @@ class Record:
         self._put(Dropped(self.id))
 
 
-def not_begun(terms: Terms, model: str, keeping: Recorder) -> None:
-    """A call that did not fit into its budget any more is a decision about time, too."""
+def not_begun(terms: Terms, model: str, keeping: Recorder) -> str:
+    """A call that did not fit into its budget any more is a decision about time, too. Gives what to type to see it."""
     own = keeping.new_id()
     with suppress(Exception):
         keeping.put(_begun((own, own), terms, model))
         keeping.put(Ended(own, 0.0, NOT_BEGUN, error=BudgetSpent.__name__))
+    return _command(own)
+
+
+def _command(own: str) -> str:
+    return f"hangtight log {own[:SHORT]}"
 
 
 def _begun(

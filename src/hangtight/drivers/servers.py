@@ -148,7 +148,7 @@ async def find_server(url: str | None, environment: Mapping[str, str]) -> Server
     Raises BackendError that lists where it looked, and SettingsError for an address that cannot be meant.
     """
     there = list(places(url, environment))
-    looks = [asyncio.create_task(_look(place)) for place in there]
+    looks = [asyncio.create_task(seen_at(place)) for place in there]
     try:
         seen = []
         for place, look in zip(there, looks, strict=True):
@@ -166,7 +166,7 @@ async def find_server(url: str | None, environment: Mapping[str, str]) -> Server
 async def find_servers(ports: Mapping[int, str] = PORTS) -> list[tuple[Place, Server | str]]:
     """Each usual place on this machine, with the server that is there, or in a few words why there is none."""
     there = [Place(f"http://127.0.0.1:{port}", owners, named=False) for port, owners in ports.items()]
-    return list(zip(there, await asyncio.gather(*map(_look, there)), strict=True))
+    return list(zip(there, await asyncio.gather(*map(seen_at, there)), strict=True))
 
 
 def _nowhere(seen: list[tuple[Place, str]]) -> str:
@@ -184,7 +184,7 @@ def _nowhere(seen: list[tuple[Place, str]]) -> str:
     )
 
 
-async def _look(place: Place) -> Server | str:
+async def seen_at(place: Place) -> Server | str:
     """The server at a place, or in a few words why there is none."""
     connect, patience = (CONNECT_NAMED, LOOK_NAMED) if place.named else (CONNECT, LOOK)
     try:

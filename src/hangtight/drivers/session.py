@@ -32,6 +32,7 @@ from hangtight.drivers.sources import Origin
 from hangtight.drivers.standing import recorder
 from hangtight.drivers.tap import Tapped, tap
 from hangtight.drivers.verdicts import verdict
+from hangtight.drivers.whys import how_to_keep, with_why
 from hangtight.errors import BackendError, BudgetSpent
 
 if TYPE_CHECKING:
@@ -121,12 +122,14 @@ class Session(Heeding):
     def _admit(terms: Terms, model: str) -> None:
         try:
             terms.admit(model)
-        except BudgetSpent:
+        except BudgetSpent as spent:
             keeping = recorder()
+            told = how_to_keep()
             if keeping is not None:
                 from hangtight.drivers.record import not_begun
 
-                not_begun(terms, model, keeping)
+                told = not_begun(terms, model, keeping)
+            spent.__notes__[-1] = with_why(spent.__notes__[-1], told)
             raise
 
     def begin(self, *, before: Session | None = None, born: Instant | None = None) -> Session:

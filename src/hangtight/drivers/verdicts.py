@@ -8,6 +8,7 @@ from hangtight.core.attempts import Fault
 from hangtight.core.phases import Outcome
 from hangtight.core.telling import looping_error, timeout_error
 from hangtight.drivers.faults import attempt_of
+from hangtight.drivers.whys import why
 from hangtight.errors import BackendError, GenerationTimeout, Looping, Truncated
 from hangtight.intent.findings import Channel
 
@@ -39,7 +40,7 @@ def verdict(session: Session) -> GenerationTimeout | BackendError | None:
 
 def _timeout(session: Session, broken: Broken) -> GenerationTimeout:
     told = timeout_error(
-        broken, session.machine, session.resolved, elapsed=session.elapsed, door=_door(session), why=_why(session)
+        broken, session.machine, session.resolved, elapsed=session.elapsed, door=_door(session), why=why(session.record)
     )
     error = _with_all(told, session)
     if session.left_running:
@@ -56,7 +57,7 @@ def _looping(session: Session, found: Finding) -> Looping:
         elapsed=session.elapsed,
         door=_door(session),
         origin=wanted.source,
-        why=_why(session),
+        why=why(session.record),
     )
     error = _with_all(told, session)
     error.useful = error.partial if attention is None else attention.useful(error.partial)
@@ -72,7 +73,3 @@ def _with_all(error: E, session: Session) -> E:
 
 def _door(session: Session) -> Door:
     return session.terms.door if session.partial else session.terms.door._replace(kept="")
-
-
-def _why(session: Session) -> str:
-    return "" if session.record is None else session.record.command

@@ -77,7 +77,7 @@ class Share:
         if budget.around is not None and budget.total < budget.asked:
             return budget.around.parent
         told = "the budget" if self.step is None else f"the budget, in step {self.step}"
-        return told, f"hangtight.budget({plain(LONGER * budget.asked)}, ...)"
+        return told, budget.change or f"hangtight.budget({plain(LONGER * budget.asked)}, ...)"
 
 
 CURRENT: ContextVar[Share | None] = ContextVar("hangtight-budget", default=None)

@@ -76,6 +76,8 @@ class Budget:
         self.total = self.asked
         """What there is: what was asked for, or less where a budget around it has less."""
         self.now: Callable[[], Instant] = clock.now
+        self.change = ""
+        """The line to change, as a template; empty where it is the one that made it."""
         self.of_step = ""
         """The step of the task in another process that this one works for."""
         self.around: Share | None = None
@@ -268,7 +270,7 @@ class Budget:
         where = f"step {step}" if step else "the task"
         wants = f"; {where} needs {spoken(needed)}" if needed else ""
         error.add_note(f"the budget of {spoken(self.total)} timed out: {spoken(left)} are left for {where}{wants}")
-        error.add_note(f"to have longer:  {share.parent[1]}")
+        error.add_note(f"to have longer:  {share.parent[1].format()}")
         return error
 
 

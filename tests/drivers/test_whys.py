@@ -1,0 +1,79 @@
+"""The door in an error: the command that shows all that happened, or how to have it kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import hangtight
+from hangtight.core.telling import WHY
+from hangtight.drivers import whys
+from hangtight.drivers.standing import STANDING
+from hangtight.journal.reading import Reading
+from hangtight.testing import jumping
+from hangtight.testing.scripted import ScriptedModel, Silence, Tokens
+
+
+def late() -> str:
+    """The last line of the error of a call that went silent."""
+
+    async def reads() -> None:
+        async for _ in hangtight.watch(ScriptedModel(Tokens(3), Silence(100.0))):
+            pass
+
+    with pytest.raises(hangtight.IdleTimeout) as caught:
+        jumping(reads())
+    return str(caught.value).splitlines()[-1].partition(WHY)[2]
+
+
+def spent() -> str:
+    """The last note of a call that was not begun."""
+    with hangtight.budget(1e-3) as task, pytest.raises(hangtight.BudgetSpent) as caught:
+        while task.remaining() > 0:
+            pass
+        list(hangtight.watch(iter("abc")))
+    return str(caught.value.__notes__[-1]).partition(WHY)[2]
+
+
+@pytest.fixture
+def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.delenv("HANGTIGHT_JOURNAL")
+    monkeypatch.chdir(tmp_path)
+    return str(tmp_path / "journal.db")
+
+
+@pytest.mark.parametrize("error", [late, spent])
+def test_where_a_journal_is_kept_an_error_names_the_command_and_the_command_finds_it(
+    error: Callable[[], str], journal: str
+) -> None:
+    hangtight.configure(journal=journal)
+    told = error()
+    assert told.startswith("hangtight log ")
+    keeping = STANDING.recorder()
+    assert keeping is not None
+    keeping.close()
+    assert Reading(journal).find(told.rpartition(" ")[2]) is not None
+
+
+@pytest.mark.parametrize("error", [late, spent])
+def test_where_none_is_kept_it_says_how_to_keep_one(error: Callable[[], str], journal: str) -> None:
+    assert error() == "no journal is kept; hangtight.configure() keeps one"
+
+
+@pytest.mark.parametrize("error", [late, spent])
+def test_where_somebody_wants_none_it_says_where(error: Callable[[], str], journal: str, tmp_path: Path) -> None:
+    (tmp_path / "hangtight.yaml").write_text("heartbeat: 15\njournal: off\n", encoding="utf-8")
+    hangtight.configure("hangtight.yaml")
+    assert error() == "no journal is kept, journal = off comes from hangtight.yaml:2"
+
+
+def test_a_run_is_shown_with_all_its_generations(journal: str) -> None:
+    assert whys.why_of_run("nightly").startswith("no journal is kept")
+    hangtight.configure(journal=journal)
+    assert whys.why_of_run("nightly") == "hangtight log --run nightly"
+
+
+def test_a_line_without_a_door_stays_as_it_is() -> None:
+    assert whys.with_why("to wait longer:  x", "") == "to wait longer:  x"
