@@ -4,10 +4,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-dev test-all test-gpu test-ollama test-vllm coverage lint types docs bench proof wheel-test clean help
+.PHONY: demo test test-dev test-all test-gpu test-ollama test-vllm coverage lint types docs pictures bench proof wheel-test clean help
 
 help:
-	@echo "make demo       a slow load that survives and a hang that is caught (needs no model)"
+	@echo "make demo       a tour: what survives, what is caught, live (needs no model)"
 	@echo "make test       the tests, all that this machine can run in a few minutes"
 	@echo "make test-dev   the fast part: no process, no socket, no torch"
 	@echo "make test-all   everything, with the tests that take real minutes"
@@ -16,10 +16,11 @@ help:
 	@echo "make test-vllm  a real vLLM that sleeps and wakes, where there is CUDA"
 	@echo "make coverage   every branch of the core is taken by its own tests"
 	@echo "make lint       ruff     make types   mypy     make docs   the pages made from the code     make bench   the benchmarks"
+	@echo "make pictures   the pictures of the dashboard in the docs, taken anew by a real browser"
 	@echo "make proof      the proof of intent: 20 MB of healthy text, loops of every period (minutes)"
 
-demo: $(VENV)/.cli
-	@$(BIN)/python examples/demo.py
+demo: $(VENV)/.gateway
+	@$(BIN)/hangtight demo
 
 test: $(VENV)/.training
 	$(BIN)/python -m pytest -m "not slow and not ollama and not vllm and not gpu"
@@ -58,6 +59,10 @@ docs: $(VENV)/.test
 	$(BIN)/python docs/make_gateway_table.py
 	$(BIN)/python docs/make_settings.py
 	$(BIN)/python docs/make_env.py
+	$(BIN)/python docs/make_errors.py
+
+pictures: $(VENV)/.test
+	$(BIN)/python docs/make_pictures.py
 
 bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks
@@ -75,6 +80,10 @@ $(VENV)/.pip:
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "hangtight needs Python 3.11 or newer")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "pip>=25.1"
+	@touch $@
+
+$(VENV)/.gateway: pyproject.toml | $(VENV)/.pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[gateway]"
 	@touch $@
 
 $(VENV)/.cli: pyproject.toml | $(VENV)/.pip

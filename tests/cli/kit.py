@@ -38,7 +38,8 @@ def command(
     folder: Path, *words: str, keeps: bool = False, stdin: str = "", **more: str
 ) -> subprocess.CompletedProcess[str]:
     """`keeps`: a journal in the folder of this test."""
-    environment = {**os.environ, "PYTHONPATH": SOURCES, "PYTHONIOENCODING": "utf-8", "HOME": str(folder)}
+    kept = {name: value for name, value in os.environ.items() if name != "FORCE_COLOR"}
+    environment = {**kept, "PYTHONPATH": SOURCES, "PYTHONIOENCODING": "utf-8", "HOME": str(folder)}
     if keeps:
         environment |= {"XDG_DATA_HOME": str(folder / "data")}
         del environment["HANGTIGHT_JOURNAL"]

@@ -17,8 +17,10 @@ import pytest
 import typer
 
 from hangtight.cli import intent, texts
+from hangtight.cli.below import ERASE
 from hangtight.cli.intent import intent_command
-from hangtight.cli.sight import MOST_SHOWN, Sight, bar
+from hangtight.cli.plots import stretch
+from hangtight.cli.sight import MOST_SHOWN, Sight
 from hangtight.cli.texts import MOST_TOLD, text_in
 from hangtight.intent.findings import Act, Channel, Doing, Finding, Rule
 from hangtight.testing.lab.healthy import function
@@ -247,10 +249,10 @@ def test_what_is_kept_of_a_long_text_does_not_grow_with_it() -> None:
 
 
 def test_a_bar_lies_where_its_stretch_lies() -> None:
-    assert bar(0, 100, 100, 10) == "█" * 10
-    assert bar(50, 60, 100, 10) == "     █"
-    assert bar(99_999, 100_000, 100_000, 10) == "         █"
-    assert bar(0, 1, 100_000, 10) == "█"
+    assert stretch(0, 100, 100, 10) == "█" * 10
+    assert stretch(50, 60, 100, 10) == "     █"
+    assert stretch(99_999, 100_000, 100_000, 10) == "         █"
+    assert stretch(0, 1, 100_000, 10) == "█"
 
 
 def test_a_large_file_is_read_in_pieces(scripted: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -269,7 +271,8 @@ class Terminal(io.StringIO):
 
 def test_progress_is_shown_of_long_work_on_a_terminal_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
-    for stderr, drawn in ((Terminal(), ["5 of 10 MiB read", ""]), (io.StringIO(), [""])):
+    monkeypatch.setenv("NO_COLOR", "1")
+    for stderr, drawn in ((Terminal(), ["", "5 of 10 MiB read", ""]), (io.StringIO(), [""])):
         instants = iter([0.0, 0.5, 1.5, 1.5, 1.6, 1.6])
         monkeypatch.setattr(texts, "clock", SimpleNamespace(now=lambda instants=instants: next(instants)))
         monkeypatch.setattr(sys, "stderr", stderr)
@@ -278,7 +281,7 @@ def test_progress_is_shown_of_long_work_on_a_terminal_alone(monkeypatch: pytest.
             progress.passed(mebibytes << 20)
         progress.clear()
         progress.clear()
-        assert stderr.getvalue().split(texts.ERASE_LINE) == drawn
+        assert stderr.getvalue().split(ERASE) == drawn
 
 
 def test_a_dotted_name_goes_in_and_a_name_with_a_dot_is_a_name() -> None:

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
-from hangtight.cli import history, journals, timelines
+from hangtight.cli import history, journals
 from hangtight.cli.printing import Cell, Column, cut, table
 from hangtight.drivers import clock
+from hangtight.journal import words
 from hangtight.journal.reading import Decision, Reading
 from tests.cli.kit import DAY, EVIL, HUNG, LOST, OLD, SECRET, SOURCES, STOOD_IN, command, journal, visible
 
@@ -144,10 +145,10 @@ def test_what_has_no_end_says_that_it_runs_or_was_killed(url: str) -> None:
 ODD: list[Any] = [None, 3, "text", [], {}, {"now": 3}, {"waited": "x", "limit": None}, {"elapsed": None}, True]
 
 
-@pytest.mark.parametrize("kind", [*timelines.WORDS, "of a later version"])
+@pytest.mark.parametrize("kind", [*words.WORDS, "of a later version"])
 @pytest.mark.parametrize("told", ODD, ids=repr)
 def test_a_decision_that_is_not_as_we_write_it_is_still_told(kind: str, told: Any) -> None:
-    assert timelines.in_words(Decision(1.0, kind, told)).startswith(kind)
+    assert words.in_words(Decision(1.0, kind, told)).startswith(kind)
 
 
 FIRST = {"first_token": {"value": 3}}
@@ -157,7 +158,7 @@ FIRST = {"first_token": {"value": 3}}
     "limits", [{}, {"clocks": None}, {"idle": 3}, {"idle": {}}, {**FIRST, "clocks": {"first_token": "x"}}]
 )
 def test_limits_that_are_not_as_we_write_them_are_still_told(limits: Any) -> None:
-    assert timelines.armed(limits)
+    assert words.armed(limits)
 
 
 # -- no journal, or none that can be read -----------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import pytest
 from hangtight.cli import summing
 from hangtight.journal.reading import Receipt, Stat
 from hangtight.journal.tally import Quantiles
+from hangtight.journal.words import receipt_line
 from tests.cli.kit import command, journal, visible
 
 
@@ -32,7 +33,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> str:
     ],
 )
 def test_the_receipt_says_what_was_saved(receipt: Receipt, line: str) -> None:
-    assert summing.receipt_line(receipt, "Today") == line
+    assert receipt_line(receipt, "Today") == line
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from hangtight.cli.telling import Move, at_work, moved, receipt, status_line, worth_keeping
+from hangtight.cli.telling import Move, moved, receipt, status_line, worth_keeping
 from hangtight.core.heartbeat import Snapshot
 from hangtight.core.limits import Limit
 from hangtight.core.phases import Phase
+from hangtight.core.words import at_work
 from hangtight.errors import Looping
 from hangtight.intent.findings import Act, Channel, Finding, Rule
 

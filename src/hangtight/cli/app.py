@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 import hangtight
-from hangtight.cli import ask, check, explain, flow, lab, log, model, run, serve, stats, top
+from hangtight.cli import ask, check, demo, explain, flow, init, lab, log, model, run, serve, stats, top
 
 app = typer.Typer(
     name="hangtight",
@@ -36,6 +36,8 @@ def _root(
 app.command(name="run", context_settings={"allow_interspersed_args": False})(run.run)
 app.command(name="ask")(ask.ask)
 app.command(name="serve")(serve.serve)
+app.command(name="demo")(demo.demo)
+app.command(name="init")(init.init)
 app.command(name="top")(top.top)
 app.command(name="explain")(explain.explain)
 app.command(name="check")(check.check)

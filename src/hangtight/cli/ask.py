@@ -51,7 +51,7 @@ def ask(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, at the end.")] = False,
     config: Config = None,
 ) -> None:
-    """Ask a model one question: the answer as it comes, and on a terminal how its time stands.
+    """Ask a model one question: the answer as it comes, and on a terminal how its time stands, also beside a file.
 
     The server is the one at --url, the model's `proxy` in the settings, $OLLAMA_HOST or $OPENAI_BASE_URL, else the
     first on the usual ports of this machine. In a mode, an answer that is getting on may take longer than the total,

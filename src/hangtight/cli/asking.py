@@ -92,6 +92,7 @@ async def _run(wish: Wish, prompt: str, face: Face) -> int:
     except BrokenPipeError:
         return READER_LEFT
     except OSError as error:
+        face.make_room()
         fail(f"the answer cannot be written: {error.strerror or error}", FAILED)
 
 
@@ -108,7 +109,9 @@ async def _ask(wish: Wish, prompt: str, face: Face) -> int:
         face.begin(asking, reading, chosen=whom != wish.whom or not whom.model)
         async with reading as chunks, _ticking(face):
             async for _ in chunks:
-                told = _tell_attempts(reading.attempts, told)
+                if len(reading.attempts) > told:
+                    face.make_room()
+                    told = _tell_attempts(reading.attempts, told)
                 face.show()
     except HangtightError as error:
         face.end(error)

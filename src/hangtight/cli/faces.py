@@ -8,6 +8,8 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from hangtight.cli.below import Below, answer_is_elsewhere, can_be_drawn
+from hangtight.cli.printing import folded, has_colours, line_of, obeys
 from hangtight.cli.process import STDOUT, say, write_all
 from hangtight.cli.telling import Move, moved, printable, rate, receipt, status_line
 from hangtight.core.phases import Outcome
@@ -43,6 +45,9 @@ class Face:
 
     def tick(self) -> None:
         """Time has passed."""
+
+    def make_room(self) -> None:
+        """Something is about to be said on stderr."""
 
     def end(self, error: HangtightError | None = None) -> None:
         """It is over; what the error says goes to stderr by itself."""
@@ -91,7 +96,7 @@ class Live(Bare):
     def begin(self, asking: Asking, watched: Watch[Any], *, chosen: bool) -> None:
         super().begin(asking, watched, chosen=chosen)
         if chosen:
-            say(f"{asking.model or 'its model'} at {asking.server.url}\n")
+            say(f"{line_of(asking.model or 'its model')} at {line_of(asking.server.url)}\n")
 
     def show(self) -> None:
         assert self.asking is not None, "what is shown was asked"
@@ -172,6 +177,41 @@ class Whole(Face):
         }
 
 
+class Beside(Face):
+    """Another face, whose stdout is read elsewhere or later, and on stderr the line about its time."""
+
+    is_live = True
+
+    def __init__(self, face: Face, below: Below) -> None:
+        super().__init__()
+        self.place = face.place
+        self._face = face
+        self._below = below
+        self._drawn_at = -LINGERS
+
+    def begin(self, asking: Asking, watched: Watch[Any], *, chosen: bool) -> None:
+        super().begin(asking, watched, chosen=chosen)
+        self._face.begin(asking, watched, chosen=chosen)
+
+    def show(self) -> None:
+        self._face.show()
+
+    def tick(self) -> None:
+        assert self.watched is not None, "what has a status was begun"
+        now = clock.now()
+        if now - self._drawn_at >= LINGERS / 2:
+            self._drawn_at = now
+            total = self.watched.limits.total
+            self._below.draw(status_line(self.watched.snapshot(), self._below.room, total=total))
+
+    def make_room(self) -> None:
+        self._below.clear()
+
+    def end(self, error: HangtightError | None = None) -> None:
+        self._below.clear()
+        self._face.end(error)
+
+
 def _loop(error: HangtightError | None) -> dict[str, Any] | None:
     """What repeats, without a word of it: the text is in the answer."""
     found = error.loop if isinstance(error, Looping) else None
@@ -198,7 +238,8 @@ def _tokens(asking: Asking, watched: Watch[Any]) -> int:
 
 
 def _tell_receipt(asking: Asking, watched: Watch[Any]) -> None:
-    say(receipt(_tokens(asking, watched), watched.elapsed, asking.reason, _move(watched)) + "\n")
+    line = receipt(_tokens(asking, watched), watched.elapsed, asking.reason, _move(watched))
+    say("\n".join(folded(line, Below().room)) + "\n")
 
 
 def _move(watched: Watch[Any]) -> Move | None:
@@ -212,21 +253,13 @@ def _out(text: str) -> None:
 
 def face_for(*, as_json: bool) -> Face:
     """The face for where stdout and stderr go."""
-    if as_json:
-        return Whole()
-    if not _can_be_drawn_on():
-        return Bare()
-    from hangtight.cli.screen import Screen
+    if not as_json and obeys(sys.stdout) and obeys(sys.stderr):
+        from hangtight.cli.screen import Screen
 
-    colours = not os.environ.get("NO_COLOR")
-    return Live(Screen(_columns, colours=colours), colours=colours)
-
-
-def _can_be_drawn_on() -> bool:
-    if not (sys.stdout.isatty() and sys.stderr.isatty()) or os.environ.get("TERM") == "dumb":
-        return False
-    # The old Windows console obeys escapes only where somebody switched that on.
-    return sys.platform != "win32" or "WT_SESSION" in os.environ or "TERM" in os.environ
+        colours = has_colours()
+        return Live(Screen(_columns, colours=colours), colours=colours)
+    face = Whole() if as_json else Bare()
+    return Beside(face, Below()) if can_be_drawn() and (as_json or answer_is_elsewhere()) else face
 
 
 def _columns() -> int:

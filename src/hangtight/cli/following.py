@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
-from hangtight.cli.printing import cut, has_colours, line_of, put_lines, width
+from hangtight.cli.printing import cut, has_colours, line_of, live_width, put_lines
 from hangtight.cli.process import STDOUT, Writer, say
 from hangtight.cli.trees import Tree
 from hangtight.drivers import clock
@@ -125,8 +125,8 @@ class Drawn(Face):
                 live.update(Text.from_ansi(self._text(), no_wrap=True), refresh=True)
 
     def _text(self) -> str:
-        lines = self._tree.lines(clock.wall(), room=width() - 1, colours=has_colours())
-        return "\n".join([*lines, cut(self._waits, width() - 1)] if self._waits else lines)
+        lines = self._tree.lines(clock.wall(), room=live_width(), colours=has_colours())
+        return "\n".join([*lines, cut(self._waits, live_width())] if self._waits else lines)
 
 
 def in_words(event: Event) -> str:

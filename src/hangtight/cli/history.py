@@ -25,6 +25,7 @@ from hangtight.cli.printing import (
     Cell,
     Column,
     has_colours,
+    has_plots,
     line_of,
     put_json,
     put_lines,
@@ -53,14 +54,14 @@ COLOURS = {
     RUNNING: DIM,
 }
 COLUMNS = (
-    Column("began"),
+    Column("began", drops=3),
     Column("id"),
     Column("model", least=6),
-    Column("mode/run/step", least=3),
+    Column("mode/run/step", least=3, drops=5),
     Column("outcome", least=19),
-    Column("tokens", right=True),
-    Column("first", right=True),
-    Column("took", right=True),
+    Column("tokens", right=True, drops=2),
+    Column("first", right=True, drops=4),
+    Column("took", right=True, drops=1),
 )
 
 
@@ -112,7 +113,8 @@ def _one(reading: Reading | None, wanted: str, url: str | None, *, as_json: bool
         put_json(told_object(told))
     else:
         others = as_table(told.others, room=width() - 2, colours=has_colours()) if told.others else []
-        put_lines([*told_about(told, has_colours()), *_attempts(others)])
+        room = width() if has_plots() else None
+        put_lines([*told_about(told, has_colours(), room), *_attempts(others)])
     return OK
 
 

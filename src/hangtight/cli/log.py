@@ -26,8 +26,8 @@ def log(
 ) -> None:
     """Tell what the journal knows: a table of generations, the newest first, or all that happened to one of them.
 
-    Exits with 0, with 1 if the id is unknown or the journal cannot be read, 2 if the command is wrong or the id is
-    not enough to tell which one.
+    On a terminal a ribbon of its phases stands above the lines of one. Exits with 0, with 1 if the id is unknown or
+    the journal cannot be read, 2 if the command is wrong or the id is not enough to tell which one.
 
     Example: hangtight log --since 1h, then hangtight log 7f3a21bc
     """

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hangtight.cli.journals import UNKNOWN_TIME, local
+from hangtight.cli.plots import track
 from hangtight.cli.printing import DIM, GREEN, PLAIN, RED, YELLOW, Cell, Column, line_of, table
 from hangtight.cli.telling import how_far
 from hangtight.core.time import plain, spoken
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from hangtight.journal.run_reading import RunEvent, RunStep, ToldRun
 
 BAR = 24
-LINE, CUT_OFF, NOTHING, BEAT = "━", "╌", " ", "╸"
+LINE, CUT_OFF, BEAT = "━", "╌", "╸"
 COLUMNS = (
     Column("step", least=4),
     Column("when"),
@@ -101,22 +102,20 @@ def _row(step: RunStep, lives: list[StepLife], told: ToldRun, end: float) -> lis
 def _bar(step: RunStep, lives: list[StepLife], told: ToldRun, end: float) -> str:
     """When it ran, of the time from the begin of the run to its end: thin where that was in a life before its last
     one, a shorter stroke where a heartbeat went out."""
-    span = end - told.run.began
-    if step.began is None or span <= 0:
+    zero = told.run.began
+    if step.began is None:
         return ""
-
-    def at(when: float) -> int:
-        return max(0, min(BAR - 1, int(BAR * (when - told.run.began) / span)))
-
-    cells = [NOTHING] * BAR
     before = [(life.began, life.ended, CUT_OFF) for life in lives[:-1]]
-    for began, ended, stroke in [*before, (step.began, step.ended, LINE)]:
-        for cell in range(at(began), at(end if ended is None else ended) + 1):
-            cells[cell] = stroke
-    for event in told.events:
-        if event.step == step.step and event.kind == Happening.HEARTBEAT:
-            cells[at(event.at)] = BEAT
-    return "".join(cells)
+    strokes = [
+        (began - zero, (end if ended is None else ended) - zero, stroke)
+        for began, ended, stroke in [*before, (step.began, step.ended, LINE)]
+    ]
+    beats = [
+        (event.at - zero, BEAT)
+        for event in told.events
+        if event.step == step.step and event.kind == Happening.HEARTBEAT
+    ]
+    return track(end - zero, strokes, beats, BAR)
 
 
 def _interrupted(life: StepLife, began: float, colours: bool) -> str:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
+from hangtight.cli.below import Below, answer_is_elsewhere, can_be_drawn
 from hangtight.cli.journals import leave_journal, quiet_logs
 from hangtight.cli.process import (
     FAILED,
@@ -21,7 +24,7 @@ from hangtight.cli.process import (
     stop_on_signals,
 )
 from hangtight.cli.settings import USAGE, fail, use
-from hangtight.cli.telling import worth_keeping
+from hangtight.cli.telling import printable, status_line, worth_keeping
 from hangtight.core.heartbeat import Heartbeat
 from hangtight.core.telling import Door
 from hangtight.drivers.child import child
@@ -30,6 +33,7 @@ from hangtight.errors import BackendError, GenerationTimeout, HangtightError, Lo
 
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
 LOOK = 0.2  # how often a write that blocks looks whether the time is up
+DRAW = 0.5  # how often the line on stderr is drawn anew
 LAST_WORDS = 5.0  # for whoever reads our stderr
 DOOR = Door("hangtight run --{flag} {value} -- ...", kept="")
 
@@ -52,9 +56,13 @@ class OutputLost(HangtightError):
 class Said:
     """What the process says goes out here: to stdout piece by piece, to stderr beside it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, draws: bool = False) -> None:
+        """`draws`: a line on stderr says how it stands."""
         self.mid_line = False
         self._out, self._err = Writer(STDOUT), Writer(STDERR)
+        self._below = Below(lambda text: self._err.post(text.encode())) if draws else None
+        self._can_draw = draws
+        """The process does not stand in the middle of a line of its own."""
 
     async def piece(self, piece: bytes, output: Watch[bytes]) -> None:
         """Done when it is written, or when the time of the run is up: then nobody may ever read it."""
@@ -69,14 +77,29 @@ class Said:
 
     def on_stderr(self, piece: bytes) -> None:
         """Nobody may be listening there, and the process works all the same."""
+        self._make_room()
+        self._can_draw = piece.endswith(b"\n")
         self._err.post(piece)
 
+    def draw(self, output: Watch[bytes]) -> None:
+        """How it stands, where that disturbs nobody."""
+        if self._below is not None and self._can_draw:
+            self._below.draw(status_line(output.snapshot(), self._below.room, total=output.limits.total))
+
+    def _make_room(self) -> None:
+        if self._below is not None:
+            self._below.clear()
+
     async def flush(self) -> None:
+        self._make_room()
         await self._err.flush(LAST_WORDS)
 
     def heartbeat(self, heartbeat: Heartbeat) -> None:
         self.end_line()
-        say(f"{heartbeat}\n")
+        if self._below is None:
+            say(f"{heartbeat}\n")
+        else:
+            self.on_stderr(f"{printable(str(heartbeat))}\n".encode())
 
     def end_line(self) -> None:
         if self.mid_line and sys.stdout.isatty() and sys.stderr.isatty():
@@ -86,9 +109,10 @@ class Said:
 
 async def _run(command: list[str], model: str | None, mode: str | None, limits: dict[str, Any]) -> int:
     interrupted: list[int] = []
-    said = Said()
+    draws = can_be_drawn() and answer_is_elsewhere()
+    said = Said(draws=draws)
     stop_on_signals(interrupted)
-    listens = limits.get("heartbeat") if "heartbeat" in limits else sys.stderr.isatty()
+    listens = limits.get("heartbeat") if "heartbeat" in limits else sys.stderr.isatty() and not draws
     try:
         output = child(
             command,
@@ -102,17 +126,39 @@ async def _run(command: list[str], model: str | None, mode: str | None, limits: 
             door=DOOR,
             **limits,
         )
-        async with output as pieces:
+        async with output as pieces, _drawing(said, pieces if draws else None):
             async for piece in pieces:
                 await said.piece(piece, pieces)
         await said.flush()
     except asyncio.CancelledError:
+        if draws:
+            await said.flush()
         return code_for_signal(interrupted)
     except (HangtightError, OSError) as error:
         await said.flush()
         said.end_line()
         return _end(error, command)
     return 0
+
+
+@asynccontextmanager
+async def _drawing(said: Said, output: Watch[bytes] | None) -> AsyncIterator[None]:
+    """While the block runs, the line is drawn anew."""
+    if output is None:
+        yield
+        return
+
+    async def draw() -> None:
+        while True:
+            await asyncio.sleep(DRAW)
+            said.draw(output)
+
+    drawing = asyncio.create_task(draw())
+    try:
+        yield
+    finally:
+        drawing.cancel()
+        await asyncio.wait({drawing})
 
 
 def _end(error: HangtightError | OSError, command: list[str]) -> int:

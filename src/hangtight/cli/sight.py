@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from hangtight.cli.plots import stretch
 from hangtight.cli.printing import DIM, GREEN, PLAIN, RED, YELLOW, Cell, Column, cut, line_of, table
 from hangtight.intent.findings import Act, Doing, Finding, Rule
 
@@ -11,7 +12,6 @@ MOST_SHOWN = 24
 """Rows of a time line, and of what was found: a text of a gigabyte has more of both than anybody reads."""
 UNKNOWN = "unknown"
 FIRST_WORDS = 64
-BAR = "█"
 NARROWEST_BAR = 10
 COLOURS = {UNKNOWN: DIM, Doing.STUCK: RED, Doing.EXPLORING: YELLOW, Doing.CODING: GREEN, Doing.EXPLAINING: GREEN}
 SUSPECTS = (Act.HOLD, Act.CUT)
@@ -103,7 +103,7 @@ class Sight:
         taken = max(map(len, table(columns, rows, room=room, colours=False)))
         cells = max(room - taken - 3, NARROWEST_BAR)
         for row, (begin, end, doing) in zip(rows, self._stretches, strict=True):
-            row.append(Cell(bar(begin, end, self.end, cells), COLOURS.get(doing, "")))
+            row.append(Cell(stretch(begin, end, self.end, cells), COLOURS.get(doing, "")))
         told = table([*columns, Column("", least=0)], rows, room=room, colours=colours)
         more = self._changes - len(self._stretches)
         return [*told, *([f"and {more:,} more"] if more else [])]
@@ -137,13 +137,6 @@ class Sight:
         repeats = [cut(f'what repeats: "{unit}"', room)] if self._cut.rule is not Rule.BLANK and unit else []
         text = f"It would be cut after {_characters(self.end)}, and the first {self.useful:,} kept."
         return ["", *repeats, f"{RED}{text}{PLAIN}" if colours else text]
-
-
-def bar(begin: int, end: int, whole: int, cells: int) -> str:
-    """Where a stretch lies in the whole; a short one is seen, too."""
-    first = min(begin * cells // whole, cells - 1)
-    last = max(first + 1, -(-end * cells // whole))
-    return " " * first + BAR * (last - first)
 
 
 def summed_up(count: int, length: int, held: int, ended: int) -> str:

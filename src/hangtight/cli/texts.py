@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO, NamedTuple, NoReturn
 
+from hangtight.cli.below import Below, can_be_drawn
 from hangtight.cli.printing import USUAL_WIDTH, cut, line_of
 from hangtight.cli.process import say
 from hangtight.cli.settings import USAGE, fail
 from hangtight.drivers import clock
 
 STDIN = "-"
-ERASE_LINE = "\r\x1b[2K"
 CHUNK = 1 << 16
 MIB = 1 << 20
 LONGEST_LINE = 64 * MIB
@@ -47,33 +47,22 @@ class Progress:
 
     def __init__(self, name: str, size: int | None) -> None:
         typed = name == STDIN and sys.stdin.isatty()
-        self._shows = sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not typed
+        self._shows = can_be_drawn() and not typed
         self._of = f" of {size / MIB:,.0f}" if size else ""
         self._read = 0
         self._next = clock.now() + WORTH_SHOWING
-        self._stands = False
+        self._below = Below()
 
     def passed(self, number: int) -> None:
         """So many more bytes were read."""
         self._read += number
         if self._shows and clock.now() >= self._next:
-            self.clear()
-            _draw(f"{self._read / MIB:,.0f}{self._of} MiB read")
-            self._stands, self._next = True, clock.now() + BETWEEN
+            self._below.draw(f"{self._read / MIB:,.0f}{self._of} MiB read")
+            self._next = clock.now() + BETWEEN
 
     def clear(self) -> None:
         """Make room for what is to be read for longer."""
-        if self._stands:
-            _draw(ERASE_LINE)
-            self._stands = False
-
-
-def _draw(text: str) -> None:
-    try:
-        sys.stderr.write(text)
-        sys.stderr.flush()
-    except (OSError, ValueError):  # a stderr that is gone is no reason to end differently
-        pass
+        self._below.clear()
 
 
 class Texts:

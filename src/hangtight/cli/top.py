@@ -21,8 +21,9 @@ Once = Annotated[bool, typer.Option("--once", help="Print it once, and end.")]
 def top(url: Url = GATEWAY, key: Key = None, once: Once = False, as_json: AsJson = False) -> None:
     """Show what is in flight: how long it runs, how long nothing came, which limit would ring next and when.
 
-    On a terminal the table is drawn anew each second until Ctrl-C; in a pipe it is printed once. Exits with 0, with 1
-    if no gateway answers, 2 if the command is wrong.
+    On a terminal the table is drawn anew each second until Ctrl-C; in a pipe it is printed once. The bar is the time of
+    the alarm that rings next: full is when it rings. Exits with 0, with 1 if no gateway answers, 2 if the command is
+    wrong.
 
     Example: hangtight top --url http://127.0.0.1:8383
     """

@@ -3,34 +3,47 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from math import inf
 from typing import Any
 
 from hangtight.cli.gateways import Gateway, NoGateway
+from hangtight.cli.plots import share
 from hangtight.cli.printing import (
+    BLUE,
+    CYAN,
     DIM,
+    GREEN,
     RED,
     YELLOW,
     Cell,
     Column,
+    cut,
+    drawable,
     has_colours,
+    height,
     line_of,
+    live_width,
+    obeys,
     put_json,
     put_lines,
     table,
     width,
 )
 from hangtight.cli.process import FAILED, OK, SIGNALLED, code_for_signal, say, stop_on_signals
-from hangtight.cli.telling import WORTH_SAYING, at_work, seconds
+from hangtight.cli.telling import WORTH_SAYING
+from hangtight.core.limits import Limit
+from hangtight.core.phases import Phase
+from hangtight.core.words import at_work, seconds
 from hangtight.drivers.servers import OK as ANSWERED
 
 PATH = "/hangtight/generations"
 EVERY = 1.0  # seconds
 SOON = 5.0  # seconds before an alarm in which it is worth a colour
 SHORT = 8  # characters of an id that are enough to find it
+NARROW, WIDE = 60, 100  # columns
 
 
 async def told_by(gateway: Gateway) -> dict[str, Any]:
@@ -49,7 +62,7 @@ def _is_list(told: Any) -> bool:
 
 def top_command(gateway: Gateway, *, once: bool, as_json: bool) -> int:
     """Show it, and return the exit code."""
-    live = sys.stdout.isatty() and os.environ.get("TERM") != "dumb" and not (once or as_json)
+    live = obeys(sys.stdout) and not (once or as_json)
     return asyncio.run(_live(gateway) if live else _once(gateway, as_json=as_json))
 
 
@@ -90,10 +103,10 @@ async def _draw_on(gateway: Gateway, told: dict[str, Any]) -> None:
     trouble = ""
     with Live(console=Console(), auto_refresh=False, vertical_overflow="crop") as live:
         while True:
-            shown = lines(told, gateway.url, room=width() - 1, colours=has_colours())
+            shown = lines(told, gateway.url, room=live_width(), colours=has_colours(), rows=height() - 1)
             if trouble:
-                shown[0] = trouble
-            live.update(Text.from_ansi("\n".join(shown), no_wrap=True), refresh=True)
+                shown[0] = cut(trouble, live_width())
+            live.update(Text.from_ansi(drawable("\n".join(shown)), no_wrap=True), refresh=True)
             await asyncio.sleep(EVERY)
             try:
                 told, trouble = await told_by(gateway), ""
@@ -104,49 +117,97 @@ async def _draw_on(gateway: Gateway, told: dict[str, Any]) -> None:
 # -- the table ------------------------------------------------------------------------------------------------------
 
 COLUMNS = (
-    Column("id"),
-    Column("model", least=8),
-    Column("phase", least=8),
-    Column("elapsed", right=True),
-    Column("tokens", right=True),
+    Column("id", drops=2),
+    Column("model", least=7),
+    Column("phase", least=9),
+    Column("elapsed", right=True, drops=1),
+    Column("tokens", right=True, drops=3),
     Column("silence", right=True),
-    Column("next alarm", least=6),
-    Column("place", right=True),
+    Column(""),
+    Column("next alarm"),
+    Column("place", right=True, drops=5),
 )
+COLOURS: Mapping[str, str] = {
+    Phase.QUEUED: DIM,
+    Phase.LOADING: BLUE,
+    Phase.WAITING: BLUE,
+    Phase.THINKING: CYAN,
+    Phase.STREAMING: GREEN,
+    Phase.UNSTREAMED: GREEN,
+}
+HEAD = 4
+"""Lines that are no request: how many there are, a blank one, the titles, and how many more."""
 
 
-def lines(told: Mapping[str, Any], url: str, *, room: int, colours: bool) -> list[str]:
-    """How many there are, and one line for each."""
+def lines(told: Mapping[str, Any], url: str, *, room: int, colours: bool, rows: int | None = None) -> list[str]:
+    """How many there are, and one line for each; where there are not so many `rows`, those that ring first."""
     found = told["generations"]
     waiting = sum(1 for each in found if each.get("position") is not None)
     queue = f", {waiting} of them in the queue" if waiting else ""
     draining = ", and it is about to stop" if told.get("draining") else ""
-    head = f"{line_of(url)}: {len(found) or 'nothing'} in flight{queue}{draining}"
+    head = cut(f"{line_of(url)}: {len(found) or 'nothing'} in flight{queue}{draining}", room)
     if not found:
         return [head]
-    return [head, "", *table(COLUMNS, [_row(each) for each in found], room=room, colours=colours)]
+    shown = found if rows is None else _most_urgent(found, max(rows - HEAD, 1))
+    left_out = {"" if waiting else "place", "" if room >= WIDE else "silence"} - {""}
+    wanted = [at for at, column in enumerate(COLUMNS) if column.title not in left_out]
+    cells = [[_row(each, room)[at] for at in wanted] for each in shown]
+    more = len(found) - len(shown)
+    rest = [cut(f"and {more:,} more, whose alarms are further away", room)] if more else []
+    return [head, "", *table([COLUMNS[at] for at in wanted], cells, room=room, colours=colours), *rest]
 
 
-def _row(each: Mapping[str, Any]) -> list[Cell]:
+def _most_urgent(found: Sequence[Mapping[str, Any]], number: int) -> Sequence[Mapping[str, Any]]:
+    """In the order in which they began."""
+    if len(found) <= number:
+        return found
+
+    def rings_in(at: int) -> float:
+        left = _alarm(found[at])[1]
+        return inf if left is None else left
+
+    return [found[at] for at in sorted(sorted(range(len(found)), key=rings_in)[:number])]
+
+
+def _row(each: Mapping[str, Any], room: int) -> list[Cell]:
     silence = _number(each.get("silence"))
     pings = bool(each.get("in_contact")) and silence is not None and silence >= WORTH_SAYING
-    alarm = each.get("nearest")
-    rings_in = _number(alarm.get("rings_in")) if isinstance(alarm, dict) else None
-    name = str(alarm.get("limit", "")).replace("_", " ") if isinstance(alarm, dict) else ""
+    name, rings_in = _alarm(each)
+    soon = RED if rings_in is not None and rings_in < SOON else ""
     position = each.get("position")
+    phase = _text(each.get("phase"))
+    alarm = "none" if rings_in is None else seconds(rings_in) if room < NARROW else f"{name} in {seconds(rings_in)}"
     return [
         Cell(_text(each.get("id"))[:SHORT], DIM),
         Cell(_text(each.get("model"))),
-        Cell(_phase(each)),
+        Cell(_phase(each) + (", pings" if pings and room < WIDE else ""), COLOURS.get(phase, "")),
         Cell(_seconds(_number(each.get("elapsed")))),
         Cell(_text(each.get("tokens", ""))),
         Cell(f"{_seconds(silence)} (pings)" if pings else _seconds(silence), YELLOW if pings else ""),
         Cell(
-            "none" if rings_in is None else f"{name} in {seconds(rings_in)}",
-            RED if rings_in is not None and rings_in < SOON else "",
+            _bar(each, 5 if room < NARROW else 7 if room < WIDE else 16),
+            soon or (YELLOW if pings else COLOURS.get(phase, DIM)),
         ),
+        Cell(alarm, soon),
         Cell("" if position is None else _text(position)),
     ]
+
+
+def _alarm(each: Mapping[str, Any]) -> tuple[str, float | None]:
+    """What would ring next, and in how many seconds."""
+    alarm = each.get("nearest")
+    if not isinstance(alarm, dict):
+        return "", None
+    return str(alarm.get("limit", "")).replace("_", " "), _number(alarm.get("rings_in"))
+
+
+def _bar(each: Mapping[str, Any], cells: int) -> str:
+    """How much of the time of its nearest alarm is gone: full is when that rings, and a token empties it."""
+    name, rings_in = _alarm(each)
+    if rings_in is None:
+        return ""
+    gone = _number(each.get("elapsed" if name == Limit.TOTAL else "silence")) or 0.0
+    return share(gone, gone + rings_in, cells)
 
 
 def _phase(each: Mapping[str, Any]) -> str:

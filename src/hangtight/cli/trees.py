@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
 
+from hangtight.cli.plots import share
 from hangtight.cli.printing import DIM, GREEN, PLAIN, RED, YELLOW, cut, line_of
-from hangtight.cli.telling import WHOLE, at_work, how_far, seconds
+from hangtight.cli.telling import WHOLE, how_far
 from hangtight.core.time import counted
+from hangtight.core.words import at_work, seconds
 from hangtight.flows.events import EventType
 from hangtight.journal.run_rows import far_in
 
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 
 BAR = 16
 SOON = 0.9  # of its time is gone: worth a colour
-FULL, EMPTY = "█", "░"
 WAITING, RUNNING, FINISHED, FAILED = "·", "▸", "✓", "✗"
 COLOURS = {WAITING: DIM, RUNNING: YELLOW, FINISHED: GREEN, FAILED: RED}
 ENDED_WELL = "finished"
@@ -100,7 +101,7 @@ class Tree:
     def _how_far(self, now: float) -> list[str]:
         if not self._far:
             return []
-        return [_bar(self._far["percent"], WHOLE), how_far(self._far, now - self._far["as_of"])]
+        return [share(self._far["percent"], WHOLE, BAR), how_far(self._far, now - self._far["as_of"])]
 
     def _shapes(self, name: str, shape: str) -> Iterator[tuple[str, Twig]]:
         below = self._below.get(name, [])
@@ -145,7 +146,7 @@ def _line(name: str, widest: int, twig: Twig, now: float, room: int, colours: bo
     if twig.mark == WAITING:
         bar, parts = "", []
     else:
-        bar = _bar(elapsed, twig.timeout)
+        bar = share(elapsed, twig.timeout, BAR)
         parts = [_time(elapsed, twig.timeout), twig.model, counted(twig.tokens) if twig.tokens else ""]
         parts += [f"attempt {twig.attempt}" if twig.attempt > 1 else "", _at(twig)]
     colour = COLOURS[twig.mark]
@@ -159,14 +160,6 @@ def _line(name: str, widest: int, twig: Twig, now: float, room: int, colours: bo
 
 def _at(twig: Twig) -> str:
     return twig.outcome if twig.outcome not in ("", ENDED_WELL) else at_work(twig.doing) if twig.doing else ""
-
-
-def _bar(elapsed: float, limit: float | None) -> str:
-    """How much of its time is gone; without a limit there is none to be gone."""
-    if not limit:
-        return EMPTY * BAR
-    full = min(BAR, round(BAR * elapsed / limit))
-    return FULL * full + EMPTY * (BAR - full)
 
 
 def _time(elapsed: float, limit: float | None) -> str:
