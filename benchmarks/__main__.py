@@ -19,6 +19,7 @@ from benchmarks import (
     settling,
     supervisor,
     tokens,
+    training,
     transport,
 )
 
@@ -27,6 +28,7 @@ def main() -> int:
     """Exit 1 if a goal is missed, so that a regression is seen."""
     measured = (
         imports, tokens, dialects, intent, transport, settling, alarms, memory, journal, gateway, supervisor, flows,
+        training,
     )  # fmt: skip
     rows = [row for each in measured for row in each.rows()]
     if "--json" in sys.argv:

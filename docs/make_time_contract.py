@@ -190,7 +190,7 @@ def lived(story: Story, model: str = "mistral-7b") -> tuple[Generation, Broken, 
 def an_error(story: Story) -> str:
     """The three lines that this story ends with, as a program prints them."""
     generation, broken, at = lived(story)
-    error = timeout_error(broken, generation, terms_of(story), elapsed=at, door=DOOR)
+    error = timeout_error(broken, generation, terms_of(story), elapsed=at, door=DOOR, why="hangtight log 7f3a21bc")
     return f"```text\n{type(error).__name__}: {error}\n```"
 
 

@@ -107,16 +107,6 @@ def test_a_deadline_moves_for_a_model_that_gets_on_and_a_loop_ends_with_what_is_
     assert shown[-1].strip() == "I will now open the file again ."
 
 
-def test_the_demo_shows_a_load_that_survives_and_a_hang_that_is_caught() -> None:
-    shown = shown_by("demo.py")
-    assert "it was loading" in shown
-    assert "exit code 0: 16 words" in shown
-    assert "exit code 124" in shown
-    assert "10 words kept" in shown
-    assert "IdleTimeout: " in shown
-    assert "\033[" not in shown, "colours are for terminals"
-
-
 def shown_at_home(script: Path) -> subprocess.CompletedProcess[str]:
     """What became of a script that may not leave this machine, with no service set in its environment."""
     plain = {name: value for name, value in os.environ.items() if not name.startswith(SERVICES)}
