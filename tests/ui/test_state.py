@@ -138,3 +138,11 @@ def test_the_edge_comes_from_the_far_end_to_now(inside: Page) -> None:
     assert places == sorted(places, reverse=True)
     assert places[0] < 1
     assert places[-1] == 0
+
+
+def test_an_alarm_is_near_when_more_of_its_time_has_passed_than_is_left(inside: Page) -> None:
+    code = """
+    const idle = (silence, left) => scale.isNear({ limit: "idle", silence, elapsed: 900 }, left);
+    const total = (elapsed, left) => scale.isNear({ limit: "total", silence: 0, elapsed }, left);
+    return [idle(40, 5), idle(0.1, 1.4), idle(30, 15), total(595, 5), total(2, 8), idle(40, null)];"""
+    assert found(inside, code) == [True, False, False, True, False, False]

@@ -1,12 +1,11 @@
 // One ribbon: its parts, and how it moves between two messages.
 
 import { each, make, mark, say, show } from "./dom.js";
-import { edgeAt, elapsedOf, partsOf, ringsIn, spanOf } from "./scale.js";
+import { edgeAt, elapsedOf, isNear, partsOf, ringsIn, spanOf } from "./scale.js";
 import { alternative, limitName, listed, moved, spoken, ticking, tokens } from "./words.js";
 
 const FLASH = 1.2; // seconds
 const EASE = 0.14; // of the way, in each frame
-const NEAR = 10; // seconds: from here on the edge is warm
 
 const PHASE_WORDS = { cancelling: "cancelling" };
 
@@ -82,7 +81,7 @@ export class Row {
     mark(this.past, "data-full", elapsed > 0.7 * spanOf(elapsed));
     say(this.label, left == null ? "" : `${limitName(row.limit)} ${ticking(left)}`);
     mark(this.edge, "data-side", this.shownEdge > sizes.future / 2 ? "left" : "right");
-    mark(this.element, "data-near", left != null && left <= NEAR);
+    mark(this.element, "data-near", isNear(row, left));
     mark(this.element, "data-jumped", row.jump !== null && now - row.jump.at < FLASH ? (row.jump.by > 0 ? "away" : "nearer") : null);
   }
 

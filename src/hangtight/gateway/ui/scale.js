@@ -1,6 +1,6 @@
 // Where the parts of a ribbon stand. Pure: seconds in, shares and pixels out.
 
-const SPANS = [30, 60, 120, 300, 600, 1800, 3600, 3 * 3600, 12 * 3600, 48 * 3600]; // seconds of the past
+const SPANS = [10, 30, 60, 120, 300, 600, 1800, 3600, 3 * 3600, 12 * 3600, 48 * 3600]; // seconds of the past
 const HALF_WAY = 25; // seconds: an alarm this far away stands in the middle of what is to come
 
 /** How much of the past the ribbon shows: all of it, on one of a few scales. */
@@ -20,6 +20,15 @@ export function ringsIn(row, now) {
   if (row.rings_in == null) return null;
   const putBack = row.limit !== "total" && row.silence < 1 && (row.raw === "streaming" || row.raw === "thinking");
   return putBack ? row.rings_in : Math.max(0, row.rings_in - (now - row.at));
+}
+
+const NEAR = 10; // seconds to an alarm that are worth a look
+const OF_THE_WHOLE = ["total", "load", "queue", "unstreamed"]; // the others count silence alone
+
+/** An alarm is near in its last seconds, and only when more of its time has passed than is left. */
+export function isNear(row, left) {
+  if (left == null || left > NEAR) return false;
+  return (OF_THE_WHOLE.includes(row.limit) ? row.elapsed : row.silence) >= left;
 }
 
 export const elapsedOf = (row, now) => Math.max(0, now - row.born);

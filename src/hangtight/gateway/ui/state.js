@@ -1,10 +1,11 @@
 // What the page knows, and how each piece of news changes it. Pure: no clock, no document, no network.
 
+import { isNear } from "./scale.js";
+
 export const MOST_FINISHED = 100;
 export const MOST_SEGMENTS = 120;
 export const MOST_BEATS = 60;
 export const SILENT_AFTER = 3; // seconds without a token: below that a model merely takes breath
-export const LATE_IN = 10; // seconds to the nearest alarm that are worth a look
 
 export const STATES = ["queued", "loading", "reading", "thinking", "writing", "silent"];
 const SHOWN = {
@@ -194,7 +195,7 @@ export function wanted(row, filter) {
 }
 
 export function inState(row, state) {
-  return state === "late" ? row.rings_in != null && row.rings_in <= LATE_IN : row.phase === state;
+  return state === "late" ? isNear(row, row.rings_in) : row.phase === state;
 }
 
 export function visible(state) {
