@@ -68,10 +68,9 @@ def test_an_endless_generation_is_stopped_and_its_text_is_kept(model: Any, token
     assert isinstance(got.error, hangtight.TotalTimeout)
     assert got.error.partial == got.partial
     assert LIMIT <= got.elapsed < LIMIT + OVERDUE
-    assert str(got.error).splitlines()[1:] == [
-        f"total = {LIMIT} comes from the call",
-        f"to wait longer:  hangtight.training.guarded_generate(limit={2 * LIMIT})",
-    ]
+    _, source, change = str(got.error).splitlines()
+    assert source == f"total = {LIMIT} comes from the call"
+    assert change.startswith(f"to wait longer:  hangtight.training.guarded_generate(limit={2 * LIMIT})")
 
 
 def test_one_that_ends_by_itself_is_whole(model: Any, tokenizer: Any) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 import hangtight
 from hangtight.training.generating import guarded_generate
-from hangtight.training.guard import guard
+from hangtight.training.guarding import guard
 from hangtight.training.outcome import Layer, Verdict
 from tests.training.kit import ENDLESS, EOS, endless, prompt, saying, tiny_model, tiny_tokenizer
 

@@ -272,6 +272,7 @@ def test_mixed_precision_holds_there_too_also_where_accelerate_put_it_around_the
     with torch.autocast("cpu", dtype=torch.bfloat16):
         here, there = model.generate(**wanted), came(model, return_dict_in_generate=True, output_logits=True).output
         assert same(torch.stack(here.logits), torch.stack(there.logits))
+    accelerate.state.AcceleratorState._reset_state(True)  # of a Trainer in another test
     accelerator = accelerate.Accelerator(mixed_precision="bf16", cpu=True)
     try:
         accelerator.prepare(model)

@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hangtight.training.eval_samples import EvalSamples as EvalSamples
     from hangtight.training.generating import guarded_generate as guarded_generate
-    from hangtight.training.guard import guard as guard
+    from hangtight.training.guarding import guard as guard
     from hangtight.training.hanging import Hang as Hang
     from hangtight.training.hanging import end_this_rank as end_this_rank
     from hangtight.training.outcome import Generated as Generated
@@ -27,7 +27,7 @@ _WHERE = {
     "Layer": "outcome",
     "Verdict": "outcome",
     "end_this_rank": "hanging",
-    "guard": "guard",
+    "guard": "guarding",
     "guarded_generate": "generating",
 }
 

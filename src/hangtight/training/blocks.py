@@ -96,6 +96,26 @@ def failed(step: int, error: str) -> str:
     return f"⚠️  Generation error at step {step}: {error}"
 
 
+def skipped(step: int, why: str) -> str:
+    return f"⚠️  Skipping the example of step {step}: {why}"
+
+
+def cut(step: int, wanted: int, room: int) -> str:
+    return f"⚠️  max_new_tokens is {room} instead of {wanted} at step {step}: the model has no more positions"
+
+
+def not_isolated(why: str) -> str:
+    return f"⚠️  eval_isolate is off from now on: {why}"
+
+
+def shared_status(file: str, own: str) -> str:
+    return f"⚠️  {file} is the status file of another EvalSamples of this training: this one writes {own}"
+
+
+NO_TOKENIZER = (
+    "⚠️  EvalSamples has no tokenizer, so nothing is evaluated: "
+    "EvalSamples(samples, tokenizer), or Trainer(processing_class=tokenizer)"
+)
 SKIPPING = f"{HINT}Skipping model output for this example"
 
 

@@ -90,11 +90,15 @@ def _whole(found: object) -> bool:
 
 
 def _options(found: object) -> bool:
-    return isinstance(found, Mapping) and all(isinstance(name, str) for name in found)
+    return isinstance(found, Mapping) and all(isinstance(name, str) and name not in NOT_THERE for name in found)
 
 
 SECONDS = f"a number of seconds above 0, {AT_MOST}, or null for no limit"
-STEPS = "a whole number of steps above 0, or null for never"
+STEPS = "a whole number of steps above 0 (a share of all steps is not understood here), or null for never"
+NOT_THERE = frozenset(
+    ("model", "inputs", "input_ids", "attention_mask", "tokenizer", "limit", "idle", "intent", "isolate", "on_hang")
+)
+"""What `generate` is given by us, or what has a setting of its own."""
 KEYS: Mapping[str, tuple[Callable[[object], bool], str]] = {
     "eval_timeout_seconds": (_seconds, SECONDS),
     "eval_idle_seconds": (_seconds, SECONDS),
@@ -103,7 +107,7 @@ KEYS: Mapping[str, tuple[Callable[[object], bool], str]] = {
     "max_new_tokens": (_count, "a whole number above 0"),
     "eval_isolate": (lambda found: isinstance(found, bool), "true or false"),
     "eval_seed": (_whole, "a whole number, or null for the order of the examples"),
-    "eval_generation": (_options, "options of generate, by name"),
+    "eval_generation": (_options, f"options of generate, by name; none of {', '.join(sorted(NOT_THERE))}"),
     "status_file": (lambda found: isinstance(found, str) and bool(found), "the name of a file"),
     "longest_prompt": (_count, "a whole number of characters above 0"),
     "widest_gap": (lambda found: _number(found) and found >= 0, "a number, 0 or more"),  # type: ignore[operator]
@@ -114,11 +118,13 @@ KEYS: Mapping[str, tuple[Callable[[object], bool], str]] = {
 def settings_from(path: str | Path, *, tell: Callable[[str], object], foreign: Iterable[str] = (), **more: Any) -> Any:
     """The settings that stand in a file, and `more`, which win. `foreign` are the keys of others, never a slip."""
     file = str(path)
-    found = _read(Path(path), file)
+    found, twice = _read(Path(path), file)
     given = {key: value for key, value in found.items() if key in KEYS}
     problems = [Problem(file, 0, key, value, KEYS[key][1]) for key, value in given.items() if not KEYS[key][0](value)]
     if problems:
         raise SettingsErrors(problems)
+    for key in twice:
+        tell(f"⚠️  {file}: {key} stands there twice; the last one counts: {found.get(key)!r}")
     others = frozenset(foreign)
     for slip in _slips({key: value for key, value in found.items() if key not in others}):
         tell(f"⚠️  {file}: {slip}")
@@ -129,14 +135,22 @@ def settings_from(path: str | Path, *, tell: Callable[[str], object], foreign: I
     return EvalSettings(**(given | more))
 
 
-def _read(path: Path, file: str) -> Mapping[str, Any]:
+def _read(path: Path, file: str) -> tuple[Mapping[str, Any], list[str]]:
+    """What stands there, and which keys of ours stand twice."""
+    twice: list[str] = []
+
+    def whole(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        names = [name for name, _ in pairs]
+        twice.extend(key for key in KEYS if names.count(key) > 1)
+        return dict(pairs)
+
     try:
-        found = json.loads(path.read_text(encoding="utf-8-sig"))
+        found = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=whole)
     except (OSError, ValueError) as error:
         raise unreadable(file, str(error), "a file of JSON that can be read") from error
     if not isinstance(found, dict):
         raise unreadable(file, type(found).__name__, "a JSON object: {...}")
-    return found
+    return found, twice
 
 
 def _slips(found: Mapping[str, Any]) -> Iterator[str]:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from hangtight.core.time import between
 from hangtight.drivers import clock
-from hangtight.errors import BudgetSpent, GenerationTimeout
+from hangtight.errors import BudgetSpent, GenerationTimeout, SettingsError
 from hangtight.training import blocks
+from hangtight.training.bounding import OwnTimeoutError, within
 from hangtight.training.eval_settings import EvalSettings
+from hangtight.training.fitting import refuse_a_loss_without_room, room_for
 from hangtight.training.outcome import Generated, Verdict
 from hangtight.training.samples import Rotation, Sample
 from hangtight.training.scoring import Encoded, as_before, encoded, loss_of, prompt_tensors
 
+T = TypeVar("T")
 FAILED = "failed"
 """The verdict where `generate` raised."""
 
@@ -28,10 +31,13 @@ class Evaluated:
     elapsed: float
     """Seconds of the generation."""
     troubles: list[tuple[str, Exception]] = field(default_factory=list)
+    late: bool = False
+    """Something beside the generation broke the limit: a loss, a function of the user's."""
+    notes: list[str] = field(default_factory=list)
 
     @property
     def timed_out(self) -> bool:
-        return self.verdict not in (Verdict.FINISHED, FAILED)
+        return self.late or self.verdict not in (Verdict.FINISHED, FAILED)
 
     def facts(self) -> dict[str, Any]:
         shown, spoken = self.shown, self.shown.spoken
@@ -54,16 +60,20 @@ class Evaluator:
         self._model, self._tokenizer, self._settings = model, tokenizer, settings
         self._in_step = in_step
         self._troubles: list[tuple[str, Exception]] = []
+        self._notes: list[str] = []
+        self._late = False
+        self.refused: SettingsError | None = None
+        """Why there is no process of its own, where one was asked for."""
 
     def evaluate(self, step: int, samples: Rotation, val: Rotation | None, *, turn: int) -> Evaluated:
         """The example of this turn. An example that is none raises; a generation that fails does not."""
-        sample = samples.at(turn)
-        example = encoded(self._tokenizer, sample)
+        sample, example = self._example(samples, turn)
+        room = room_for(self._model, example)
         with as_before(self._model):
             began = clock.now()
-            verdict, spoken, error = self._said(step, sample, example)
+            verdict, spoken, error = self._said(step, sample, example, room)
             elapsed = between(began, clock.now())
-            loss = self._bounded("the loss of the example", lambda: loss_of(self._model, example))
+            loss = self._bounded("the loss of the example", lambda: self._loss(example))
             val_loss = (
                 None if val is None else self._bounded("the loss of the val sample", lambda: self._other(val, turn))
             )
@@ -77,13 +87,28 @@ class Evaluator:
             loss=loss,
             val_loss=val_loss,
         )
-        return Evaluated(shown=shown, verdict=verdict, elapsed=elapsed, troubles=self._troubles)
+        return Evaluated(
+            shown=shown,
+            verdict=verdict,
+            elapsed=elapsed,
+            troubles=self._troubles,
+            late=self._late,
+            notes=self._notes,
+        )
 
-    def _said(self, step: int, sample: Sample, example: Encoded) -> tuple[str, blocks.Spoken | None, str]:
+    def _example(self, samples: Rotation, turn: int) -> tuple[Sample, Encoded]:
+        """A function or a data set of the user's, and a tokenizer: either may hang like a model."""
+        sample = self._within("the example", lambda: samples.at(turn))
+        return sample, self._within("the tokenizer", lambda: encoded(self._tokenizer, sample))
+
+    def _said(
+        self, step: int, sample: Sample, example: Encoded, room: int | None
+    ) -> tuple[str, blocks.Spoken | None, str]:
         try:
-            generated = self._generate(example)
+            generated = self._generated(step, example, room)
         except Exception as error:  # noqa: BLE001 - told in the block, where it belongs
             return FAILED, None, str(error) or type(error).__name__
+        self._troubles.extend(("the tokenizer", row.unread) for row in generated.rows if row.unread is not None)
         stopped = "" if generated.finished else self._why(generated, step)
         text = generated.partial if stopped else (generated.text or "")
         spoken = blocks.Spoken(
@@ -95,19 +120,32 @@ class Evaluator:
         return generated.verdict, spoken, ""
 
     def _matches(self, said: str, golden: str) -> bool:
+        return bool(self._bounded("match", lambda: self._within("match", lambda: self._settings.match(said, golden))))
+
+    def _generated(self, step: int, example: Encoded, room: int | None) -> Generated:
+        options = self._options(example)
+        if room is not None and (options["max_new_tokens"] or 0) > room:
+            self._notes.append(blocks.cut(step, options["max_new_tokens"], room))
+            options["max_new_tokens"] = room
+        if not self._settings.eval_isolate:
+            return self._generate(options, isolate=False)
         try:
-            return bool(self._settings.match(said, golden))
-        except Exception as error:  # noqa: BLE001 - a function of the user's, and the loss is still wanted
-            self._troubles.append(("match", error))
-            return False
+            return self._generate(options, isolate=True)
+        except SettingsError as refused:
+            self.refused = refused
+        try:
+            return self._generate(options, isolate=False)
+        except SettingsError:  # then it was no matter of the process
+            self.refused = None
+            raise
 
-    def _generate(self, example: Encoded) -> Generated:
-        from hangtight.training.generating import guarded_generate
-
+    def _options(self, example: Encoded) -> dict[str, Any]:
+        """What `generate` is called with."""
         settings = self._settings
         ids, mask = prompt_tensors(self._model, example)
         tokenizer = getattr(self._tokenizer, "tokenizer", self._tokenizer)
         options: dict[str, Any] = {
+            "inputs": ids,
             "max_new_tokens": settings.max_new_tokens,
             "do_sample": False,
             "pad_token_id": tokenizer.eos_token_id,
@@ -117,16 +155,22 @@ class Evaluator:
             options["use_cache"] = (
                 True  # gradient checkpointing switches it off, and each token would cost the whole text
             )
+        return options | dict(settings.eval_generation)
+
+    def _generate(self, options: dict[str, Any], *, isolate: bool) -> Generated:
+        from hangtight.training.generating import guarded_generate
+
+        settings, options = self._settings, dict(options)
         generated: Generated = (settings.generate or guarded_generate)(
             self._model,
-            ids,
-            tokenizer=tokenizer,
+            options.pop("inputs"),
+            tokenizer=getattr(self._tokenizer, "tokenizer", self._tokenizer),
             limit=settings.eval_timeout_seconds,
             idle=settings.eval_idle_seconds,
             intent=settings.intent,
-            isolate=settings.eval_isolate,
+            isolate=isolate,
             on_hang=settings.on_hang,
-            **(options | dict(settings.eval_generation)),
+            **options,
         )
         return generated
 
@@ -141,23 +185,22 @@ class Evaluator:
         return blocks.exceeded(limit or generated.elapsed, step)
 
     def _other(self, val: Rotation, turn: int) -> float:
-        return loss_of(self._model, encoded(self._tokenizer, val.at(turn)))
+        _, example = self._example(val, turn)
+        return self._loss(example)
 
-    def _bounded(self, what: str, work: Callable[[], float]) -> float | None:
-        """One pass through the model; it may hang like any other."""
-        from hangtight.training.hanging import named_after
-        from hangtight.training.interrupting import interrupted_after
+    def _loss(self, example: Encoded) -> float:
+        refuse_a_loss_without_room(self._model, example)
+        return self._within("the loss", lambda: loss_of(self._model, example))
 
-        limit = self._settings.eval_timeout_seconds
+    def _within(self, what: str, work: Callable[[], T]) -> T:
+        settings = self._settings
+        return within(settings.eval_timeout_seconds, what, work, on_hang=settings.on_hang, alone=not self._in_step)
+
+    def _bounded(self, what: str, work: Callable[[], T]) -> T | None:
+        """One part of it, which may hang or fail: the others are still worth showing."""
         try:
-            if limit is None:
-                return work()
-            with named_after(2 * limit, self._settings.on_hang):
-                if self._in_step:
-                    return work()
-                with interrupted_after(limit, where=what):  # swallows what it raised
-                    return work()
-            raise TimeoutError(f"timed out after {limit:g}s")
-        except Exception as error:  # noqa: BLE001 - the other numbers are still worth showing
+            return work()
+        except Exception as error:  # noqa: BLE001 - as it says
+            self._late = self._late or isinstance(error, OwnTimeoutError)
             self._troubles.append((what, error))
         return None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hangtight.errors import BudgetSpent, GenerationTimeout
-from hangtight.training.guard import CHECK_EVERY, LIMIT, guard, name_of, with_generate
+from hangtight.training.guarding import CHECK_EVERY, LIMIT, guard, name_of, with_generate
 from hangtight.training.outcome import Generated, Verdict
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from types import TracebackType
@@ -28,6 +29,7 @@ HOOK = "hangtight-hang"
 STDERR = 2
 EXIT = 124
 AFTER_THE_STACKS = 0.05  # a hook may end the process: what faulthandler writes is written by then
+BESIDE = 1.0  # longer than this a hook does not wait for what we have to say
 SOONEST = 0.001
 LONGEST = 1e6
 
@@ -113,7 +115,8 @@ class Naming:
         hang = Hang(self.seconds, self.thread, stacks_now())
         shown = sys.stderr
         if self.stacks is None and shown is not None and shown is not sys.__stderr__:
-            print(f"{hang}\n{hang.stacks}", file=shown)  # a notebook, where nobody sees the process's own
+            # a notebook, where nobody sees the process's own
+            beside(lambda: print(f"{hang}\n{hang.stacks}", file=shown))
         if self.on_hang is None:
             return
         try:
@@ -122,6 +125,19 @@ class Naming:
             import logging
 
             logging.getLogger("hangtight.training").exception("the hook for a generation that is stuck has failed")
+
+
+def beside(work: Callable[[], object]) -> None:
+    """Does something of ours before a hook of the user's is called, which neither its failure nor its hanging stops."""
+
+    def works() -> None:
+        with suppress(Exception):
+            work()
+
+    with suppress(RuntimeError):  # no new thread, where the process ends or has too many
+        thread = threading.Thread(target=works, name=HOOK, daemon=True)
+        thread.start()
+        thread.join(BESIDE)
 
 
 def stacks_now() -> str:

@@ -15,12 +15,16 @@ from __future__ import annotations
 
 import sys
 import threading
-from typing import Self
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Self
 
 from hangtight.training import raising
 from hangtight.training.leaving import Exit
 from hangtight.training.outcome import Layer
 from hangtight.training.ringing import Block, Rung
+
+if TYPE_CHECKING:
+    from hangtight.core.time import Instant
 
 if sys.platform != "win32":
     from hangtight.training.alarms import Alarm
@@ -28,11 +32,12 @@ if sys.platform != "win32":
 __all__ = ["Interruption", "Rung", "interrupted_after"]
 
 
-def interrupted_after(seconds: float, *, where: str = "") -> Interruption:
+def interrupted_after(seconds: float, *, where: str = "", moves: Callable[[], Instant] | None = None) -> Interruption:
     """Raise `Rung` inside the block when the time is over, and again each second until the block is left.
 
     The block swallows its own Rung and says so in `.rang`; that of a block around it passes. Nothing rings for a block
     that has been left. Zero, or less, rings at once; infinity never. `where` is for the words of the Rung.
+    With `moves` the time may move while it waits: that is asked when the seconds are over, and says until when to wait.
 
     In the main thread the handler of SIGALRM and its timer are as before afterwards, with what is left of it; an
     earlier alarm that is due inside the block rings in time, with its own handler. Code inside the block that sets an
@@ -42,15 +47,14 @@ def interrupted_after(seconds: float, *, where: str = "") -> Interruption:
     An asynchronous exception cannot be kept out of somebody's `finally` or of a lock that is just being taken: what
     the code was at is to be thrown away. Code that is entering or leaving blocks of this room is let finish first.
     """
-    return Interruption(seconds, where)
+    return Interruption(seconds, where, moves)
 
 
 class Interruption:
     """What `interrupted_after` gives: a block to enter once."""
 
-    def __init__(self, seconds: float, where: str = "") -> None:
-        self._seconds = seconds
-        self._where = where
+    def __init__(self, seconds: float, where: str = "", moves: Callable[[], Instant] | None = None) -> None:
+        self._given = seconds, where, moves
         self._block: Block | None = None
         self.layer = Layer.ALARM if _alarm_is_ours() else Layer.EXCEPTION
 
@@ -69,19 +73,19 @@ class Interruption:
             raise
         return self
 
-    __exit__ = Exit(first="disarm", then="_is_own")
+    __exit__ = Exit(first="disarm", then="is_own")
 
     def _begin(self) -> None:
         self.layer = Layer.ALARM if _alarm_is_ours() else Layer.EXCEPTION
         if sys.platform != "win32" and self.layer is Layer.ALARM:
-            self._block = alarm = Alarm(self._seconds, self._where)
+            self._block = alarm = Alarm(*self._given)
             try:
                 alarm.begin()
             except ValueError:  # a subinterpreter: its main thread may set no handler
                 alarm.end()
                 self.layer = Layer.EXCEPTION
         if self.layer is Layer.EXCEPTION:
-            self._block = Block(self._seconds, self._where)
+            self._block = Block(*self._given)
             raising.begin(self._block)
 
     def disarm(self) -> None:
@@ -94,8 +98,18 @@ class Interruption:
         else:
             raising.end(block, sys.exc_info()[1])
 
-    def _is_own(self, error: BaseException | None) -> bool:
+    def is_own(self, error: BaseException | None) -> bool:
+        """That is its Rung."""
         return isinstance(error, Rung) and error.block is self._block
+
+    def has_made(self, error: BaseException | None) -> bool:
+        """That is its Rung, or what the code has raised of its own while it was cleaning up after it."""
+        if not self.rang or self.is_own(error):
+            return self.rang
+        at = error if isinstance(error, Exception) else None
+        while at is not None and not self.is_own(at):
+            at = at.__cause__ or at.__context__  # type: ignore[assignment]
+        return at is not None
 
 
 def _alarm_is_ours() -> bool:

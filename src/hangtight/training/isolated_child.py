@@ -26,12 +26,20 @@ GUARD_LINE = 'used in a script that starts under `if __name__ == "__main__":`, b
 
 def refuse_while_main_is_imported() -> None:
     """Spawning imports the script anew. One without a guard comes here in the new process, and would train there."""
-    here = multiprocessing.current_process()
-    if not getattr(here, "_inheriting", False):
+    if not _is_inheriting():
         return
-    if here.name == NAME:
-        os._exit(WITHOUT_MAIN_GUARD)  # an error could be caught by what guards the training against errors
+    leave_the_training_to_the_parent()
     raise SettingsError("isolate", True, GUARD_LINE)
+
+
+def leave_the_training_to_the_parent() -> None:
+    """Ends this process where it is ours and only imports the script: it must not train."""
+    if _is_inheriting() and multiprocessing.current_process().name == NAME:
+        os._exit(WITHOUT_MAIN_GUARD)  # an error could be caught by what guards the training against errors
+
+
+def _is_inheriting() -> bool:
+    return bool(getattr(multiprocessing.current_process(), "_inheriting", False))
 
 
 class Child:

@@ -119,7 +119,8 @@ class Worker:
         import torch
 
         torch.manual_seed(asked.seed)
-        reporter = Reporter(self._connection, asked.limit, _prompt_length(self._model, settings), _reorders(settings))
+        prompt, reorders = _prompt_length(self._model, settings), _reorders(self._model, settings)
+        reporter = Reporter(self._connection, asked.limit, prompt, reorders)
         if _asks_criteria(self._model):
             from transformers import StoppingCriteriaList
 
@@ -215,10 +216,11 @@ def _prompt_length(model: Any, settings: dict[str, Any]) -> int | None:
     return shape[1] if len(shape) == 2 else None
 
 
-def _reorders(settings: dict[str, Any]) -> bool:
+def _reorders(model: Any, settings: dict[str, Any]) -> bool:
     """Beams change places, so that what was sent of a row before is not its beginning any more."""
-    config = settings.get("generation_config")
-    return (settings.get("num_beams") or getattr(config, "num_beams", None) or 1) > 1
+    given, usual = settings.get("generation_config"), getattr(model, "generation_config", None)
+    beams = (settings.get("num_beams"), getattr(given, "num_beams", None), getattr(usual, "num_beams", None))
+    return next((count for count in beams if count is not None), 1) > 1
 
 
 def _travelling(error: Exception) -> BaseException:

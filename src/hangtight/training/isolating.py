@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hangtight.core.time import FOREVER
 from hangtight.errors import LoadTimeout
+from hangtight.training.guarding import READING
+from hangtight.training.interrupting import interrupted_after
 from hangtight.training.isolated import Came, isolated
 from hangtight.training.outcome import Generated, Layer, Verdict
 from hangtight.training.rows import NO_LOOPS, Reading, rows_of
@@ -79,13 +82,19 @@ class Apart:
         )
 
     def _rows(self, came: Came) -> tuple[Row, ...]:
+        rows = tuple(replace(row, unread=TimeoutError("timed out")) for row in self._read(came, None))
+        with interrupted_after(max(READING, grace_of(self._vigil.total)), where="the tokenizer"):
+            return self._read(came, self._tokenizer)
+        return rows
+
+    def _read(self, came: Came, tokenizer: Any) -> tuple[Row, ...]:
         run, ids = self._run, getattr(came.output, "sequences", came.output)
         loops = NO_LOOPS if self._reading is None else self._reading.loops
         answers, longest = came.rows, run.setting("max_new_tokens")
         if ids is not None and run.setting("num_beams", 1) > 1:
             answers = ids[:, self._start() :].tolist()
         ends = run.ends._replace(longest=longest)
-        return rows_of(answers, 0, ends, self._tokenizer, stopped=came.stopped or came.killed, loops=loops)
+        return rows_of(answers, 0, ends, tokenizer, stopped=came.stopped or came.killed, loops=loops)
 
     def _start(self) -> int:
         """Of an output of beams: where the prompt ends. A decoder with an encoder begins with a mark of its own."""

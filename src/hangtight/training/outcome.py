@@ -50,6 +50,8 @@ class Row:
     tokens: int
     whole: bool
     """It ended by itself."""
+    unread: Exception | None = None
+    """What the tokenizer raised, where there is no text for that reason."""
 
 
 @dataclass(frozen=True, slots=True)

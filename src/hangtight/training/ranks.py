@@ -32,10 +32,15 @@ def in_lockstep(model: Any, synced_gpus: bool | None) -> bool:
     """Whether transformers will run this generation in lockstep: as it was told, or as it decides by itself."""
     if not several_ranks() or not hasattr(model, METHOD):
         return False
-    if synced_gpus is not None:
-        return synced_gpus
+    return needs_all_ranks(model) if synced_gpus is None else synced_gpus
+
+
+def needs_all_ranks(model: Any) -> bool:
+    """Whether no rank can run this model alone: its weights lie on all of them."""
+    if not several_ranks():
+        return False
     from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
-    from transformers.integrations.fsdp import is_fsdp_managed_module
+    from transformers.integrations.fsdp import is_fsdp_managed_module  # in each version 5; it moved, and stayed here
 
     return bool(is_deepspeed_zero3_enabled() or is_fsdp_managed_module(model))
 

@@ -7,6 +7,8 @@ is raised there would come out of a block that has just been left, or would leav
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from opcode import opmap
 from typing import TYPE_CHECKING
 
 from hangtight.core.time import NEVER, Instant, spoken
@@ -24,6 +26,15 @@ DOORS = frozenset(f"{ROOM}.{name}" for name in ("ringing", "leaving", "alarms", 
 """Here nothing is raised at all."""
 HELPERS = frozenset({"contextlib"})
 """Between the `with` of somebody and the block that it leaves."""
+WEAKLY = frozenset(("weakref", "_weakrefset"))
+LETS_GO = frozenset(
+    number
+    for name, number in opmap.items()
+    if name == "POP_TOP"
+    or name.startswith(("STORE_FAST", "STORE_GLOBAL", "STORE_DEREF", "STORE_NAME"))
+    or name.startswith(("DELETE_FAST", "DELETE_GLOBAL", "DELETE_DEREF", "DELETE_NAME"))
+)
+"""What calls nobody: code that runs inside it is the last word of something that went, as a callback of weakref."""
 
 
 class Rung(BaseException):
@@ -42,9 +53,11 @@ class Rung(BaseException):
 class Block:
     """One stretch of code with a time of its own, in one thread."""
 
-    def __init__(self, seconds: float, where: str) -> None:
+    def __init__(self, seconds: float, where: str, moves: Callable[[], Instant] | None = None) -> None:
         self.seconds = seconds
         self.where = where
+        self.moves = moves
+        """Asked when it is due: the instant that is meant by now, which may be later."""
         self.due = NEVER
         self.rang = False
         """It was told. An exception waits until Python runs, and may be taken back before."""
@@ -83,6 +96,9 @@ class Block:
     def ring(self, now: Instant, frame: FrameType | None) -> bool:
         """Shall it be rung now? `frame` is where its thread is."""
         if self.left or now < self.due:
+            return False
+        if self.moves is not None and now < (due := self.moves()):
+            self.due = min(due, Instant(now + self.seconds))  # what it says may come nearer again
             return False
         if self._around_it_has_rung():
             self.due = Instant(now + AGAIN)  # that one ends this block, too; a second one would take its place
@@ -135,10 +151,15 @@ def _delicate(frame: FrameType | None) -> bool:
     if at is not frame or (at is not None and str(at.f_globals.get("__name__")).startswith(f"{ROOM}.")):
         return True
     while frame is not None:
-        if frame.f_code.co_name == "__del__":
+        last_words = frame.f_code.co_name == "__del__" or frame.f_globals.get("__name__") in WEAKLY
+        if last_words or _lets_go(frame.f_back):
             return True
         frame = frame.f_back
     return False
+
+
+def _lets_go(caller: FrameType | None) -> bool:
+    return caller is not None and caller.f_lasti >= 0 and caller.f_code.co_code[caller.f_lasti] in LETS_GO
 
 
 def current_frame_of(ident: int) -> FrameType | None:

@@ -58,7 +58,11 @@ class Strip:
                 self.is_over = True
                 break
             self.ids.append(each)
-        self._decode()
+        try:
+            self._decode()
+        except Exception:  # noqa: BLE001 - a tokenizer that fails ends the reading, not the generation
+            self.is_over = True
+            return None
         attention = self.attention
         found = attention.read(self.texts, clock.now()).found
         if found.act is not Act.CUT:
@@ -119,7 +123,10 @@ class Reading:
             strip.attention.knows(partial(self._asked, ids[number, :start]))
 
     def _asked(self, ids: Any) -> str:
-        return _text(self._tokenizer, ids.tolist())
+        try:
+            return _text(self._tokenizer, ids.tolist())
+        except Exception:  # noqa: BLE001 - as above; the answer can be judged without what was asked
+            return ""
 
     def _copy(self, ids: Any, length: int) -> list[list[int]]:
         """Begins to copy what is new, and gives what was copied at the look before."""
@@ -162,9 +169,19 @@ def rows_of(
         own = _until_the_end(said, ends)
         is_longest = ends.longest is not None and start + len(said) >= ends.longest
         whole = loop is None and (not stopped or len(own) < len(said) or is_longest)
-        text = None if tokenizer is None else _text(tokenizer, own)
-        rows.append(Row(text if whole else None, text or "", len(own), whole))
+        text, unread = _spoken(tokenizer, own)
+        rows.append(Row(text if whole else None, text or "", len(own), whole, unread))
     return tuple(rows)
+
+
+def _spoken(tokenizer: Any, ids: list[int]) -> tuple[str | None, Exception | None]:
+    """The text of a row, or why there is none."""
+    if tokenizer is None:
+        return None, None
+    try:
+        return _text(tokenizer, ids), None
+    except Exception as error:  # noqa: BLE001 - the tokens, and whatever else ended, are worth more than their text
+        return None, error
 
 
 def _until_the_end(said: list[int], ends: Ends) -> list[int]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hangtight.training.ranks import Lockstep, in_lockstep
@@ -29,6 +31,8 @@ class Run:
         self.args, self.kwargs = list(args), dict(kwargs)
         self.output: Any = None
         self.criterion: Between | None = None
+        self.rows: tuple[Row, ...] | None = None
+        """What came, once it was read."""
         self.in_step = False
         """It runs in lockstep with other ranks."""
         self.ends = self.find_ends()
@@ -90,7 +94,7 @@ class Run:
     def setting(self, name: str, default: Any = None) -> Any:
         """As `generate` finds it: the argument, the configuration given, that of the model."""
         given = self.kwargs.get("generation_config")
-        for found in (self.kwargs.get(name), getattr(given, name, None), None if given else self._of_model(name)):
+        for found in (self.kwargs.get(name), getattr(given, name, None), self._of_model(name)):
             if found is not None:
                 return found
         return default
@@ -131,8 +135,18 @@ class Run:
     def reading(self) -> Reading | None:
         return None if self.criterion is None else self.criterion.reading
 
-    def rows(self, tokenizer: Any) -> tuple[Row, ...]:
-        """What came, in the rows of the output, or of the newest tokens where there is no output."""
+    def read(self, tokenizer: Any, unread: Exception | None = None) -> None:
+        """The rows as text, or `unread`: why there is none. Whatever `generate` gave, this does not fail."""
+        try:
+            self.rows = self._rows(tokenizer)
+        except Exception as error:  # noqa: BLE001 - it is no output of transformers, and the answer is the caller's
+            logging.getLogger("hangtight.training").warning("the rows of an answer cannot be told: %r", error)
+            self.rows = ()
+        if unread is not None:
+            self.rows = tuple(replace(row, unread=unread) for row in self.rows)
+
+    def _rows(self, tokenizer: Any) -> tuple[Row, ...]:
+        """In the rows of the output, or of the newest tokens where there is no output."""
         ids = getattr(self.output, "sequences", self.output)
         was_cut = self.output is None
         if was_cut:

@@ -39,6 +39,9 @@ def encoded(tokenizer: Any, sample: Sample) -> Encoded:
         prompt = list(tokenizer(text, add_special_tokens=False)["input_ids"])  # the template has written them
     else:
         prompt = list(tokenizer(f"{sample.shown}\nassistant: ")["input_ids"])
+    if not prompt:  # asked nothing, a model begins with its mark
+        first = getattr(tokenizer, "bos_token_id", None)
+        prompt = end.copy() if first is None else [first]
     return Encoded(prompt, list(tokenizer(sample.golden, add_special_tokens=False)["input_ids"]), end)
 
 
@@ -52,8 +55,8 @@ def loss_of(model: Any, example: Encoded) -> float:
         asked, learned = example.prompt, answer
     else:
         asked, learned = example.prompt + answer, [NOT_LEARNED] * len(example.prompt) + answer
-    ids = torch.tensor([asked], device=device)
-    labels = torch.tensor([learned], device=device)
+    ids = torch.tensor([asked], dtype=torch.long, device=device)
+    labels = torch.tensor([learned], dtype=torch.long, device=device)
     return float(model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels).loss)
 
 
@@ -61,22 +64,8 @@ def prompt_tensors(model: Any, example: Encoded) -> tuple[Any, Any]:
     """The prompt and its mask, where the model is."""
     import torch
 
-    ids = torch.tensor([example.prompt], device=next(model.parameters()).device)
+    ids = torch.tensor([example.prompt], dtype=torch.long, device=next(model.parameters()).device)
     return ids, torch.ones_like(ids)
-
-
-def goes_in_step(model: Any) -> bool:
-    """Whether no rank can run this model alone: its weights lie on all of them."""
-    import torch.distributed
-
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return False
-    from transformers.distributed.fsdp import is_fsdp_managed_module
-    from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
-
-    return torch.distributed.get_world_size() > 1 and bool(
-        is_deepspeed_zero3_enabled() or is_fsdp_managed_module(model)
-    )
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from hangtight.drivers.given import AROUND, Given, given
 from hangtight.drivers.session import Session
 from hangtight.drivers.terms import Terms, terms_of
 from hangtight.drivers.verdicts import verdict
+from hangtight.errors import SettingsError
 
 if TYPE_CHECKING:
     from hangtight.errors import BackendError, GenerationTimeout
@@ -116,6 +117,10 @@ class Vigil:
         self._idle = machine.clocks.idle
         return False
 
+    def excuse(self, length: Seconds) -> None:
+        """Work of ours, of which nothing is taken from the grace that the block has to end in."""
+        self._rang_at = after(self._rang_at, length)
+
     def is_due(self) -> bool:
         """A limit is broken now, whether or not anything was stopped for it yet."""
         at = self.now()
@@ -181,9 +186,9 @@ def _terms(limit: float | None, idle: float | None, intent: Any, model: str, sou
     Silence that nobody limits is no fault here: a model that trains is in memory, and its step takes what it takes.
     """
     door = Door(source + "({name}={value})")
-    own = [given({"total": limit}, change=door.change.replace("{name}", "limit"))]
+    own = [_own("limit", dict.fromkeys(("total",), limit), door)]
     if idle is not None:
-        own.append(given(dict.fromkeys(SILENCES, idle), change=door.change.replace("{name}", "idle")))
+        own.append(_own("idle", dict.fromkeys(SILENCES, idle), door))
     if intent is not None:
         own.append(given({"intent": intent}))
     places: tuple[Given, ...] = (*own, *AROUND.get())
@@ -194,3 +199,11 @@ def _terms(limit: float | None, idle: float | None, intent: Any, model: str, sou
         led = values["idle"]
         places = (*places, given({"first_token": led.value}, source=led.source, change=led.change))
     return terms_of(*places, door=door)
+
+
+def _own(name: str, values: dict[str, Any], door: Door) -> Given:
+    """A setting of ours by the name that the caller knows, also where it is refused."""
+    try:
+        return given(values, change=door.change.replace("{name}", name))
+    except SettingsError as refused:
+        raise SettingsError(name, refused.found, refused.wanted) from None

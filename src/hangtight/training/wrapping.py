@@ -15,6 +15,9 @@ Around = Callable[[Any, Callable[..., Any], tuple[Any, ...], dict[str, Any]], An
 """Told the model, what generates, and with what; returns what that returns."""
 
 NAME = "generate"
+COPIES = "__reduce_ex__"
+STATE = 2
+"""Where in what that returns the attributes stand."""
 MISSING = object()
 HERE: ContextVar[tuple[Around, ...]] = ContextVar("hangtight-training", default=())
 """The guards around this code, the innermost last. Another thread has none."""
@@ -51,6 +54,7 @@ class Wrapped:
     def put(self) -> None:
         with _lock:
             vars(self.model)[NAME] = self
+            vars(self.model)[COPIES] = functools.partial(_unguarded, self.model)
 
     def take_away(self) -> None:
         with _lock:
@@ -60,10 +64,28 @@ class Wrapped:
                     del vars(self.model)[NAME]
                 else:
                     vars(self.model)[NAME] = self.before
+            if not isinstance(vars(self.model).get(NAME), Wrapped):
+                vars(self.model).pop(COPIES, None)
             while isinstance(top, Wrapped):
                 if top.before is self:
                     top.before = self.before
                 top = top.before
+
+
+def _unguarded(model: Any, protocol: Any) -> Any:
+    """How `copy.deepcopy` and `pickle` take the model apart: a guard is of this very model, and no part of a copy."""
+    kind: Any = type(model)
+    how = kind.__reduce_ex__(model, protocol)
+    if not isinstance(how, tuple) or len(how) <= STATE or not isinstance(how[STATE], dict):
+        return how
+    state = dict(how[STATE])
+    state.pop(COPIES, None)
+    generate = state.pop(NAME, MISSING)
+    while isinstance(generate, Wrapped):
+        generate = generate.before
+    if generate is not MISSING:
+        state[NAME] = generate
+    return (*how[:STATE], state, *how[STATE + 1 :])
 
 
 class Wrapping:
@@ -100,6 +122,8 @@ class Everywhere:
     def __init__(self) -> None:
         self._holders = 0
         self._before: Any = None
+        self.dispatch: Any = None
+        """What we have put there; None while nobody needs it."""
 
     def hold(self) -> None:
         from transformers import GenerationMixin
@@ -108,7 +132,7 @@ class Everywhere:
             self._holders += 1
             if self._holders == 1:
                 self._before = GenerationMixin.generate
-                GenerationMixin.generate = _dispatching(self._before)
+                self.dispatch = GenerationMixin.generate = _dispatching(self._before)
 
     def release(self) -> None:
         from transformers import GenerationMixin
@@ -116,7 +140,9 @@ class Everywhere:
         with _lock:
             self._holders -= 1
             if not self._holders:
-                GenerationMixin.generate = self._before
+                if GenerationMixin.generate is self.dispatch:
+                    GenerationMixin.generate = self._before
+                self.dispatch = None  # under what somebody has put over it meanwhile, it does nothing any more
 
 
 class ForAll:
@@ -133,7 +159,7 @@ def _dispatching(generate: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(generate)
     def dispatch(model: Any, *args: Any, **kwargs: Any) -> Any:
         call: Callable[..., Any] = functools.partial(generate, model)
-        for around in HERE.get():
+        for around in HERE.get() if EVERYWHERE.dispatch is dispatch else ():
             if isinstance(around, ForAll):
                 call = functools.partial(_through, around, model, call)
         return call(*args, **kwargs)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from hangtight.core.time import Instant
+from hangtight.core.time import Instant, Seconds, after, between
 from hangtight.errors import SettingsError
 from hangtight.training.hanging import Hang, named_after
-from hangtight.training.interrupting import Interruption, Rung
+from hangtight.training.interrupting import Rung, interrupted_after
 from hangtight.training.leaving import Exit
 from hangtight.training.outcome import Generated, Layer, Row, Verdict
 from hangtight.training.run import Run
@@ -19,7 +20,6 @@ from hangtight.training.vigil import Vigil, grace_of
 from hangtight.training.wrapping import Wrapping
 
 if TYPE_CHECKING:
-    from types import FrameType
     from typing import Self
 
     from hangtight.core.intents import Intent
@@ -31,6 +31,8 @@ T = TypeVar("T")
 
 LIMIT = 60.0
 """Seconds: what most evaluations stay far below."""
+READING = 1.0
+"""Seconds that the tokens of an answer may take to become text, also where time is over: its tokenizer may hang."""
 CHECK_EVERY = 32
 """Tokens between two looks at what a row says."""
 UNKNOWN = "the model"
@@ -130,29 +132,6 @@ class guard:
         )
 
 
-class Patient(Interruption):
-    """Its time may move while it waits, as that of silence does with each token: it asks when it rings."""
-
-    def __init__(self, vigil: Vigil, where: str) -> None:
-        first = vigil.first_over
-        super().__init__(first + grace_of(first), where)
-        self._vigil, self._nap = vigil, first
-
-    def _begin(self) -> None:
-        super()._begin()
-        block = self._block
-        assert block is not None, "an interruption that has begun has a block"
-        plain = block.ring
-
-        def ring(now: Instant, frame: FrameType | None) -> bool:
-            due = self._vigil.hard_at()
-            if now < due and now >= block.due:
-                block.due = min(due, Instant(now + self._nap))
-            return plain(now, frame)
-
-        block.ring = ring  # type: ignore[method-assign]
-
-
 class Block:
     """One run through a guarded block: the layers around it, and what came of it."""
 
@@ -166,9 +145,12 @@ class Block:
         self.vigil = vigil = Vigil(limit, idle=idle, intent=intent, model=name_of(self._model), source=told.source)
         self._wrapping = Wrapping(self._model, self.generate)
         self._naming = named_after(vigil.total + 2 * grace_of(vigil.total), rest["on_hang"])
-        self._interruption = Patient(vigil, told.source)
+        first = vigil.first_over
+        self._interruption = interrupted_after(first + grace_of(first), where=told.source, moves=self._hard_at)
         self._runs: list[Run] = []
-        self._generating = False
+        self._inside: set[int] = set()
+        """The threads that generate."""
+        self._reads_until: Instant | None = None
         self._left = False
 
     # -- around it --------------------------------------------------------------------------------------------
@@ -192,14 +174,16 @@ class Block:
 
     def generate(self, model: Any, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """In the place of `generate` of that model."""
-        if self._generating:  # an assistant, or a model inside this one
+        here = threading.get_ident()
+        if here in self._inside:  # an assistant, or a model inside this one
             return call(*args, **kwargs)
         run = Run(model, call, args, kwargs)
         run.guarded(self.vigil, self._tokenizer, self._every)
         if run.in_step:
             self._interruption.__exit__(None, None, None)  # a rank that leaves alone leaves the others waiting for it
         self._runs.append(run)
-        self.told.output, self._generating = None, True
+        self.told.output = None
+        self._inside.add(here)
         self.vigil.begins()
         try:
             with run.lockstep(self.vigil):
@@ -209,19 +193,42 @@ class Block:
                 self.vigil.rings()  # now, while its silence still counts
             raise
         finally:
-            self._generating = False
-            self.vigil.rests()
+            self._inside.discard(here)
+            if not self._inside:
+                self.vigil.rests()
+            self._read(run)
         return run.output
+
+    def _read(self, run: Run) -> None:
+        """Its tokens become text in here, where a tokenizer that hangs is interrupted like anything else."""
+        began = self.vigil.now()
+        self._reads_until = after(began, Seconds(max(READING, grace_of(self.vigil.total))))
+        try:
+            run.read(self._tokenizer)
+        except Rung as rung:
+            if not self._interruption.is_own(rung):
+                raise
+            run.read(None, TimeoutError("timed out"))
+        finally:
+            self._reads_until = None
+            self.vigil.excuse(between(began, self.vigil.now()))
+
+    def _hard_at(self) -> Instant:
+        """When to interrupt what did not come to a next token."""
+        hard = self.vigil.hard_at()
+        return hard if self._reads_until is None else max(hard, self._reads_until)
 
     # -- the end ----------------------------------------------------------------------------------------------
 
     def leave(self, error: BaseException | None) -> bool:
         """Whether that error is ours alone. Raises the timeout, if it is one and nobody's error stands above it."""
-        own = None if self._is_ours(error) else error
+        own = None if self._interruption.has_made(error) else error
         if not self._left:
             self._left = True
-            self._tell()
-            self._close(own)
+            try:
+                self._tell()
+            finally:
+                self._close(own)
         ours = self.told.error
         if own is not None:
             if ours is not None:
@@ -231,23 +238,16 @@ class Block:
             raise ours from None
         return error is not None
 
-    def _is_ours(self, error: BaseException | None) -> bool:
-        """Our ring itself, or what code has raised of its own while it was cleaning up after it."""
-        if not self._interruption.rang:
-            return False
-        if isinstance(error, Rung):
-            return error.block is self._interruption._block
-        return isinstance(error, Exception) and _comes_of(self._interruption._block, error)
-
     def _tell(self) -> None:
         """What there is, put where the caller looks for it."""
-        told, last = self.told, self._runs[-1] if self._runs else None
+        told = self.told
         told.layers = self._layers()
-        told.rows = () if last is None else last.rows(self._tokenizer)
-        others = [row for run in self._runs[:-1] for row in run.rows(self._tokenizer)]
-        told.tokens = sum(row.tokens for row in (*others, *told.rows))
         told.ended_by = self._ended_by()
         for run in self._runs:
+            if run.rows is None:  # interrupted before it was read; it is too late for text
+                run.read(None)
+            told.rows = run.rows or ()
+            told.tokens += sum(row.tokens for row in told.rows)
             run.forget()
 
     def _close(self, error: BaseException | None) -> None:
@@ -264,6 +264,9 @@ class Block:
         if told.ended_by is not None:
             told.error = vigil.verdict()
             told.verdict = self._verdict()
+        if told.error is not None:
+            for unread in {repr(row.unread): row.unread for row in told.rows if row.unread is not None}.values():
+                told.error.add_note(f"the tokenizer made no text of it: {type(unread).__name__}: {unread}")
 
     def _verdict(self) -> Verdict:
         if self._naming.hung and self.told.ended_by is not Layer.CRITERION:
@@ -313,12 +316,3 @@ def name_of(model: Any) -> str:
         return UNKNOWN
     path = getattr(getattr(model, "config", None), "_name_or_path", "")
     return str(path) or type(model).__name__
-
-
-def _comes_of(block: Any, error: BaseException) -> bool:
-    at: BaseException | None = error
-    while at is not None:
-        if isinstance(at, Rung) and at.block is block:
-            return True
-        at = at.__cause__ or at.__context__
-    return False
