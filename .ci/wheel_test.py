@@ -38,6 +38,8 @@ SEEN_ALREADY = (
 )
 """What takes minutes and has been tested from the source: whether it is in the wheel, the others show."""
 
+PLAINLY = "not slow and not ollama and not vllm and not gpu and not torch and not browser"
+
 BARE = """
 import sys, hangtight
 assert "src" not in hangtight.__file__.split("/"), hangtight.__file__
@@ -96,7 +98,7 @@ def main() -> None:
         for name in TAKEN_ALONG:
             source = ROOT / name
             (shutil.copytree if source.is_dir() else shutil.copy2)(source, tree / name)
-        told = run(python, "-m", "pytest", "-q", "-m", "not slow and not ollama and not vllm and not gpu and not torch and not browser", *SEEN_ALREADY, cwd=tree)
+        told = run(python, "-m", "pytest", "-q", "-m", PLAINLY, *SEEN_ALREADY, cwd=tree)
         print(told[-2000:], flush=True)
 
 

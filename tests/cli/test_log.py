@@ -208,8 +208,8 @@ def test_rows_that_nobody_of_ours_wrote_are_no_traceback(limits: str, tmp_path: 
     with sqlite3.connect(url) as database:
         database.execute("UPDATE generations SET limits = ?, started = 1e308, tokens = -5", (limits,))
     database.close()
-    for words in ((), ("--json",), (HUNG,), (HUNG, "--json")):
-        told = log(url, *words)
+    for asked in ((), ("--json",), (HUNG,), (HUNG, "--json")):
+        told = log(url, *asked)
         assert told.returncode in (0, 1)
         assert "Traceback" not in told.stderr
 
