@@ -117,3 +117,18 @@ def test_a_dotenv_that_is_not_there_is_no_fine_one(tmp_path: Path) -> None:
     told = command(tmp_path, "check", ".env")
     assert (told.returncode, told.stdout) == (2, "")
     assert told.stderr.startswith(".env: cannot be read")
+
+
+@pytest.mark.real
+def test_a_flow_is_refused_as_by_flow_run(tmp_path: Path) -> None:
+    (tmp_path / "fine.yaml").write_text("steps: {a: {tool: 'true'}, b: {tool: 'echo ${a}'}}\n")
+    told = command(tmp_path, "check", "fine.yaml")
+    assert (told.returncode, told.stdout, told.stderr) == (0, "fine.yaml: fine, the flow fine with 2 steps\n", "")
+    assert json.loads(command(tmp_path, "check", "fine.yaml", "--json").stdout)["steps"] == ["a", "b"]
+    (tmp_path / "wrong.yaml").write_text("steps:\n  a: {tool: 'echo ${b}'}\n  c: {tool: 'true', timeout: 0}\n")
+    told = command(tmp_path, "check", "wrong.yaml")
+    assert (told.returncode, told.stdout) == (2, "")
+    assert [line.partition(": ")[0] for line in told.stderr.splitlines()] == ["wrong.yaml:2", "wrong.yaml:3"]
+    assert told.stderr in command(tmp_path, "flow", "run", "wrong.yaml", "--url", "memory").stderr
+    whole = json.loads(command(tmp_path, "check", "wrong.yaml", "--json").stdout)
+    assert (whole["fine"], [each["line"] for each in whole["problems"]]) == (False, [2, 3])

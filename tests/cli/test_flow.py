@@ -336,3 +336,12 @@ def test_names_cannot_move_the_cursor_and_lines_fit() -> None:
     row = {"id": EVIL, "flow": EVIL * 9, "began": 1.0, "outcome": EVIL, "elapsed": 1.0, "at_step": EVIL, "error": EVIL}
     listed = lines([row], room=80, colours=False)
     assert visible("\n".join(listed))
+
+
+@pytest.mark.real
+def test_a_heartbeat_of_the_environment_that_cannot_be_meant_is_told(folder: Path) -> None:
+    words = ("flow", "run", "notes.yaml", "-i", "who=me", "-i", "long=0", *MEMORY)
+    told = command(folder, *words, OLLAMA_HEARTBEAT_INTERVAL="-1")
+    assert told.returncode == 0
+    assert "OLLAMA_HEARTBEAT_INTERVAL" in told.stderr
+    assert command(folder, *words, "--heartbeat", "3", OLLAMA_HEARTBEAT_INTERVAL="-1").stderr == ""

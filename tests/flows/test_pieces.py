@@ -140,7 +140,7 @@ def test_the_timeout_of_the_step_is_shared_by_its_pieces_and_what_one_saves_is_f
     assert told.result.elapsed == pytest.approx(99.5, abs=0.6)
     error = told.of(EventType.TIMED_OUT, "book/2")[0].told["error"]
     assert "its share of 100s" in error
-    assert "timeout: 200" in error
+    assert "timeout=200  for step book" in error
 
 
 def test_a_piece_gets_no_more_than_its_share_also_where_only_the_run_has_a_total(run: Any) -> None:

@@ -307,3 +307,25 @@ def test_the_second_run_is_foreseen_by_the_first(tmp_path: Path, monkeypatch: py
     took = Reading(str(tmp_path / "journal.db")).steps_took("twice")
     assert {name: len(each) for name, each in took.items()} == {"a": 2, "b": 2}
     assert all(each.seconds == pytest.approx(0.5, abs=0.3) for each in took["a"])
+
+
+# -- what is not known ------------------------------------------------------------------------------------------------
+
+
+def test_a_step_of_which_nothing_is_known_counts_as_much_as_the_others() -> None:
+    quick = planned("quick", 20.0, limit=30)
+    run = Run(quick, planned("command", kind=Kind.TOOL, limit=300, says_it=False, needs=("quick",)))
+    run.start("quick", 0)
+    assert run.finish("quick", 20).percent == 50
+    run = Run(planned("short", limit=10), planned("command", kind=Kind.TOOL, limit=300, says_it=False))
+    assert run.finish("short", 1).percent == 50
+
+
+def test_pieces_that_the_record_has_count_from_the_begin_of_another_life() -> None:
+    run = Run(planned("book", 90.0), planned("end", 90.0, needs=("book",)))
+    run.start("book", 0)
+    for piece in (1, 2):
+        run.hear(EventType.STEP_FINISHED, f"book/{piece}", 0.1, outcome="finished", recorded=True, piece=piece, of=3)
+    far = run.look(0.2)
+    assert far.percent == pytest.approx(100 / 3, abs=0.5)
+    assert far.left == pytest.approx(30 + 90, abs=1)

@@ -13,7 +13,7 @@ def check(
     file: Annotated[
         str | None,
         typer.Argument(
-            metavar="FILE", help="A hangtight.yaml, a .qwencoderules, a .env, or llama-swap's configuration."
+            metavar="FILE", help="A hangtight.yaml, a flow, a .qwencoderules, a .env, or llama-swap's configuration."
         ),
     ] = None,
     schema: Annotated[
@@ -21,7 +21,7 @@ def check(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Look through a file of settings: all that is wrong with it at once, and what is right but does nothing yet.
+    """Look through a file of settings, or of a flow: all that is wrong with it, and what does nothing yet.
 
     Exits with 0 if the file can be used, else with 2.
 

@@ -6,6 +6,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from hangtight.cli import flow_checking as flows
 from hangtight.cli.printing import line_of, put_json, put_lines
 from hangtight.cli.process import OK, say
 from hangtight.cli.settings import USAGE, fail
@@ -23,6 +24,8 @@ def check_command(file: str | None, *, as_json: bool) -> int:
     """Check it, and return the exit code."""
     if not file:
         fail("check needs a file:  hangtight check hangtight.yaml", USAGE)
+    if flows.is_flow(file):
+        return _check_flow(file, as_json=as_json)
     try:
         settings = check(Path(file), folder=working_folder(), home=Path.home())
     except SettingsErrors as errors:
@@ -37,6 +40,25 @@ def check_command(file: str | None, *, as_json: bool) -> int:
         return OK
     number = count(settings)
     put_lines([f"{line_of(file)}: fine, {number} setting{'' if number == 1 else 's'}", *map(line_of, settings.remarks)])
+    return OK
+
+
+def _check_flow(file: str, *, as_json: bool) -> int:
+    try:
+        flow, remarks = flows.checked(file)
+    except SettingsErrors as errors:
+        if as_json:
+            put_json(_object(file, errors.problems, ()))
+        say(f"{errors}\n")
+        return USAGE
+    except HangtightError as error:
+        fail(str(error), USAGE)
+    if as_json:
+        put_json({**_object(file, (), remarks), "steps": list(flow.steps)})
+        return OK
+    number = len(flow.steps)
+    told = f"{file}: fine, the flow {flow.name} with {number} step{'' if number == 1 else 's'}"
+    put_lines([line_of(told), *map(line_of, remarks)])
     return OK
 
 

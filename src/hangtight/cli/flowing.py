@@ -8,6 +8,7 @@ from collections.abc import Coroutine, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from hangtight.cli import ending
 from hangtight.cli.elsewhere import Elsewhere
 from hangtight.cli.following import Drawn, Face, Words, face_for
 from hangtight.cli.journals import leave_journal, quiet_logs
@@ -50,6 +51,7 @@ def run_command(wanted: Wanted, url: str | None, config: str | None, *, as_json:
     with troubles():
         from hangtight.flows.definition.overriding import changes_in, models_in, overridden
         from hangtight.flows.definition.reading import load
+        from hangtight.flows.interval import remarks
 
         flow = load(wanted.flow)
         given: dict[str, Any] = {"models": models_in(wanted.models), "changes": changes_in(wanted.changes)}
@@ -60,6 +62,8 @@ def run_command(wanted: Wanted, url: str | None, config: str | None, *, as_json:
         store = store_at(url, or_none=not wanted.submit)
         face = face_for(shown, as_json=as_json)
         engine = _engine(wanted, face, store)
+        for remark in [] if "heartbeat" in wanted.limits else remarks():
+            say(f"{remark}\n")
         if wanted.submit and store is not None:
             spec, _ = engine.prepared(flow, **given, inputs=inputs)
             asyncio.run(_submit(store, spec))
@@ -118,6 +122,7 @@ async def _resume(run: str, url: str | None, *, as_json: bool) -> int:
     from hangtight.flows.engine import Engine
 
     store = _kept(url)
+    engine = Engine(store=store)
     try:
         known = await found(store, run)
         if known.status == "finished":
@@ -125,12 +130,12 @@ async def _resume(run: str, url: str | None, *, as_json: bool) -> int:
             return OK
         face = face_for(flow_of(known.spec), as_json=as_json)
         elsewhere = Elsewhere(known.spec.id, known.spec.flow, face)
-        engine = Engine(known.spec.workspace, on_event=elsewhere.hear, store=store)
+        engine.listen(elsewhere.hear)
         async with face.following(), elsewhere.waited_for():
             ended = await store.run(known.spec, engine.body)
             await elsewhere.over(ended)
     finally:
-        await store.close()
+        await engine.aclose()
     _where(face, known.spec.workspace)
     _tell(known.spec.id, ended.outcome, ended.error, url)
     return CODES.get(ended.outcome, FAILED)
@@ -155,10 +160,13 @@ async def _work(url: str | None, at_once: int, *, as_json: bool) -> int:
     store = _kept(url, at_once)
     face = face_for(None, as_json=as_json)
     engine = Engine(on_event=face.hear, store=store)
-    async with face.following(ends=False):
-        if isinstance(face, Words):
-            say("waiting for runs; Ctrl-C ends this worker\n")
-        await store.work(engine.body)
+    try:
+        async with face.following(ends=False):
+            if isinstance(face, Words):
+                say("waiting for runs; Ctrl-C ends this worker\n")
+            await store.work(engine.body)
+    finally:
+        await engine.aclose()
     return OK
 
 
@@ -181,9 +189,12 @@ def _kept(url: str | None, at_once: int | None = None) -> Durable:
 
 def _engine(wanted: Wanted, face: Face, store: Durable | None) -> Engine:
     from hangtight.flows.engine import Engine
+    from hangtight.flows.run.wording import COMMAND
 
     beats = {"heartbeat": wanted.limits["heartbeat"]} if "heartbeat" in wanted.limits else {}
-    return Engine(wanted.workspace, on_event=face.hear, store=store, **beats)
+    engine = Engine(wanted.workspace, on_event=face.hear, store=store, **beats)
+    engine.words = COMMAND
+    return engine
 
 
 def _to_the_end(work: Coroutine[Any, Any, int], *, meant_to_end: bool = False) -> int:
@@ -195,13 +206,14 @@ def _to_the_end(work: Coroutine[Any, Any, int], *, meant_to_end: bool = False) -
         return await work
 
     try:
-        return asyncio.run(bounded())
+        code = ending.run(bounded())
     except asyncio.CancelledError:
-        if meant_to_end and interrupted and interrupted[0] in MEANT_TO_END:
-            return OK
-        return code_for_signal(interrupted)
-    finally:
+        meant = meant_to_end and interrupted and interrupted[0] in MEANT_TO_END
+        code = OK if meant else code_for_signal(interrupted)
+    except BaseException:
         leave_journal()
+        raise
+    return ending.leave(code)
 
 
 def _where(face: Face, workspace: str | Path) -> None:

@@ -24,8 +24,9 @@ from hangtight.flows.interval import usual_heartbeat, usual_timeout
 from hangtight.flows.port import Ended, InMemory, RunSpec
 from hangtight.flows.run.attempt import as_json
 from hangtight.flows.run.body import CANCELLED, FINISHED, Running
-from hangtight.flows.run.claims import claimed, claimed_in_turn
+from hangtight.flows.run.claims import claimed, claimed_in_turn, spare_its_own
 from hangtight.flows.run.time_limit import Leftovers
+from hangtight.flows.run.wording import PYTHON, of_the_run
 from hangtight.rules.errors import one_of
 
 if TYPE_CHECKING:
@@ -84,10 +85,10 @@ class Engine:
         store: Store | None = None,
     ) -> None:
         self.workspace = Path(workspace)
-        self.heartbeat = heartbeat if isinstance(heartbeat, Unset) else checked("heartbeat", heartbeat)
-        """Seconds between two signs of life; None, or 0, is off; unset is the flow's, the environment's, or 15."""
-        self.timeout = timeout if isinstance(timeout, Unset) else checked("timeout", timeout)
-        """Of a step that has none itself; unset is that of the settings, or 300."""
+        self.heartbeat = heartbeat
+        self._timeout = timeout if isinstance(timeout, Unset) else checked("timeout", timeout)
+        self.words = PYTHON
+        """How runs are asked for here, for the lines to change in their errors."""
         self.store: Store = InMemory() if store is None else store
         self._listeners: list[Listener] = [] if on_event is None else [on_event]
         self._asked: dict[str, tuple[RunSpec, Flow]] = {}
@@ -95,6 +96,20 @@ class Engine:
         self._leftovers = Leftovers()
         self._portal: Portal | None = None
         self._finalizer: weakref.finalize[..., Engine] | None = None
+
+    @property
+    def heartbeat(self) -> float | None:
+        """Seconds between two signs of life, None where they are off; of a flow that says nothing itself."""
+        return usual_heartbeat() if isinstance(self._heartbeat, Unset) else self._heartbeat
+
+    @heartbeat.setter
+    def heartbeat(self, value: float | Unset | None) -> None:
+        self._heartbeat = value if isinstance(value, Unset) else checked("heartbeat", value)
+
+    @property
+    def timeout(self) -> float | None:
+        """Of a step that has none itself, in a flow that has none."""
+        return usual_timeout() if isinstance(self._timeout, Unset) else self._timeout
 
     def listen(self, listener: Listener) -> None:
         """One more who is told the events of all runs that begin from now on, or are taken up."""
@@ -174,6 +189,7 @@ class Engine:
             raise SettingsError("total", whole, f"at least the {kept:g} seconds of its steps' minimums")
         began = clock.wall()
         source = flow if isinstance(flow, str) else str(flow) if isinstance(flow, Path) else raw.source
+        spare_its_own(wanted, source, self.workspace)
         spec = RunSpec(
             id=run_id or os.urandom(6).hex(),
             flow=wanted.name,
@@ -186,14 +202,16 @@ class Engine:
             began=began,
             deadline=None if whole is None else began + whole,
             heartbeat=self._heartbeat_of(wanted),
-            timeout=usual_timeout() if isinstance(self.timeout, Unset) else self.timeout,
+            timeout=self.timeout,
+            longer=of_the_run(raw, total, "total" in (changes or {}), self.words),
+            sets=self.words.set,
         )
         return spec, wanted
 
     def _heartbeat_of(self, flow: Flow) -> float | None:
-        if not isinstance(self.heartbeat, Unset):
-            return self.heartbeat
-        return usual_heartbeat() if isinstance(flow.heartbeat, Unset) else flow.heartbeat
+        if isinstance(self._heartbeat, Unset) and not isinstance(flow.heartbeat, Unset):
+            return flow.heartbeat
+        return self.heartbeat
 
     async def body(self, spec: RunSpec, steps: Steps) -> Ended:
         """One life of a run, for whoever keeps runs: also of one that another process has begun."""

@@ -19,6 +19,7 @@ from hangtight.flows.definition.reading import load
 from hangtight.flows.definition.steps import NAME
 from hangtight.flows.engine import Engine
 from hangtight.flows.events import Event, EventType, plain
+from hangtight.flows.run.wording import HTTP
 from hangtight.journal.entries import Happened
 from hangtight.journal.run_rows import NEW_RUN, NEW_STEP, RunRows, far_in
 
@@ -54,12 +55,15 @@ class Stage:
         self.folder, self.workspaces = folder, workspaces
         self.on_event: Callable[[Mapping[str, Any]], object] = lambda told: None
         self._engine = Engine(workspaces, on_event=self._heard, store=store)
+        self._engine.words = HTTP
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._kept: dict[str, asyncio.Future[None]] = {}
         """Done when a new run cannot be lost any more."""
         self._runs: dict[str, RunRows] = {}
         self._far: dict[str, Mapping[str, Any]] = {}
         """How far each run is."""
+        self._heard_out: dict[str, asyncio.Event] = {}
+        """Set when the run has told its end here."""
         self._ended: set[str] = set()
         """Runs whose last event was told."""
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -115,11 +119,13 @@ class Stage:
             "flow": spec.flow, "source": spec.source, "workspace": spec.workspace, "began": spec.began,
             "deadline": spec.deadline, "status": WAITING,
         }  # fmt: skip
+        self._heard_out[spec.id] = asyncio.Event()
         task = self._tasks[spec.id] = self._loop.create_task(self._run(spec))
         task.add_done_callback(lambda _: self._over(spec))
 
     def _over(self, spec: RunSpec) -> None:
         self._tasks.pop(spec.id, None)
+        self._heard_out.pop(spec.id, None)
         if self._loop is not None:
             self._loop.call_later(LAST_EVENT, self._make_sure, spec)
 
@@ -137,6 +143,7 @@ class Stage:
             if spec.id in self._kept and not await self._keep(spec):
                 return
             ended = await self._engine.store.run(spec, self._engine.body)
+            await self._last_words(spec)
         except asyncio.CancelledError:
             elapsed = wall() - spec.began
             row |= {"outcome": row.get("outcome") or "cancelled", "elapsed": elapsed, "ended": spec.began + elapsed}
@@ -148,6 +155,13 @@ class Stage:
             "outcome": ended.outcome, "error": ended.error, "elapsed": ended.elapsed, "at_step": ended.step,
             "ended": spec.began + ended.elapsed,
         }  # fmt: skip
+
+    async def _last_words(self, spec: RunSpec) -> None:
+        """A run may be over in the record before its steps have told their ends: it is shown as over with them."""
+        if self._runs[spec.id].runs[spec.id]["status"] == RUNNING:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LAST_EVENT):
+                    await self._heard_out[spec.id].wait()
 
     async def _keep(self, spec: RunSpec) -> bool:
         kept = self._kept[spec.id]
@@ -226,4 +240,6 @@ class Stage:
             rows.events.clear()
         if event.type is EventType.RUN_FINISHED:
             self._ended.add(event.run)
+            if event.run in self._heard_out:
+                self._heard_out[event.run].set()
         self.on_event(plain(event))

@@ -10,7 +10,7 @@ from hangtight.core.limits import Setting
 from hangtight.drivers.standing import settings, working_folder
 from hangtight.flows.definition.steps import HEARTBEAT, STEP_TIMEOUT
 from hangtight.rules.dotenv import read_dotenv
-from hangtight.rules.environment import told_by, understood
+from hangtight.rules.environment import Environment, told_by, understood
 from hangtight.rules.errors import SettingsErrors
 from hangtight.rules.keys import LIMITS
 
@@ -20,14 +20,23 @@ DOTENV: Final = ".env"
 
 def usual_heartbeat(folder: Path | None = None) -> float | None:
     """The environment's, else that of `.env` in the working folder, else that of the settings, else 15. None is off."""
-    told = [*told_by(os.environ), *read_dotenv((folder or working_folder()) / DOTENV, DOTENV)]
-    found = understood([each for each in told if LIMITS.get(each.key) == KEY])
+    found = _said(folder)
     if found.problems:
         raise SettingsErrors(found.problems)
     for layer in (*found.layers, *settings().below):
         if KEY in layer.values:
             return _length(layer.values[KEY])
     return HEARTBEAT
+
+
+def remarks() -> list[str]:
+    """On what stands in the environment for it and cannot be meant: others know these variables, too."""
+    return _said(None).remarks
+
+
+def _said(folder: Path | None) -> Environment:
+    told = [*told_by(os.environ), *read_dotenv((folder or working_folder()) / DOTENV, DOTENV)]
+    return understood([each for each in told if LIMITS.get(each.key) == KEY])
 
 
 def usual_timeout() -> float | None:

@@ -41,6 +41,10 @@ class RunSpec:
     heartbeat: float | None = 15.0
     timeout: float | None = 300.0
     """Of a step that says nothing itself."""
+    longer: str = "total={value}"
+    """The line to change for another deadline, and that for a setting of a step in `changes`: as they are typed where
+    the run was asked for."""
+    sets: str = 'changes: "{name}": {value}'
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,9 @@ class Budget:
     [36, 36, 48]
     """
 
+    change = ""
+    """The line to change, as a template; empty where it is the one that made it."""
+
     def __init__(
         self,
         total: float,
@@ -76,8 +79,6 @@ class Budget:
         self.total = self.asked
         """What there is: what was asked for, or less where a budget around it has less."""
         self.now: Callable[[], Instant] = clock.now
-        self.change = ""
-        """The line to change, as a template; empty where it is the one that made it."""
         self.of_step = ""
         """The step of the task in another process that this one works for."""
         self.around: Share | None = None

@@ -17,7 +17,7 @@ from hangtight.flows.definition import graph
 from hangtight.flows.definition.checks import LIMITS, OF_A_FLOW, OF_A_STEP, Check, command, limit
 from hangtight.flows.definition.finding import found, is_named
 from hangtight.flows.definition.parameters import steps_in
-from hangtight.flows.definition.steps import INPUT, PLACE, STEP, Flow, Kind, Step
+from hangtight.flows.definition.steps import INPUT, PLACE, STEP, Flow, Kind, Step, left_open
 from hangtight.rules.errors import KNOWN_HERE, Problem, SettingsErrors, nearest, not_installed, one_of
 
 if TYPE_CHECKING:
@@ -102,7 +102,8 @@ class _Reader:
             return None
         source = str(data.get("source", self.tree.file))
         try:
-            return Flow(data.get("flow", name), [step for step in read if step], source=source, **told)
+            at = self.tree.place("total") if "total" in data else ""
+            return Flow(data.get("flow", name), [step for step in read if step], source=source, total_at=at, **told)
         except SettingsError as error:
             self._refused(error)
             return None
@@ -183,6 +184,9 @@ class _Reader:
                     shown = place if key == "after" else f"${{{place}}}"
                     known = sections if key == "after" else [*sections, f"{INPUT}.NAME"]
                     self._wrong(("steps", name, key), shown, one_of(known, head))
+            for key, text in _texts_of(section if isinstance(section, dict) else {}):
+                for place in left_open(text, sections):
+                    self._wrong(("steps", name, key), f"${{{place}", f"closed: ${{{place}}}")
             function = read[name].function if name in read else None
             if function is not None:
                 needs[name] += steps_in(function, sections, name)
@@ -234,13 +238,16 @@ def _on_top(decorated: Step | None, name: str, kind: Kind, said: Mapping[str, An
     return Step(name, kind, **{**own, **said, "limits": {**own["limits"], **said["limits"]}})
 
 
-def _named_in(section: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The names that a step uses: in which of its keys, and which place. Of what is no text, none."""
+def _texts_of(section: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The texts of a step in which places may stand, and in which of its keys."""
     for key in (Kind.GENERATE.value, "system", Kind.TOOL.value):
         said = section.get(key)
-        for text in said if isinstance(said, list) else [said]:
-            if isinstance(text, str):
-                yield from ((key, place) for place in PLACE.findall(text))
+        yield from ((key, text) for text in (said if isinstance(said, list) else [said]) if isinstance(text, str))
+
+
+def _named_in(section: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The names that a step uses: in which of its keys, and which place. Of what is no text, none."""
+    yield from ((key, place) for key, text in _texts_of(section) for place in PLACE.findall(text))
     after = section.get("after")
     for name in after if isinstance(after, list) else [after]:
         if isinstance(name, str):

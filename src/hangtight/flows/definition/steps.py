@@ -9,9 +9,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from pathlib import PurePosixPath
 from typing import Any, Final
 
 from hangtight.core.limits import UNSET, Unset
@@ -25,6 +26,8 @@ NAME: Final = checks.NAME
 INPUT: Final = "input"
 PLACE: Final = re.compile(r"(?<!\$)\$\{([A-Za-z_][A-Za-z0-9_.-]*)\}")
 """`${plan}` is what that step has put out, `${input.idea}` what the run was given; `$${plan}` is the text `${plan}`."""
+OPEN: Final = re.compile(r"(?<!\$)\$\{([A-Za-z_][A-Za-z0-9_.-]*)(?![A-Za-z0-9_.}-])([:=+?%#/^,@*\[])?")
+"""One without its closing brace. What follows may make it one of a shell's: `${plan:=x}`."""
 TO_FILL: Final = re.compile(r"\$(\$)?\{([A-Za-z_][A-Za-z0-9_.-]*)\}")
 STEP: Final = "__hangtight_step__"
 """Where a function keeps the step that was made of it."""
@@ -100,7 +103,12 @@ class Step:
     @property
     def places(self) -> tuple[str, ...]:
         """What stands in its texts between `${` and `}`."""
-        return tuple(place for text in (self.prompt, self.system, *self.command) for place in PLACE.findall(text))
+        return tuple(place for text in self.texts for place in PLACE.findall(text))
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """In which places may stand."""
+        return (self.prompt, self.system, *self.command)
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -127,6 +135,14 @@ ONLY: Final = {
     "limits": OF_MODELS,
 }
 """Settings that would do nothing in a step of another kind."""
+
+
+def left_open(text: str, steps: Container[str]) -> Iterator[str]:
+    """Places of ours, by how they begin, that have no closing brace. What a shell may mean stays its text."""
+    for place, of_a_shell in OPEN.findall(text):
+        head, dot, _ = place.partition(".")
+        if (head == INPUT and dot) or (head in steps and (dot or not of_a_shell)):
+            yield place
 
 
 def filled(text: str, value: Callable[[str], str]) -> str:
@@ -161,6 +177,8 @@ class Flow:
     inputs: tuple[str, ...] = ()
     """What a run has to be given; found in the places, and in the parameters of functions."""
     source: str = field(default="", compare=False)
+    total_at: str = field(default="", compare=False)
+    """Where the total stands in a file."""
 
     def __init__(
         self,
@@ -171,6 +189,7 @@ class Flow:
         timeout: float | Unset | None = UNSET,
         heartbeat: float | Unset | None = UNSET,
         source: str = "",
+        total_at: str = "",
     ) -> None:
         ordered = in_order(name, _by_name(map(step_of, steps)))
         put = object.__setattr__  # it is frozen for everybody else
@@ -181,6 +200,7 @@ class Flow:
         put(self, "heartbeat", OF_A_FLOW["heartbeat"](heartbeat))
         put(self, "inputs", tuple(name for name, must in inputs_of(ordered).items() if must))
         put(self, "source", source)
+        put(self, "total_at", total_at)
 
     def with_step(self, name: str, **changes: Any) -> Flow:
         """The same with one step changed: another model keeps the limits of the step that it works for."""
@@ -192,7 +212,7 @@ class Flow:
     def changed(self, **changes: Any) -> Flow:
         """The same with another total, timeout or heartbeat, other steps, or found elsewhere."""
         steps = changes.pop("steps", self.steps.values())
-        kept = {"total": self.total, "timeout": self.timeout, "heartbeat": self.heartbeat, "source": self.source}
+        kept = {key: getattr(self, key) for key in ("total", "timeout", "heartbeat", "source", "total_at")}
         return Flow(self.name, steps, **{**kept, **changes})
 
 
@@ -202,6 +222,8 @@ def in_order(flow: str, steps: Mapping[str, Step]) -> list[Step]:
         for place in step.places:
             if place in (INPUT, f"{INPUT}."):
                 raise SettingsError(f"{flow}.{step.name}", f"${{{place}}}", "with a name, like ${input.idea}")
+        for place in (place for text in step.texts for place in left_open(text, steps)):
+            raise SettingsError(f"{flow}.{step.name}", f"${{{place}", f"closed: ${{{place}}}")
         for need in step.needs:
             if need not in steps:
                 raise SettingsError(f"{flow}.{step.name}", need, one_of([*steps, f"{INPUT}.NAME"], need))
@@ -252,11 +274,20 @@ def _files_of_their_own(steps: Iterable[Step]) -> None:
             if (other := written.setdefault(file.casefold(), step.name)) != step.name:
                 name = f"{step.name}.output" if step.output else "steps"
                 raise SettingsError(name, file, f"a file of its own: step {other} writes this one")
+    _no_file_is_a_folder(steps, written)
     for step in steps:
         folder = f"{step.name}/".casefold()
         for file, other in written.items() if step.split and step.split["by"] == "files" else ():
             if (file.startswith(folder) and other != step.name) or file == folder[:-1]:
                 raise SettingsError(f"{other}.output", file, f"another file: {folder} is the folder of a step")
+
+
+def _no_file_is_a_folder(steps: Iterable[Step], written: Mapping[str, str]) -> None:
+    for step in steps:
+        for folder in list(PurePosixPath(step.output.casefold()).parents)[:-1]:
+            if (other := written.get(str(folder))) is not None:
+                wanted = f"a file elsewhere: {folder} is no folder, step {other} writes it"
+                raise SettingsError(f"{step.name}.output", step.output, wanted)
 
 
 def _printable(name: object) -> str:

@@ -1,4 +1,7 @@
-"""One thread of a process that does runs: it shows that we live, sees who does not, and learns what should stop."""
+"""A thread of a process that does runs: it shows that we live, sees who does not, and learns what should stop.
+
+What may take long, to bury who is dead and to mend, is done in a second one: a cancellation does not wait for that.
+"""
 
 from __future__ import annotations
 
@@ -68,8 +71,11 @@ class Pulse:
         self._alive: frozenset[str] = frozenset({leases.me})
         leases.renew()
         self._who_is_dead()
-        self._thread = threading.Thread(target=self._live, name="hangtight-pulse", daemon=True)
-        self._thread.start()
+        self._dead: frozenset[str] = frozenset()
+        works = (self._live, self._tend)
+        self._threads = [threading.Thread(target=work, name="hangtight-pulse", daemon=True) for work in works]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def alive(self) -> frozenset[str]:
@@ -86,10 +92,11 @@ class Pulse:
 
     def close(self) -> None:
         self._over.set()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
 
     def _live(self) -> None:
-        due, mends = 0.0, now() + MEND  # those who were dead already are buried at once
+        due = 0.0
         while not self._over.wait(LOOK):
             try:
                 self._look()
@@ -97,17 +104,26 @@ class Pulse:
                 if now() >= due:
                     due = now() + self._beat
                     self._leases.renew()
-                    self._watch_the_others()
+                    self._dead = self._who_is_dead()
+            except Exception as problem:  # noqa: BLE001 - without this thread nothing here could be cancelled any more
+                _complain(problem)
+                self._observed.blind()
+                self._dead = frozenset()
+                self._turned = now()
+
+    def _tend(self) -> None:
+        mends = now() + MEND
+        while not self._over.wait(LOOK):
+            try:
+                for worker in sorted(self._dead if self._bury is not None else ()):
+                    if worker in self._dead and self._bury is not None:  # still: it may have been seen to live again
+                        self._bury(worker)
+                        self._dead -= {worker}
                 if now() >= mends:
                     mends = now() + MEND
                     self._mend()
-            except Exception as problem:  # noqa: BLE001 - without this thread nothing here could be cancelled any more
-                if not is_away(problem):
-                    import logging
-
-                    logging.getLogger("hangtight").warning("the record of runs cannot be looked at: %s", problem)
-                self._observed.blind()
-                self._turned = now()
+            except Exception as problem:  # noqa: BLE001 - as above
+                _complain(problem)
 
     def _who_is_dead(self) -> frozenset[str]:
         beats = self._leases.beats()
@@ -115,8 +131,9 @@ class Pulse:
         self._alive = frozenset(beats) - dead | {self._leases.me}
         return dead - {self._leases.me}
 
-    def _watch_the_others(self) -> None:
-        dead = self._who_is_dead()
-        if self._bury is not None:
-            for worker in sorted(dead):
-                self._bury(worker)
+
+def _complain(problem: Exception) -> None:
+    if not is_away(problem):
+        import logging
+
+        logging.getLogger("hangtight").warning("the record of runs cannot be looked at: %s", problem)

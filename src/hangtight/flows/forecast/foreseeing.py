@@ -13,7 +13,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from hangtight.core.limits import Limit
+from hangtight.core.limits import Limit, Unset
 from hangtight.drivers import clock
 from hangtight.drivers.standing import paces, recorder
 from hangtight.flows.definition.steps import Kind
@@ -153,7 +153,7 @@ def planned(flow: Flow, spec: RunSpec, history: History) -> Iterable[Planned]:
         limit = Clock.of(step, flow, spec).limit
         usual = usual_of(step, history.get(step.name, ()))
         about: dict[str, Any] = {"name": step.name, "kind": step.kind, "needs": step.needs, "weight": step.weight}
-        yield Planned(**about, limit=limit, usual=usual)
+        yield Planned(**about, limit=limit, says_it=not isinstance(step.timeout, Unset), usual=usual)
 
 
 def usual_of(step: Step, seen: Iterable[StepTook]) -> Usual:

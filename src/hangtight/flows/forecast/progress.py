@@ -6,7 +6,7 @@ range that was told; where that time is over already, it is told anew.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import inf, isfinite
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -34,6 +34,8 @@ class Planned:
     kind: Kind
     needs: tuple[str, ...] = ()
     limit: float | None = None
+    says_it: bool = True
+    """The limit is the step's own: it tells how long it may be beside the others."""
     weight: float = 1.0
     usual: Usual = NOTHING
 
@@ -55,6 +57,8 @@ class Standing:
     """It has ended, in whatever way."""
     done: bool = False
     tokens: int = 0
+    kept: float = 0.0
+    """How much of it was done in a life before: the pieces that are in the record."""
 
     @property
     def runs(self) -> bool:
@@ -117,12 +121,10 @@ class Progress:
     def of(cls, plans: Iterable[Planned]) -> Progress:
         plans = tuple(plans)
         kin: dict[Kind, Kin] = {}
-        known = Kin()
         for plan in plans:
             if (seconds := plan.usual.seconds) is not None:
-                known.add(seconds, plan.nominal)
                 kin.setdefault(plan.kind, Kin()).add(seconds, plan.nominal)
-        return cls({plan.name: Standing(plan, _counts(plan, known)) for plan in plans}, kin)
+        return cls({name: Standing(plan, counts) for name, plan, counts in _counted(plans)}, kin)
 
     def __post_init__(self) -> None:
         self._whole = sum(step.counts for step in self.steps.values())
@@ -140,6 +142,10 @@ class Progress:
                 self._ended = str(told.get("outcome"))
             case _ if step in self.steps:
                 self._hear(self.steps[step], kind, told, now)
+            case EventType.STEP_FINISHED if told.get("recorded") and (of := told.get("of")):
+                whole = self.steps.get(step.partition("/")[0])
+                if whole is not None:
+                    whole.kept = min(NEARLY, whole.kept + 1 / of)
             case _:
                 pass
 
@@ -148,7 +154,7 @@ class Progress:
             return
         match kind:
             case EventType.STEP_STARTED:
-                step.began, step.over, step.tokens = now, False, 0
+                step.began, step.over, step.tokens, step.kept = now, False, 0, 0.0
                 self._running[step.plan.name] = step
             case EventType.PROGRESS | EventType.HEARTBEAT:
                 step.tokens = int(told.get("tokens") or 0)
@@ -190,14 +196,19 @@ class Progress:
         usual = left.usual
         if usual is None:
             usual = max(0.0, (step.plan.limit or elapsed + NO_LIMIT) - elapsed)
-        return min(NEARLY, elapsed / (elapsed + usual)) if elapsed else 0.0
+        now_done = elapsed / (elapsed + usual) if elapsed else 0.0
+        return min(NEARLY, step.kept + (1 - step.kept) * now_done)
 
     def _left(self, step: Standing, now: float) -> Left:
         plan = step.plan
         usual = plan.usual
         if not usual.lengths and plan.kind in self.kin:
             usual = self.kin[plan.kind].like(plan.nominal)
-        return left_of(usual, elapsed=step.elapsed(now), tokens=step.tokens, limit=plan.limit)
+        left = left_of(usual, elapsed=step.elapsed(now), tokens=step.tokens, limit=plan.limit)
+        if not step.kept:
+            return left
+        share = 1 - step.kept
+        return Left(None if left.usual is None else share * left.usual, share * left.least, left.most)
 
     def _way(self, now: float) -> Left:
         """Through the steps that remain: the longest way, for what does not wait runs side by side."""
@@ -228,8 +239,26 @@ class Progress:
         return Foreseen(self._percent, None if usual is None else round(usual, 1), round(least, 1), high)
 
 
-def _counts(plan: Planned, known: Kin) -> float:
-    """Seconds, where any step is known; else what its limit and its weight say."""
-    if (seconds := plan.usual.seconds) is not None:
-        return seconds
-    return known.seconds / known.nominal * plan.nominal if known.seconds and known.nominal else plan.nominal
+def _counted(plans: Iterable[Planned]) -> Iterator[tuple[str, Planned, float]]:
+    """Seconds, where any step is known; else what its limit and its weight say. A limit that is only the usual one
+    says nothing: such a step is as long as the others are."""
+    plans = tuple(plans)
+    known = [(plan, seconds) for plan in plans if (seconds := plan.usual.seconds) is not None]
+    by_limit = Kin()
+    for plan, seconds in known:
+        if plan.says_it:
+            by_limit.add(seconds, plan.nominal)
+    said = [plan.nominal / plan.weight for plan in plans if plan.says_it]
+    middle = _middle([seconds / plan.weight for plan, seconds in known]) or _middle(said) or NO_LIMIT
+    for plan in plans:
+        counts = plan.usual.seconds
+        if counts is None and not plan.says_it:
+            counts = middle * plan.weight
+        elif counts is None:
+            counts = by_limit.like(plan.nominal).seconds if known else plan.nominal
+        yield plan.name, plan, middle * plan.weight if counts is None else counts
+
+
+def _middle(values: Iterable[float]) -> float:
+    ordered = sorted(values)
+    return ordered[len(ordered) // 2] if ordered else 0.0

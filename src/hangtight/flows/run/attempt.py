@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from hangtight.core.telling import Door
 from hangtight.core.time import spoken
 from hangtight.drivers.generating import Answer
 from hangtight.errors import SettingsError
@@ -24,6 +25,7 @@ from hangtight.flows.run.heartbeats import looked_at, waiting_on, with_generatio
 from hangtight.flows.run.workspace import LARGE, well_formed
 
 if TYPE_CHECKING:
+    from hangtight.drivers.generating import Asked
     from hangtight.drivers.session import Session
     from hangtight.flows.definition.steps import Step
     from hangtight.flows.port import RunSpec
@@ -66,6 +68,8 @@ class Doing:
     hold: Hold = field(default_factory=Hold)
     stopped: Callable[[], str] = Hold().stopped
     """What its cancellation is told as; nothing where nobody should be told."""
+    line: str = ""
+    """To change a limit of the step, as a template."""
     answer: Answer | None = None
     tokens: int = 0
     draft: Draft = field(init=False)
@@ -104,20 +108,24 @@ class Doing:
         self.draft.begin()
         if (self.step.kind is Kind.TOOL or self.step.isolate) and self.workspace.sure():
             await processes.swept(self._mark)
-        with with_generations(self.spec.heartbeat, self._beat):
+        with with_generations(self.spec.heartbeat, self._beat) as begun:
             match self.step.kind:
                 case Kind.GENERATE:
                     return await self._generate()
                 case Kind.TOOL:
                     return await self._run()
                 case Kind.PYTHON:  # pragma: no branch - mypy holds that there is no other
-                    return await self._call()
+                    try:
+                        return await self._call()
+                    finally:
+                        self.tokens = sum(generation.tokens for generation in begun)
 
     # -- a model ----------------------------------------------------------------------------------------------
 
     async def _generate(self) -> Any:
         step = self.step
-        answer = self.answer = Answer(self._prompt(), {"model": step.model, "fallback": step.fallback}, holds=True)
+        asked: Asked = {"model": step.model, "fallback": step.fallback}
+        answer = self.answer = Answer(self._prompt(), asked, holds=True, door=Door(self.line))
         looks = Looks(self, answer)
         try:
             async with looked_at(looks):

@@ -18,6 +18,7 @@ from hangtight.flows.run.clocks import Clock
 from hangtight.flows.run.pieces import InPieces
 from hangtight.flows.run.step_life import Working, said
 from hangtight.flows.run.time_limit import LANDING, LEAVING, UNWINDING, Leftovers
+from hangtight.flows.run.wording import as_it_is, longer_run
 from hangtight.flows.run.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -122,6 +123,7 @@ class Running:
         self._budget = Budget(
             max(left, sum(share["minimum"] for share in shares.values())), steps=shares, name=self.spec.id
         )
+        self._budget.change = as_it_is(longer_run(self.spec))
         return self._budget
 
     # -- steps ------------------------------------------------------------------------------------------------
@@ -184,7 +186,9 @@ class Running:
         needed = {name: self.outputs[name] for name in step.needs}
         doing = Doing(self.spec, step, self._workspace, self._tell, needed, self.flow.steps)
         doing.hold, doing.stopped = self._hold, self._stopped
-        given = (doing, Clock.of(step, self.flow, self.spec), self._budget, self._leftovers)
+        own = Clock.of(step, self.flow, self.spec)
+        doing.line = own.line
+        given = (doing, own, self._budget, self._leftovers)
         working = Working(*given) if step.split is None else InPieces(*given, self._steps)
         return await working.through(self._steps)
 

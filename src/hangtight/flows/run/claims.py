@@ -19,10 +19,11 @@ from typing import IO, TYPE_CHECKING, Final
 from hangtight.core.time import FOREVER
 from hangtight.drivers import clock
 from hangtight.errors import SettingsError
+from hangtight.flows.definition.finding import is_named
 from hangtight.flows.definition.steps import ENDINGS
 
 if TYPE_CHECKING:
-    from hangtight.flows.definition.steps import Flow
+    from hangtight.flows.definition.steps import Flow, Step
     from hangtight.flows.port import RunSpec
 
 FOLDER: Final = ".hangtight"
@@ -93,11 +94,24 @@ async def claimed_in_turn(spec: RunSpec, flow: Flow) -> AsyncIterator[None]:
 
 def files_of(flow: Flow) -> set[str]:
     """All that its steps may write; on some systems `Plan.md` and `plan.md` are the same."""
-    return {
-        file.casefold()
-        for step in flow.steps.values()
-        for file in ((step.output,) if step.output else (step.name + ending for ending in ENDINGS[step.kind]))
-    }
+    return {file.casefold() for step in flow.steps.values() for file in files_of_step(step)}
+
+
+def files_of_step(step: Step) -> tuple[str, ...]:
+    """One of them is what it puts out."""
+    return (step.output,) if step.output else tuple(step.name + ending for ending in ENDINGS[step.kind])
+
+
+def spare_its_own(flow: Flow, source: str, workspace: Path) -> None:
+    """Refuses with SettingsError where a step would write over the file in which its flow stands."""
+    own = Path(source.rpartition(":")[0] if is_named(source) else source)
+    if not source or not own.is_file():
+        return
+    for step in flow.steps.values():
+        for file in files_of_step(step):
+            with suppress(OSError):
+                if (workspace / file).samefile(own):
+                    raise SettingsError(f"{step.name}.output", file, "another file: in this one the flow stands")
 
 
 def _made(path: Path, told: object) -> IO[str] | None:

@@ -11,9 +11,13 @@ from hangtight.core.time import FOREVER, plain, spoken
 from hangtight.drivers.budget.shares import current
 from hangtight.drivers.given import AROUND, Given, given
 from hangtight.drivers.standing import settings
+from hangtight.drivers.whys import why_of_run, with_why
 from hangtight.errors import TotalTimeout
+from hangtight.flows.run import wording
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from hangtight.core.time import Instant
     from hangtight.flows.definition.steps import Flow, Step
     from hangtight.flows.port import RunSpec
@@ -31,6 +35,8 @@ class Clock:
     limit: float | None
     source: str
     change: str
+    line: str
+    """To change any limit of the step, as a template."""
     own: bool
     """The step says it itself; what is only the engine's never lengthens what a mode says."""
     part: str = ""
@@ -39,13 +45,22 @@ class Clock:
     @classmethod
     def of(cls, step: Step, flow: Flow, run: RunSpec) -> Clock:
         """The step's own timeout, else that of its flow, else the engine's."""
+        line = wording.of_the_step(step, flow)
         if not isinstance(step.timeout, Unset):
-            where = step.source or f"step {step.name}"
-            return cls(step, run, step.timeout, where, f"timeout: {{value}}  for step {step.name}", own=True)
+            where, change = step.source or f"step {step.name}", line.replace("{name}", "timeout")
+            set_at = wording.changed_here(run, step.name)
+            if at := set_at.get("total") or set_at.get("timeout"):
+                change = run.sets.replace("{name}", at)
+                where = change.format(value=step.timeout)
+            return cls(step, run, step.timeout, where, change, line, own=True)
         if not isinstance(flow.timeout, Unset):
-            where = flow.source or f"flow {flow.name}"
-            return cls(step, run, flow.timeout, where, f"timeout: {{value}}  for flow {flow.name}", own=False)
-        return cls(step, run, run.timeout, "the engine", "Engine(timeout={value})", own=False)
+            where, change = flow.source or f"flow {flow.name}", wording.of_the_flow(flow)
+            if "timeout" in run.changes:
+                change = run.sets.replace("{name}", "timeout")
+                where = change.format(value=flow.timeout)
+            return cls(step, run, flow.timeout, where, change, line, own=False)
+        change = line.replace("{name}", "timeout") if wording.is_of_a_file(flow) else "Engine(timeout={value})"
+        return cls(step, run, run.timeout, "the engine", change, line, own=False)
 
     def share(self, part: str, limit: float | None) -> Clock:
         """Of one generation of a step that has several. What there is to change is the time of the step."""
@@ -53,10 +68,14 @@ class Clock:
         if limit is None:
             return shared
         if self.limit is None:
-            return replace(shared, source="its share of what the run has left", change="total: more  for the run")
+            return replace(
+                shared,
+                source="its share of what the run has left",
+                change=wording.as_it_is(wording.longer_run(self.run)),
+            )
         longer = self.change.format(name="timeout", value=plain(LONGER * self.limit))
         source = f"its share of {spoken(self.limit)}, {self.source}"
-        return replace(shared, source=source, change=longer.replace("{", "{{").replace("}", "}}"))
+        return replace(shared, source=source, change=wording.as_it_is(longer))
 
     def left(self, began: Instant, now: Instant) -> float:
         """Of this limit, and of the budget around."""
@@ -69,11 +88,19 @@ class Clock:
         step = self.step
         source = step.source or f"step {step.name}"
         limits: dict[str, Any] = {**step.limits, "heartbeat": self.run.heartbeat}
-        mine = given(limits, step.mode, source=source, change=f"{{name}}: {{value}}  for step {step.name}")
+        mine = given(limits, step.mode, source=source, change=self.line)
         left = None if self.limit is None else max(SOONEST, self.limit - (now - began))
         cuts = step.mode is not None and not self.own
         total = Given(self.source, (("total", left),), change=self.change, cuts=cuts)
-        return (replace(mine, run=self.run.id, step=step.name), total, *AROUND.get(), *self._usual())
+        return (*self._set_here(), replace(mine, run=self.run.id, step=step.name), total, *AROUND.get(), *self._usual())
+
+    def _set_here(self) -> Iterator[Given]:
+        """What this run was given beside the flow: to change it there would be of no use."""
+        for name, place in wording.changed_here(self.run, self.step.name).items():
+            if name in self.step.limits:
+                change = self.run.sets.replace("{name}", place)
+                value = self.step.limits[name]
+                yield Given(change.format(value=value), ((name, value),), change=change)
 
     def _usual(self) -> tuple[Given, ...]:
         """A budget that only the run has is no mode: where nobody says anything, silence is that of no mode, cut."""
@@ -91,10 +118,11 @@ class Clock:
     def late(self, elapsed: float, *, left: bool) -> TotalTimeout:
         """The error of a step that took too long, as a whole."""
         limit = self.limit or 0.0
+        longer = self.change.format(name="timeout", value=plain(LONGER * limit))
         lines = (
             f"step {self.part or self.step.name} timed out ({spoken(limit)} total) after {spoken(elapsed)}",
             f"total = {plain(limit)} comes from {self.source}",
-            f"to wait longer:  {self.change.format(name='timeout', value=plain(LONGER * limit))}",
+            with_why(f"to wait longer:  {longer}", why_of_run(self.run.id)),
         )
         error = TotalTimeout("\n".join(lines))
         error.limit, error.waited, error.elapsed, error.source = "total", limit, elapsed, self.source

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +12,7 @@ from hangtight.drivers import clock
 from hangtight.drivers.handover import WITNESS
 
 if TYPE_CHECKING:
+    from hangtight.core.generation import Generation
     from hangtight.drivers.session import Session
 
 
@@ -66,24 +67,25 @@ async def _look(look: Callable[[], bool]) -> None:
 
 
 @contextmanager
-def with_generations(interval: float | None, tell: Callable[[Session, float], object]) -> Iterator[None]:
+def with_generations(
+    interval: float | None, tell: Callable[[Session, float], object]
+) -> Iterator[Sequence[Generation]]:
     """While a generation runs that begins in the block, `tell` is called each `interval` with the seconds that it took.
 
-    In whatever thread it runs, silent or streaming; the calls are made on the loop.
+    In whatever thread it runs, silent or streaming; the calls are made on the loop. Yields all that have begun.
     """
-    if not interval:
-        yield
-        return
+    begun: list[Generation] = []
     loop, ticking = asyncio.get_running_loop(), set[asyncio.Task[None]]()
     over = False
 
     def start(generation: weakref.ref[Session]) -> None:
-        if not over:
+        if interval and not over:
             task = loop.create_task(_beat(interval, generation, tell))
             ticking.add(task)
             task.add_done_callback(ticking.discard)
 
     def witness(session: Session) -> None:
+        begun.append(session.machine)
         if clock.loop_here() is loop:
             start(weakref.ref(session))
         elif not loop.is_closed():
@@ -91,7 +93,7 @@ def with_generations(interval: float | None, tell: Callable[[Session, float], ob
 
     token = WITNESS.set(witness)
     try:
-        yield
+        yield begun
     finally:
         over = True
         WITNESS.reset(token)
