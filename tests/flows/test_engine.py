@@ -208,12 +208,25 @@ def test_a_run_of_one_second_ends_like_a_bare_timer_beside_it(
             return asyncio.get_running_loop().time() - began, result
 
         async def main() -> Any:
+            ticking = asyncio.create_task(lateness())
             run = engine.arun(Flow("f", HANGS[what]), total=1)
-            return await asyncio.gather(took(asyncio.sleep(1)), took(run))
+            try:
+                return await asyncio.gather(took(asyncio.sleep(1)), took(run))
+            finally:
+                ticking.cancel()
+
+        late = [0.0]
+
+        async def lateness() -> None:
+            """By how much the machine itself is late: others may want it, too."""
+            while True:
+                before = time.monotonic()
+                await asyncio.to_thread(time.sleep, 0.005)
+                late[0] = max(late[0], time.monotonic() - before - 0.005)
 
         (bare, _), (run, result) = engine_loop(main())
     assert result.error == "[Budget exhausted] Task incomplete."
-    assert run - bare < SLACK
+    assert run - bare < SLACK + 3 * late[0]
 
 
 def engine_loop(main: Any) -> Any:
