@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hangtight.core.explaining import Explained, Said, allowances, explained, number
+from hangtight.core.explaining import Explained, Said, allowances, explained, lines_of, number
 from hangtight.core.layers import Layer, Rank, Situation, mode_layer
 from hangtight.core.limits import AUTO, NAMES
 from hangtight.core.pace import Learned
@@ -129,3 +129,17 @@ def test_each_place_is_told_once_as_the_winner_or_as_overruled(
         assert len(each.overruled) in (places, places - 1)
         if len(each.overruled) == places:  # nobody said what holds
             assert Said(each.value, each.source) not in each.overruled or each.auto
+
+
+def test_as_lines_each_limit_has_its_source_and_below_it_what_it_overruled() -> None:
+    limits = told(mode_layer("fast"), FILE)
+    shown = list(lines_of([limits["idle"], limits["total"], told()["first_token"]]))
+    assert [line.split() for line in shown] == [
+        ["limit", "value", "from"],
+        ["idle", "6", "20", "%", "of", "total", "(mode", "fast)"],
+        ["over", "60", "(hangtight.yaml:2),", "45", "(default)"],
+        ["total", "30", "mode", "fast"],
+        ["over", "700", "(hangtight.yaml),", "600", "(default)"],
+        ["first_token", "45", "default"],
+    ]
+    assert len({line.index(word) for line, word in zip(shown[:2], ("from", "20 %"), strict=True)}) == 1
