@@ -75,6 +75,14 @@ def test_a_page_tells_why_what_to_change_and_how_to_see_more(page: Path) -> None
     assert COMMAND.search(see_more), "a page says which command shows more"
 
 
+@of_each_page
+def test_a_page_that_says_where_the_id_stands_shows_an_error_that_has_it_there(page: Path) -> None:
+    said = " ".join(page.read_text(encoding="utf-8").split())
+    if "last line of the error" in said:
+        last = docs.blocks(page, "text")[0].strip().splitlines()[-1]
+        assert re.search(r"hangtight log [0-9a-f]{8}$", last), last
+
+
 @pytest.mark.parametrize("page", [*PAGES, INDEX], ids=lambda page: page.stem)
 def test_its_links_lead_somewhere_and_its_commands_exist(page: Path) -> None:
     docs.test_every_relative_link_leads_somewhere(page)

@@ -14,14 +14,16 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
 import pytest
 
 from hangtight.cli import demo
+from hangtight.cli.tour import _to_try
 from hangtight.cli.tour_asking import Answer
-from hangtight.cli.tour_faces import standing
+from hangtight.cli.tour_faces import folded, standing
 from hangtight.cli.tour_scenes import SCENES, _of
 from hangtight.cli.tour_stage import Scale, settings_text
 from hangtight.drivers.standing import configure
@@ -32,6 +34,7 @@ QUICK = ("--port", "0", "--speed", "2", "--no-stay")
 STAYS = re.compile(r"It stays up")
 FOLDER = re.compile(r"(\S+)/hangtight\.yaml$", re.MULTILINE)
 ADDRESS = re.compile(r"A gateway at (\S+),")
+READ_ON = re.compile(r"^    hangtight (log --journal \S+ [0-9a-f]{8})$", re.MULTILINE)
 
 
 def until(holds: Any) -> None:
@@ -112,6 +115,22 @@ def test_a_scene_that_did_not_come_out_says_so_and_shows_what_the_client_was_tol
     assert outcome.error == ("one", "two", "three")
 
 
+def test_what_one_may_type_fits_into_80_columns_and_means_the_same_on_two_lines() -> None:
+    stage: Any = SimpleNamespace(url="http://127.0.0.1:65535", folder=Path("/tmp/hangtight-demo-abcdefgh"))
+    lines = _to_try(stage)
+    assert max(map(len, lines)) < 80
+    at = next(number for number, line in enumerate(lines) if "curl -N" in line)
+    words = shlex.split("\n".join(lines[at : at + 4]))
+    assert json.loads(words[-1])["messages"] == [{"role": "user", "content": "Hi"}]
+    client = lines.index("  a client:")
+    compile("\n".join(line[4:] for line in lines[client + 1 : client + 5]), "the demo", "exec")
+
+
+def test_a_line_is_folded_between_words_and_an_address_never() -> None:
+    url = "http://127.0.0.1:8383/a-long-way/to-the-end"
+    assert folded(f"Look on at {url} now", 20) == ["Look on at", f"  {url}", "  now"]
+
+
 # -- the tour --------------------------------------------------------------------------------------------------------
 
 
@@ -130,6 +149,8 @@ def test_each_scene_comes_out_as_it_should_and_in_a_pipe_they_are_plain_lines(tm
     assert "    phi-4 stuck - repeats itself" in ended.stdout
     assert "qwen3-4b answered in what was left" in ended.stdout
     assert "[Budget exhausted] Task incomplete." in ended.stdout
+    assert "why: hangtight log" in ended.stdout
+    assert "--journal" not in ended.stdout, "the folder is gone afterwards"
     assert list(tmp_path.glob("hangtight-demo-*")) == []
 
 
@@ -182,6 +203,21 @@ def test_it_stays_up_and_at_the_end_nothing_is_left(staying: Staying, number: si
 
 
 @pytest.mark.real
+def test_while_it_stays_up_the_line_below_an_error_leads_to_its_journal(tmp_path: Path) -> None:
+    staying = Staying(tmp_path, "--scene", "3")
+    try:
+        until(lambda: STAYS.search(staying.said) or staying.process.poll() is not None)
+        found = READ_ON.search(staying.said)
+        assert found is not None, staying.said
+        assert f"why: hangtight log {found[1].split()[-1]}\n" in staying.said, "the error is as it is"
+        told = command(tmp_path, *shlex.split(found[1]))
+        assert (told.returncode, "mistral-7b" in told.stdout) == (0, True), told.stderr
+    finally:
+        staying.process.terminate()
+        staying.process.wait(PATIENCE)
+
+
+@pytest.mark.real
 def test_after_a_kill_nothing_is_left_either(staying: Staying) -> None:
     started = staying.started()
     staying.process.kill()
@@ -204,7 +240,7 @@ def test_a_gateway_that_ends_in_the_middle_ends_the_demo(staying: Staying) -> No
 @pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux")
 def test_on_a_terminal_of_80_columns_a_line_is_drawn_anew_and_nothing_is_torn(tmp_path: Path) -> None:
     place = ["tmux", "-S", str(tmp_path / "screen")]
-    told = environment(tmp_path) | {"TMUX": ""}
+    told = environment(tmp_path) | {"TMUX": "", "TMPDIR": "/tmp"}  # where a path fits into a line, as it mostly does
     words = [sys.executable, "-m", "hangtight", "demo", "--port", "0", "--speed", "2", "--scene", "3"]
     seen: list[str] = []
 
@@ -214,7 +250,7 @@ def test_on_a_terminal_of_80_columns_a_line_is_drawn_anew_and_nothing_is_torn(tm
         return shown.stdout
 
     subprocess.run(
-        [*place, "new-session", "-d", "-x", "80", "-y", "40", f"{shlex.join(words)}; cat"], check=True, env=told
+        [*place, "new-session", "-d", "-x", "80", "-y", "50", f"{shlex.join(words)}; cat"], check=True, env=told
     )
     try:
         until(lambda: STAYS.search(screen()))
@@ -223,6 +259,8 @@ def test_on_a_terminal_of_80_columns_a_line_is_drawn_anew_and_nothing_is_torn(tm
     finally:
         subprocess.run([*place, "kill-server"], check=False, env=told)
     assert any(re.search(r"mistral-7b · streaming · .* · idle rings in", shown) for shown in seen), "the live line"
+    assert re.search(r"^A gateway at \S+, and models that misbehave behind it\.$", seen[-1], re.MULTILINE)
+    assert re.search(r"^Look on:  http://\S+/ui$", seen[-1], re.MULTILINE)
     scene = seen[-1][seen[-1].index("3  A hang is caught") : seen[-1].index("It stays up")]
     assert " · " not in scene, "the live line is gone in the end"
     assert "  => Caught after 45 s of pings" in scene

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hangtight.cli import initializing
 from hangtight.cli.first_file import Found, Seen, first_file
-from hangtight.cli.initializing import _of_tags
+from hangtight.cli.initializing import _of_tags, survey
 from hangtight.cli.sizes import OVER_20B, TO_20B, UNDER_7B, Clocks, Sized, size_of
+from hangtight.drivers import servers
 from hangtight.rules.loading import check
 from hangtight.rules.settings import Settings
 from hangtight.testing.lab import Lab
-from tests.cli.kit import SOURCES, command, visible
+from tests.cli.kit import EVIL, SOURCES, command, visible
 
 OLLAMA = "http://127.0.0.1:11434"
 VLLM = "http://127.0.0.1:8000/v1"
@@ -154,6 +161,108 @@ def test_the_lines_are_not_too_wide_to_be_read() -> None:
     assert max(map(len, first_file(seen).splitlines())) <= 120
 
 
+def test_more_models_than_a_file_may_have_are_left_out_and_counted(tmp_path: Path) -> None:
+    many = tuple(Sized(f"model-{number}-{number % 90 + 1}b", number % 90 + 1.0, "x") for number in range(5000))
+    seen = Seen((Found(OLLAMA, "Ollama", many), Found(VLLM, "vLLM", (LARGE, SMALL))))
+    text = first_file(seen)
+    found = settings_of(text, tmp_path)
+    written = len(found.served())
+    assert 100 < written < 5000
+    assert f"left out, because a file may not be larger: {5000 - written} more" in text
+    assert "left out, because a file may not be larger: 2 more" in text
+    assert '"*"' not in text, "a server with names is no server without"
+    assert {*found.modes["fast"].models, *found.modes["deep"].models} <= set(found.served())
+
+
+# A server that was named
+
+
+@contextmanager
+def answering(status: int = 200, body: bytes = b"", *, hangs: bool = False) -> Iterator[str]:
+    """The address of a server that says this to everything; or, byte by byte, nothing that ends."""
+    over = Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("content-length", str(len(body) or 100))
+            self.end_headers()
+            try:
+                self.wfile.write(body)
+                while hangs and not over.wait(0.05):
+                    self.wfile.write(b" ")
+            except OSError:
+                pass
+
+        def log_message(self, *words: object) -> None:
+            """Nobody reads it."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
+        serving = Thread(target=listening.serve_forever, args=(0.01,))
+        serving.start()
+        try:
+            yield f"http://127.0.0.1:{listening.server_address[1]}"
+        finally:
+            over.set()
+            listening.shutdown()
+            serving.join()
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("status", "body", "why"),
+    [
+        (401, b"{}", "HTTP 401: give its key as $OPENAI_API_KEY, with --url"),
+        (500, b"{}", "HTTP 500"),
+        (404, b"{}", "HTTP 404"),
+        (200, b"<html>Hello</html>", "what came is no such list"),
+        (200, b" " * (5 << 20), None),
+    ],
+)
+def test_a_server_that_lists_no_models_is_left_out_and_it_is_told_why(
+    status: int, body: bytes, why: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with answering(status, body) as url:
+        seen = asyncio.run(survey((url,)))
+    assert seen.servers == ()
+    [(where, told)] = seen.elsewhere
+    assert where == url
+    assert told.startswith("answers, but lists no models: ")
+    assert why is None or told.endswith(f": {why}")
+    assert settings_of(first_file(seen), tmp_path).served() == ()
+
+
+@pytest.mark.real
+def test_a_list_that_never_ends_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "LOOK_NAMED", 0.2)
+    monkeypatch.setattr(initializing, "LOOK_NAMED", 0.2)
+    with answering(hangs=True) as url:
+        seen = asyncio.run(survey((url,)))
+    assert seen == Seen((), ((url, "answers, but lists no models: its list did not come within 0.2 s"),))
+
+
+@pytest.mark.real
+def test_an_empty_list_is_a_list_and_names_stay_on_their_line(tmp_path: Path) -> None:
+    with answering(200, b'{"object": "list", "data": []}') as url:
+        told = command(tmp_path, "init", "--url", url, "--output", "empty.yaml")
+        assert "no model yet" in told.stderr
+    assert '"*":' in (tmp_path / "empty.yaml").read_text(encoding="utf-8")
+    with answering(200, json.dumps({"object": "list", "data": [{"id": EVIL}, {"id": "m"}]}).encode()) as url:
+        told = command(tmp_path, "init", "--url", url)
+    assert visible(told.stderr)
+    assert [line.partition(" ")[0] for line in told.stderr.splitlines()] == ["found", "wrote", "to"]
+
+
+@pytest.mark.real
+def test_how_many_models_are_left_out_is_said(tmp_path: Path) -> None:
+    listed = json.dumps({"object": "list", "data": [{"id": f"model-{number}"} for number in range(5000)]}).encode()
+    with answering(200, listed) as url:
+        told = command(tmp_path, "init", "--url", url)
+    assert re.search(r"^left out \d+ of them: ", told.stderr, re.MULTILINE), told.stderr
+    assert command(tmp_path, "check", "hangtight.yaml").returncode == 0
+
+
 # The command
 
 
@@ -218,6 +327,7 @@ def test_what_is_there_already_is_left_as_it_is(kind: str, tmp_path: Path) -> No
     assert told.returncode == 1
     assert str(there) in told.stderr
     assert "Traceback" not in told.stderr
+    assert ("is a folder" in told.stderr) == (kind == "folder")
     if kind == "file":
         assert there.read_text() == "heartbeat: 3\n"
     assert not (tmp_path / "nowhere").exists()

@@ -142,8 +142,10 @@ def test_the_database_of_another_program_is_left_as_it_is(path: Path, make: Make
     assert not recorder.flush(10)
     assert "'days'" in str(recorder.trouble)
     assert path.read_bytes() == before
-    with pytest.raises(JournalError):
+    with pytest.raises(JournalError, match="'days'") as refused:
         Reading(str(path)).calls()
+    assert str(path) in str(refused.value)
+    assert str(path) in str(recorder.trouble)
 
 
 def test_another_programs_own_migrations_are_none_of_ours(url: str, make: Make) -> None:

@@ -11,6 +11,7 @@ from hangtight.cli.sizes import TABLE, Sized
 from hangtight.core.layers import MODES
 from hangtight.core.limits import Limits
 from hangtight.rules.errors import on_one_line
+from hangtight.rules.reading import MOST_BYTES
 
 LONGEST_NAME: Final = 512  # as long as the gateway takes them
 LATEST: Final = ":latest"
@@ -19,6 +20,8 @@ PLAIN: Final = re.compile(r"[A-Za-z][\w./-]*", re.ASCII)
 WORDS: Final = frozenset(("true", "false", "yes", "no", "on", "off", "null", "y", "n"))
 """What a reader of YAML may take for something else than text."""
 MOST_IN_A_MODE: Final = 3
+ROOM: Final = MOST_BYTES * 3 // 4
+"""Bytes for the models. The rest is for what stands around them, and for whoever adds something."""
 EXAMPLE: Final = "http://127.0.0.1:11434"
 
 
@@ -29,6 +32,8 @@ class Found(NamedTuple):
     kind: str
     models: tuple[Sized, ...] = ()
     wants_key: bool = False
+    left_out: int = 0
+    """Models for which the file has no room."""
 
     @property
     def proxy(self) -> str:
@@ -44,10 +49,25 @@ class Seen(NamedTuple):
 
 
 def first_file(seen: Seen, name: str = "hangtight.yaml") -> str:
-    """The whole file."""
+    """The whole file, never larger than one may be."""
+    seen = fitted(seen)
     models = _usable(seen)
     parts = (_head(name), _limits(), _heartbeat(), _modes([model for _, model in models]), _sleep(), _models(seen))
     return "\n\n".join("\n".join(part) for part in parts) + "\n"
+
+
+def fitted(seen: Seen) -> Seen:
+    """The same, without the models for which a file has no room; the first ones stay."""
+    room, servers = ROOM, []
+    for server in seen.servers:
+        kept = []
+        for model in server.models:
+            lines = _model(model, server, set()) if _can_be_written(model.name) else _not_written(model)
+            room -= sum(len(line.encode("utf-8", "replace")) + 1 for line in lines)
+            if room >= 0:
+                kept.append(model)
+        servers.append(server._replace(models=tuple(kept), left_out=server.left_out + len(server.models) - len(kept)))
+    return seen._replace(servers=tuple(servers))
 
 
 def _head(name: str) -> Iterator[str]:
@@ -136,15 +156,17 @@ def _of_servers(seen: Seen) -> Iterator[str]:
     written = {model.name for _, model in _usable(seen)}
     for server in seen.servers:
         yield f"  # {on_one_line(server.kind)} at {on_one_line(server.proxy)}"
-        if not server.models:
+        if not server.models and not server.left_out:
             yield from _nameless(server, taken)
         for model in server.models:
             if not _can_be_written(model.name):
-                yield f"  # left out, because its name cannot be a key here: {on_one_line(model.name[:LONGEST_NAME])}"
+                yield from _not_written(model)
             elif (before := taken.setdefault(model.name, server)) is not server:
                 yield f"  # {_scalar(model.name)} is here too; the one at {on_one_line(before.proxy)} is asked"
             else:
                 yield from _model(model, server, written)
+        if server.left_out:
+            yield f"  # left out, because a file may not be larger: {server.left_out} more; name here what you need"
     for url, why in seen.elsewhere:
         yield f"  # left out: {on_one_line(url)}: {on_one_line(why)}"
 
@@ -171,6 +193,10 @@ def _model(model: Sized, server: Found, written: set[str]) -> Iterator[str]:
     for_size = f"the defaults: {model.told}" if model.billions is None else f"for {clocks.sizes}: {model.told}"
     yield f"    # cmdSleepTimeout: {clocks.sleep:<4} # {for_size}; once it has a cmd"
     yield f"    # cmdWakeTimeout: {clocks.wake}"
+
+
+def _not_written(model: Sized) -> Iterator[str]:
+    yield f"  # left out, because its name cannot be a key here: {on_one_line(model.name[:LONGEST_NAME])}"
 
 
 def _key(server: Found) -> Iterator[str]:

@@ -4,24 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from hangtight.cli.first_file import Found, Seen, first_file
+from hangtight.cli.first_file import Found, Seen, first_file, fitted
 from hangtight.cli.printing import line_of, put, put_json
 from hangtight.cli.process import FAILED, OK, say
 from hangtight.cli.settings import USAGE, fail
 from hangtight.cli.sizes import Sized, size_of
 from hangtight.dialects.chat import Shape
 from hangtight.drivers.http11 import Address, HTTPError
-from hangtight.drivers.servers import CONNECT_NAMED, LOOK_NAMED, NOTHING_THERE, Place, Server, get_json, places, seen_at
+from hangtight.drivers.servers import (
+    CONNECT_NAMED,
+    LOOK_NAMED,
+    NOTHING_THERE,
+    UNAUTHORIZED,
+    Place,
+    Server,
+    get_json,
+    names_of,
+    places,
+    seen_at,
+)
 from hangtight.drivers.servers import OK as ANSWERED
 from hangtight.errors import HangtightError
 from hangtight.rules.running import GATEWAY_PORT
 
 SHOWN = 6
+USUAL_NAME = "hangtight.yaml"
 NAMES = {Shape.OLLAMA: "Ollama", Shape.OPENAI: "a server with OpenAI's API"}
 BY_ENVIRONMENT = "$OLLAMA_HOST"
 
@@ -52,6 +65,11 @@ def init_command(output: str, urls: tuple[str, ...], *, to_stdout: bool, as_json
 
 
 def _there_already(path: Path) -> None:
+    if path.is_dir():
+        inside = shlex.quote(line_of(str(path / USUAL_NAME)))
+        fail(
+            f"{line_of(str(path.absolute()))} is a folder\nto write into it:  hangtight init --output {inside}", FAILED
+        )
     more = "to write another one:  hangtight init --output FILE      or to see it: hangtight init --stdout"
     fail(f"{line_of(str(path.absolute()))} is there already, and is left as it is\n{more}", FAILED)
 
@@ -81,7 +99,7 @@ async def survey(urls: tuple[str, ...]) -> Seen:
         there += places(url, os.environ)
     if not urls:
         there = [each for each in places(None, os.environ) if _is_meant(each)]
-    looked = await asyncio.gather(*map(seen_at, there))
+    looked = await asyncio.gather(*map(_look, there))
     servers = [(place, server) for place, server in zip(there, looked, strict=True) if isinstance(server, Server)]
     sizes = await asyncio.gather(*(_sizes(server) for _, server in servers))
     found = tuple(
@@ -91,6 +109,33 @@ async def survey(urls: tuple[str, ...]) -> Seen:
     pairs = zip(there, looked, strict=True)
     elsewhere = tuple((place.url, why) for place, why in pairs if isinstance(why, str) and _is_told(place, why))
     return Seen(found, elsewhere)
+
+
+async def _look(place: Place) -> Server | str:
+    """The one that lists models, has none yet or loads; of a named one that fails at that we ask why."""
+    found = await seen_at(place)
+    if isinstance(found, str) or not place.named or found.models or found.is_loading or found.shape is Shape.OLLAMA:
+        return found
+    why = await _why_no_list(found)
+    return f"answers, but lists no models: {why}" if why else found
+
+
+async def _why_no_list(server: Server) -> str:
+    """Empty where it does list them, and has none."""
+    try:
+        async with asyncio.timeout(LOOK_NAMED):
+            status, listed = await get_json(f"{server.url}/models", CONNECT_NAMED, server.headers)
+    except TimeoutError:
+        return f"its list did not come within {LOOK_NAMED:g} s"
+    except HTTPError as broken:
+        return str(broken)
+    if status == UNAUTHORIZED:
+        key = "it refuses the key of $OPENAI_API_KEY" if server.key else "give its key as $OPENAI_API_KEY, with --url"
+        return f"HTTP {status}: {key}"
+    if status != ANSWERED:
+        return f"HTTP {status}"
+    entries = listed.get("data") if isinstance(listed, dict) else listed
+    return "what came is no such list" if names_of(entries, "id") is None else ""
 
 
 def _is_meant(place: Place) -> bool:
@@ -137,19 +182,27 @@ def _of_tags(tags: Any) -> dict[str, str]:
 
 def _object(seen: Seen) -> dict[str, Any]:
     servers = [
-        {"url": each.url, "kind": each.kind, "models": [model.as_data() for model in each.models]}
-        for each in seen.servers
+        {
+            "url": each.url,
+            "kind": each.kind,
+            "models": [model.as_data() for model in each.models],
+            "left_out": less.left_out,
+        }
+        for each, less in zip(seen.servers, fitted(seen).servers, strict=True)
     ]
     return {"servers": servers, "elsewhere": [{"url": url, "why": why} for url, why in seen.elsewhere]}
 
 
 def _tell(seen: Seen, path: Path) -> None:
-    for each in seen.servers:
-        names = [model.name for model in each.models]
+    for each, less in zip(seen.servers, fitted(seen).servers, strict=True):
+        names = [line_of(model.name) for model in each.models]
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-        say(f"found {each.url} ({each.kind}): {', '.join(names[:SHOWN]) or 'no model yet'}{more}\n")
+        say(f"found {line_of(each.url)} ({each.kind}): {', '.join(names[:SHOWN]) or 'no model yet'}{more}\n")
+        if less.left_out:
+            say(f"left out {less.left_out} of them: a file of settings may not be that large\n")
     for url, why in seen.elsewhere:
-        say(f"left out {url}: {why}\n")
+        say(f"left out {line_of(url)}: {line_of(why)}\n")
     if not seen.servers:
         say("no model server found; the file shows how to add one\n")
-    say(f"wrote {path}\nto use it:  hangtight serve --config {path}\n")
+    name = line_of(str(path))
+    say(f"wrote {name}\nto use it:  hangtight serve --config {shlex.quote(name)}\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 from collections.abc import Coroutine
 from contextlib import suppress
 from importlib.util import find_spec
@@ -21,9 +22,10 @@ from hangtight.core.words import at_work
 from hangtight.drivers import clock
 from hangtight.drivers.budget.task import HEADER
 from hangtight.drivers.http11 import HTTPError
+from hangtight.drivers.record import SHORT
 
 if TYPE_CHECKING:
-    from hangtight.cli.tour_scenes import Scene
+    from hangtight.cli.tour_scenes import Outcome, Scene
     from hangtight.drivers.budget.task import Budget
 
 PARTS = ("uvicorn", "httptools", "msgspec", "prometheus_client")
@@ -52,9 +54,10 @@ class Plan(NamedTuple):
 class Tour:
     """One who asks as any client does, and hears what the gateway tells about it."""
 
-    def __init__(self, stage: Stage, face: Face) -> None:
+    def __init__(self, stage: Stage, face: Face, *, stays: bool) -> None:
         self.stage = stage
         self.face = face
+        self._stays = stays
         self.run = "tour"
         self.listening = asyncio.Event()
         self._news = asyncio.Event()
@@ -95,9 +98,14 @@ class Tour:
         self._began, self._heard, self._stood, self._step = clock.now(), [], {}, f"scene {number}"
         self.face.begin(number, scene)
         outcome = await scene.play(self)
-        self.face.end(number, scene, outcome)
+        self.face.end(number, scene, outcome, self._to_read_on(outcome))
         self._step = ""
         return outcome.held
+
+    def _to_read_on(self, outcome: Outcome) -> str:
+        """The line of the error asks the reader's own journal: this one asks ours, as long as that is there."""
+        known = self._stays and outcome.error and outcome.ids and outcome.ids[-1]
+        return f"{_log_of(self.stage)} {outcome.ids[-1][:SHORT]}" if known else ""
 
     def hear(self, name: str, told: Told) -> None:
         """An event of the gateway; what others ask there meanwhile is not of the tour."""
@@ -162,7 +170,7 @@ async def _demo(plan: Plan, stays: list[int]) -> int:
     """`stays` gets the exit code once nothing but Ctrl-C is waited for."""
     face = face_for(as_json=plan.as_json)
     async with Stage(plan.port, Scale(plan.speed)) as stage:
-        tour = Tour(stage, face)
+        tour = Tour(stage, face, stays=plan.stays)
         return await _while_it_serves(stage, tour, _conduct(plan, tour, stays))
 
 
@@ -190,7 +198,8 @@ async def _conduct(plan: Plan, tour: Tour, stays: list[int]) -> int:
         await tour.listening.wait()
     second = plain(stage.scale.second)
     face.intro([
-        f"A gateway at {stage.url}, and models that misbehave behind it. Look on:  {stage.url}/ui",
+        f"A gateway at {stage.url}, and models that misbehave behind it.",
+        f"Look on:  {stage.url}/ui",
         f"One second here is {second} s of a real machine: its 45 s of silence are {plain(stage.scale.here(45))} s.",
     ])  # fmt: skip
     code = OK
@@ -208,19 +217,32 @@ async def _conduct(plan: Plan, tour: Tour, stays: list[int]) -> int:
     return code
 
 
+def _log_of(stage: Stage) -> str:
+    return f"hangtight log --journal {shlex.quote(str(stage.folder / 'journal.db'))}"
+
+
 def _to_try(stage: Stage) -> list[str]:
-    """What one may type now."""
-    body = '{"model": "mistral-7b", "stream": true, "messages": [{"role": "user", "content": "Hi"}]}'
+    """What one may type now. Each address stands on a line that fits, or is the only thing on it."""
     return [
         "",
         "It stays up, with some load, until Ctrl-C.",
-        f"  look:          {stage.url}/ui      hangtight top --url {stage.url}",
-        f"  a hang:        curl -N {stage.url}/v1/chat/completions -H 'content-type: application/json' \\",
-        f"    -d '{body}'",
-        f'  a client:      client = openai.OpenAI(base_url="{stage.url}/v1", api_key="none")',
-        '    client.chat.completions.create(model="qwen3-coder", messages=[{"role": "user", "content": "Hi"}])',
-        f"  its journal:   hangtight log --journal {stage.folder / 'journal.db'}",
-        f"  its settings:  {stage.folder / 'hangtight.yaml'}",
+        "  look:",
+        f"    {stage.url}/ui",
+        f"    hangtight top --url {stage.url}",
+        "  a hang:",
+        f"    curl -N {stage.url}/v1/chat/completions \\",
+        "      -H 'content-type: application/json' \\",
+        '      -d \'{"model": "mistral-7b", "stream": true,',
+        '           "messages": [{"role": "user", "content": "Hi"}]}\'',
+        "  a client:",
+        f'    client = openai.OpenAI(base_url="{stage.url}/v1",',
+        '        api_key="none")',
+        '    client.chat.completions.create(model="qwen3-coder",',
+        '        messages=[{"role": "user", "content": "Hi"}])',
+        "  its journal:",
+        f"    {_log_of(stage)}",
+        "  its settings:",
+        f"    {stage.folder / 'hangtight.yaml'}",
     ]
 
 

@@ -32,7 +32,8 @@ class Face:
     """By somebody who reads, and needs time for it."""
 
     def intro(self, lines: list[str]) -> None:
-        put_lines(lines)
+        """What is indented is to be typed, and stays as it is."""
+        put_lines(part for line in lines for part in ([line] if line.startswith(INDENT) else self._folded(line)))
 
     def begin(self, number: int, scene: Scene) -> None:
         put_lines(["", self._in(BOLD, f"{number}  {scene.title}"), *self._fitted(scene.line, INDENT, DIM)])
@@ -43,13 +44,18 @@ class Face:
     def happened(self, after: float, words: str) -> None:
         put_lines([self._cut(f"{INDENT}+{after:4.1f} s  {line_of(words)}")])
 
-    def end(self, number: int, scene: Scene, outcome: Outcome) -> None:
+    def end(self, number: int, scene: Scene, outcome: Outcome, to_read_on: str) -> None:
         lines = [part for line in outcome.error for part in self._fitted(line_of(line), INDENT * 2, RED)]
+        if to_read_on:
+            lines += [f"{INDENT}its journal is this one, while the demo stays up:", f"{INDENT * 2}{to_read_on}"]
         put_lines([*lines, *self._fitted(f"=> {outcome.words}", INDENT, GREEN if outcome.held else RED)])
 
     def _fitted(self, text: str, indent: str, colour: str) -> list[str]:
         """On as many lines as it takes; in a pipe on one."""
         return [f"{indent}{text}"]
+
+    def _folded(self, text: str) -> list[str]:
+        return [text]
 
     def _in(self, colour: str, text: str) -> str:
         return text
@@ -77,13 +83,15 @@ class Terminal(Face):
         put(ERASE)
         super().happened(after, words)
 
-    def end(self, number: int, scene: Scene, outcome: Outcome) -> None:
+    def end(self, number: int, scene: Scene, outcome: Outcome, to_read_on: str) -> None:
         put(ERASE)
-        super().end(number, scene, outcome)
+        super().end(number, scene, outcome, to_read_on)
 
     def _fitted(self, text: str, indent: str, colour: str) -> list[str]:
-        lines = wrap(text, width() - 1, initial_indent=indent, subsequent_indent=indent + INDENT)
-        return [self._in(colour, line) for line in lines]
+        return [self._in(colour, line) for line in folded(text, width() - 1, indent)]
+
+    def _folded(self, text: str) -> list[str]:
+        return folded(text, width() - 1) or [""]
 
     def _in(self, colour: str, text: str) -> str:
         return f"{colour}{text}{PLAIN}" if self._colours else text
@@ -104,7 +112,7 @@ class Objects(Face):
     def happened(self, after: float, words: str) -> None:
         """The outcome has what counts."""
 
-    def end(self, number: int, scene: Scene, outcome: Outcome) -> None:
+    def end(self, number: int, scene: Scene, outcome: Outcome, to_read_on: str) -> None:
         about = {"scene": number, "title": scene.title, "line": scene.line, **outcome._asdict()}
         put(json.dumps(about, default=str) + "\n")
 
@@ -114,6 +122,14 @@ def face_for(*, as_json: bool) -> Face:
     if as_json:
         return Objects()
     return Terminal() if sys.stdout.isatty() and os.environ.get("TERM") != "dumb" else Face()
+
+
+def folded(text: str, room: int, indent: str = "") -> list[str]:
+    """Between words only: half an address is none."""
+    return wrap(
+        text, max(room, 1), initial_indent=indent, subsequent_indent=indent + INDENT,
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
 
 
 def standing(told: Mapping[str, Any]) -> str:

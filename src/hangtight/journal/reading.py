@@ -223,7 +223,7 @@ class Reading:
             with self._store.engine.connect() as connection:
                 version = version_of(connection)
                 if version is None:
-                    refuse_foreign(connection)
+                    refuse_foreign(connection, self._store.where)
                 else:
                     refuse_unknown(version)
                 yield None if version is None else _Asked(connection, version)

@@ -41,6 +41,7 @@ class Store:
         self.reads = reads
         self.path = file_of(url)
         self.engine = self._sqlite(self.path) if self.path else self._postgres(url)
+        self.where = shown_address(url)
 
     @property
     def is_sqlite(self) -> bool:
@@ -72,7 +73,7 @@ class Store:
             found = version_of(connection)
             if self.is_sqlite:
                 if found is None:
-                    refuse_foreign(connection)
+                    refuse_foreign(connection, self.where)
                 _use_wal(connection)
         if found == tables.VERSIONS[-1]:
             return
@@ -82,7 +83,7 @@ class Store:
                 connection.execute(text("SET LOCAL statement_timeout = 0"))  # a migration takes what it takes
             found = version_of(connection)
             if found is None:
-                refuse_foreign(connection)
+                refuse_foreign(connection, self.where)
                 tables.metadata.create_all(connection, checkfirst=True)
                 connection.execute(tables.version.insert().values(version_num=tables.VERSIONS[-1]))
             elif found != tables.VERSIONS[-1]:
@@ -167,12 +168,13 @@ def refuse_unknown(found: str) -> None:
         )
 
 
-def refuse_foreign(connection: Connection) -> None:
+def refuse_foreign(connection: Connection, where: str) -> None:
     """Where there is no journal: a table of somebody else's may have the name of one of ours."""
     theirs = sorted(set(inspect(connection).get_table_names()) & set(tables.metadata.tables))
     if theirs:
         raise Refused(
-            f"the database has a table {theirs[0]!r} that is not of a journal: give the journal a database of its own"
+            f"{where}: the database has a table {theirs[0]!r} that is not of a journal: "
+            "give the journal a database of its own"
         )
 
 
