@@ -92,6 +92,9 @@ class StandIn:
 
     def __init__(self, scene: Scene, port: int = 0) -> None:
         self.asked: list[str] = []
+        self.is_silent = False
+        """It holds the connections, and says nothing."""
+        self.listening = 0
         self.began = time.monotonic()
         self._over = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self, scene))
@@ -154,8 +157,10 @@ def _handler(stand_in: StandIn, scene: Scene) -> type[BaseHTTPRequestHandler]:
             self.send_response(200)
             self.send_header("content-type", "text/event-stream")
             self.end_headers()
+            stand_in.listening += 1
             with suppress(OSError):  # it has left
                 self._tell(scene)
+            stand_in.listening -= 1
             self.close_connection = True
 
         def _tell(self, scene: Scene) -> None:
@@ -166,7 +171,8 @@ def _handler(stand_in: StandIn, scene: Scene) -> type[BaseHTTPRequestHandler]:
             for name, said in scene.told:
                 self._event(name, said)
             while not stand_in.is_over:
-                self._flight(scene.rows(time.monotonic() - stand_in.began), beaten)
+                if not stand_in.is_silent:
+                    self._flight(scene.rows(time.monotonic() - stand_in.began), beaten)
                 stand_in.rest(0.5)
 
         def _flight(self, rows: list[Members], beaten: dict[str, int]) -> None:

@@ -13,12 +13,13 @@ export class Finished {
   }
 
   update(state) {
-    if (this.finished === state.finished && this.filter === state.filter) return;
+    if (this.finished === state.finished && this.filter === state.filter && this.listed === state.listed) return;
+    this.listed = state.listed;
     this.finished = state.finished;
     this.filter = state.filter;
     const shown = state.finished.filter((each) => wanted(each, state.filter));
     say(this.count, String(shown.length));
-    say(this.empty, state.finished.length ? "None of the last hundred is of this kind." : "Nothing has ended yet.");
+    say(this.empty, state.finished.length ? "None of the last hundred is of this kind." : nothing(state));
     show(this.empty, shown.length === 0);
     show(this.list, shown.length > 0);
     each(this.list, shown, (told) => told.id, (told) => this.create(told), renew);
@@ -37,6 +38,9 @@ export class Finished {
     );
   }
 }
+
+/** The list begins with the gateway, the receipt with the day. */
+const nothing = (state) => (state.listed ? "Nothing has ended since this gateway started." : "Not known yet.");
 
 function renew(element, told) {
   const [verdict, name, words, sum, time] = element.children;

@@ -75,7 +75,7 @@ export class Flight {
   drop(needed) {
     for (const [id, row] of this.rows) {
       if (needed.has(id)) continue;
-      if (row.element.contains(document.activeElement)) this.lane.focus({ preventScroll: true });
+      if (row.element.contains(document.activeElement)) (this.lane.hidden ? byId("flight") : this.lane).focus({ preventScroll: true });
       row.element.remove();
       this.rows.delete(id);
     }

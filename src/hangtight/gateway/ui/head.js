@@ -3,12 +3,14 @@
 import { byId, mark, say, show } from "./dom.js";
 
 const THEMES = ["auto", "light", "dark"];
+const NOTICES = { locked: "locked", away: "away", quiet: "away" };
 const ALOUD_EVERY = 3; // seconds: a screen reader is told of a crowd in one sentence
 
 export class Head {
   constructor(gateway) {
     this.gateway = gateway;
     this.told = { number: 0, at: 0 };
+    this.notice = "";
     byId("again").addEventListener("click", () => gateway.hurry());
     byId("theme").addEventListener("click", () => this.turn());
     byId("key-form").addEventListener("submit", (event) => {
@@ -26,25 +28,38 @@ export class Head {
     say(byId("version"), pages.health?.version ? `hangtight ${pages.health.version}` : "hangtight");
     mark(document.documentElement, "data-connection", connection.is);
     say(byId("connection"), this.standing(connection));
-    show(byId("locked"), connection.is === "locked");
-    show(byId("away"), connection.is === "away");
-    if (connection.is === "away") this.away(connection, now);
-    if (connection.is === "locked" && this.was !== "locked") byId("key-field").focus();
-    say(byId("key-words"), connection.words || "This gateway wants a key. It is kept in this window alone.");
-    this.was = connection.is;
+    this.notify(connection);
+    if (this.notice === "away") this.away(connection, now);
+    if (this.connection !== connection && connection.is === "locked") this.locked(connection);
+    this.connection = connection;
     this.aloud(state.bad, now);
+  }
+
+  /** While one tries again, what was last told stays: nothing is known to be better. */
+  notify(connection) {
+    if (connection.is !== "connecting") this.notice = NOTICES[connection.is] ?? "";
+    show(byId("locked"), this.notice === "locked");
+    show(byId("away"), this.notice === "away");
+  }
+
+  locked(connection) {
+    say(byId("key-words"), connection.words || "This gateway wants a key. It is kept in this window alone.");
+    byId("key-field").value = "";
+    byId("key-field").focus();
   }
 
   standing(connection) {
     if (connection.is === "live") return "live";
+    if (connection.is === "quiet") return "no news";
     if (connection.is === "away") return "reconnecting";
     return connection.is === "locked" ? "key needed" : "connecting";
   }
 
   away(connection, now) {
     const left = Math.max(1, Math.ceil(connection.retryAt - now));
+    say(byId("away-title"), connection.is === "quiet" ? "The gateway is silent" : "The gateway is away");
     say(byId("away-words"), connection.words.charAt(0).toUpperCase() + connection.words.slice(1));
-    say(byId("away-retry"), `Reconnecting in ${left} s.`);
+    say(byId("away-retry"), connection.is === "connecting" ? "Reconnecting now." : `Reconnecting in ${left} s.`);
   }
 
   aloud(bad, now) {

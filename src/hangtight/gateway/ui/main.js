@@ -136,7 +136,7 @@ async function cancel(id) {
     say(byId("aloud"), `${told.model} was cancelled; ${seenAtServer(told.at_server) || "its end was seen"}`);
   } catch (error) {
     if (error instanceof Refused && error.status === 404) return; // it has ended by itself
-    tell("cancelling", { id, words: "" });
+    tell("not_cancelled", { id, words: `not cancelled: ${error.message}` });
     say(byId("aloud"), `It could not be cancelled: ${error.message}`);
   }
 }

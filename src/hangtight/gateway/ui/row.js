@@ -14,6 +14,7 @@ export class Row {
     this.name = make("button", { class: "name", type: "button", click: () => actions.why(id) });
     this.moved = make("span", { class: "moved" });
     this.about = make("span", { class: "about" });
+    this.trouble = make("span", { class: "trouble" });
     this.strip = make("div", { class: "strip" });
     this.label = make("span", { class: "edge-label" });
     this.edge = make("div", { class: "edge" }, this.label);
@@ -23,11 +24,11 @@ export class Row {
     this.state = make("span", { class: "state" });
     this.tokens = make("span", { class: "tokens" });
     this.elapsed = make("span", { class: "elapsed" });
-    this.cancel = make("button", { class: "quiet", type: "button", text: "Cancel", click: () => actions.cancel(id) });
+    this.cancel = make("button", { class: "quiet", type: "button", text: "Cancel", click: () => this.isFixed || actions.cancel(id) });
     this.element = make(
       "li",
       { class: "row", "data-id": id },
-      make("div", { class: "who" }, this.name, this.moved, this.about),
+      make("div", { class: "who" }, this.name, this.moved, this.trouble, this.about),
       this.track,
       make("div", { class: "numbers" }, this.state, this.tokens, this.elapsed),
       this.cancel,
@@ -54,7 +55,10 @@ export class Row {
     mark(this.element, "aria-setsize", size);
     say(this.cancel, row.cancelling || "Cancel");
     mark(this.cancel, "aria-label", `${row.cancelling || "Cancel"} ${row.model}`);
-    this.cancel.disabled = Boolean(row.cancelling) || row.cancellable === false;
+    this.isFixed = Boolean(row.cancelling) || row.cancellable === false;
+    mark(this.cancel, "aria-disabled", this.isFixed ? "true" : null); // a disabled one would lose the focus
+    say(this.trouble, row.trouble);
+    mark(this.trouble, "title", row.trouble || null);
     mark(this.track, "aria-label", alternative(row, row.rings_in));
     show(this.edge, row.limit != null);
     const isMoved = Math.abs(row.extended) > 0.5;

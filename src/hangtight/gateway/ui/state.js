@@ -40,6 +40,8 @@ export function reduce(state, news) {
 
 const CHANGES = {
   connecting: (state) => ({ connection: { ...state.connection, is: "connecting" } }),
+  quiet: (state, data) => (state.listed ? { connection: { ...state.connection, is: "quiet", ...data } } : {}),
+  heard: () => ({ connection: { is: "live", tries: 0, retryAt: 0, words: "" } }),
   opened: () => ({ connection: { is: "live", tries: 0, retryAt: 0, words: "" }, isFollowed: false }),
   away: (state, data) => ({ connection: { is: "away", ...data } }),
   locked: (state, data) => ({ connection: { is: "locked", tries: 0, retryAt: 0, words: data.words } }),
@@ -50,7 +52,8 @@ const CHANGES = {
   heartbeat: (state, data) => beaten(state, data),
   extended: (state, data, now) => moved(state, data, now),
   shortened: (state, data, now) => moved(state, data, now),
-  cancelling: (state, data) => altered(state, data.id, (row) => ({ ...row, cancelling: data.words })),
+  cancelling: (state, data) => altered(state, data.id, (row) => ({ ...row, cancelling: data.words, trouble: "" })),
+  not_cancelled: (state, data) => altered(state, data.id, (row) => ({ ...row, cancelling: "", trouble: data.words })),
   cancelled: (state, data) => found(state, data.id, data.at_server),
   looked: (state, data) => found(state, data.id, data),
   still_running: (state, data) => found(state, data.id, data),
@@ -94,6 +97,7 @@ function followed(before, told, now) {
     jump: before?.jump ?? null,
     extended: before?.extended ?? 0,
     cancelling: before?.cancelling ?? "",
+    trouble: before?.trouble ?? "",
   };
   const longer = before?.total != null && row.total != null ? row.total - before.total : 0;
   return Math.abs(longer) > 0.5 ? jumped(row, longer, now) : row;

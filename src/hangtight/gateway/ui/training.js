@@ -6,34 +6,41 @@ import { listed, spoken } from "./words.js";
 const STALE = 300; // seconds without a word from a run that has not ended
 const TOO_MANY = 0.1; // of the evaluations timed out: the model or the data need a look
 
+// The file is written by others: what is no number is not reckoned with.
+const numberOf = (value) => (Number.isFinite(value) ? value : null);
+const textOf = (value) => (typeof value === "string" ? value : "");
+
 /** What a card says: `{kind, head, words, warning, share}`. */
 export function cardOf(card, since) {
-  const trouble = card.trouble ?? card.error ?? card.why ?? "";
-  if (trouble || card.current_step == null) {
-    return { kind: "unknown", head: "nothing to show", words: String(trouble || "it says nothing of its steps"), warning: "", share: null };
+  const trouble = textOf(card.trouble) || textOf(card.error) || textOf(card.why);
+  const [step, total, loss, eta] = [card.current_step, card.total_steps, card.loss, card.eta].map(numberOf);
+  if (trouble || step === null) {
+    return { kind: "unknown", head: "nothing to show", words: trouble || "it says nothing of its steps", warning: "", share: null };
   }
-  const fresh = (card.fresh ?? 0) + since;
-  const ended = card.doing === "finished";
-  const rate = card.timeouts?.rate ?? 0;
+  const fresh = (numberOf(card.fresh) ?? 0) + since;
+  const doing = textOf(card.doing);
+  const ended = doing === "finished";
+  const rate = numberOf(card.timeouts?.rate) ?? 0;
   const warnings = [
-    card.doing === "hung" ? "it hangs" : "",
+    doing === "hung" ? "it hangs" : "",
     !ended && fresh > STALE ? `nothing was written for ${spoken(fresh)}: it may be stuck` : "",
     rate > TOO_MANY ? `${Math.round(100 * rate)} % of its evaluations timed out: the model or the data need a look` : "",
   ];
-  const of = card.total_steps ? ` of ${card.total_steps.toLocaleString("en")}` : "";
-  const evaluations = card.evaluations ? `${card.evaluations} evaluations, ${card.timeouts?.count ?? 0} timed out` : "";
+  const of = total > 0 ? ` of ${total.toLocaleString("en")}` : "";
+  const evaluated = numberOf(card.evaluations);
+  const evaluations = evaluated ? `${evaluated} evaluations, ${numberOf(card.timeouts?.count) ?? 0} timed out` : "";
   return {
-    kind: card.doing ?? "training",
-    head: `step ${card.current_step.toLocaleString("en")}${of}`,
+    kind: doing || "training",
+    head: `step ${step.toLocaleString("en")}${of}`,
     words: listed(
-      card.doing,
-      typeof card.loss === "number" ? `loss ${card.loss.toFixed(4)}` : "",
+      doing,
+      loss === null ? "" : `loss ${loss.toFixed(4)}`,
       evaluations,
-      card.eta != null && !ended ? `about ${spoken(card.eta)} left` : "",
+      eta !== null && !ended ? `about ${spoken(eta)} left` : "",
       `written ${spoken(fresh)} ago`,
     ),
     warning: listed(...warnings),
-    share: card.total_steps ? card.current_step / card.total_steps : null,
+    share: total > 0 ? step / total : null,
   };
 }
 

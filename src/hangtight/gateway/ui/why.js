@@ -19,6 +19,7 @@ export class Why {
     this.from = document.activeElement;
     this.id = id;
     this.told = "";
+    this.isOld = false;
     this.say({ title: "Looking…", about: "", explain: "", log: [], hint: "" });
     if (!this.dialog.open) this.dialog.showModal();
     await this.look(id);
@@ -37,14 +38,29 @@ export class Why {
     try {
       told = await this.gateway.why(id);
     } catch (error) {
-      if (this.id === id) this.say({ title: "Nothing is known of it", about: error.message, explain: "", log: [], hint: "" });
+      if (this.id === id) this.failed(id, error);
       return;
     }
     if (this.id !== id) return;
     const words = JSON.stringify(told);
-    if (words !== this.told) this.show(told);
+    if (words !== this.told || this.isOld) this.show(told);
     this.told = words;
+    this.isOld = false;
     if (told.about.outcome == null) this.next = setTimeout(() => this.look(id), AGAIN * 1000);
+  }
+
+  /** What was found before stays in sight, and is said to be old. */
+  failed(id, error) {
+    const isAway = error.status === 0;
+    if (isAway) this.next = setTimeout(() => this.look(id), AGAIN * 1000);
+    if (!isAway || !this.told) {
+      const title = isAway ? "The gateway is away" : error.status === 404 ? "Nothing is known of it" : "It could not be asked";
+      this.say({ title, about: error.message, explain: "", log: [], hint: "" });
+      return;
+    }
+    this.isOld = true;
+    say(byId("why-hint"), `What you see was last known: ${error.message}.`);
+    show(byId("why-hint"), true);
   }
 
   show(told) {
