@@ -256,8 +256,11 @@ def nothing_left(lab: Lab) -> Iterator[None]:
     yield
     lab.reset()
     gc.collect()
-    left = [thread.name for thread in threading.enumerate() if thread not in threads and thread.name != WATCHDOG]
-    assert not left
+
+    def left() -> list[str]:
+        return [thread.name for thread in threading.enumerate() if thread not in threads and thread.name != WATCHDOG]
+
+    assert settles(lambda: not left()), left()
     assert settles(lambda: count_descriptors() <= descriptors), "a descriptor is left open"
 
 

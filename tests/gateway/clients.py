@@ -33,6 +33,7 @@ OK = 200
 PATIENCE = 20.0  # seconds for one call: a bound for what hangs, never a measurement
 TRIES = 3  # requests that openai and anthropic make of one that may be tried again
 ENOUGH, SOON = "15", "0.3"  # seconds: a limit that shall not ring, and one that shall
+LATER = "0.8"  # one that shall ring behind the first tokens, also where sixteen ask at once
 EACH = ("X-Hangtight-First-Token", "X-Hangtight-Idle")
 PATHS = {
     OPENAI: "/v1/chat/completions",
@@ -146,7 +147,7 @@ def late(code: str) -> tuple[Ending, Ending]:
 NO_ANSWER = refused(504, "first_token")
 LOST = broken("backend"), refused(502, "backend")
 CUT = refused(502, "truncated")
-FIRST, IDLE, TOTAL = limits(first_token=SOON), limits(idle=SOON), limits(total=SOON)
+FIRST, IDLE, TOTAL = limits(first_token=SOON), limits(idle=LATER), limits(total=LATER)
 SAYS_HOW_FAR = {OPENAI: WHOLE, "completions": WHOLE, "": NO_ANSWER}
 """Only these two have a way to say how far they are with the prompt."""
 OF_LINES = (OLLAMA, "generate")

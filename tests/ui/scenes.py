@@ -113,10 +113,13 @@ FLEET = [
 ]
 OTHER: Members = {"last_progress": iso(), "running": 1, "waiting": 0, "circuit": "closed", "still_running_at_server": 0}
 STEPS = [
-    {"step": "analyze", "began": iso(90), "elapsed": 24.1, "timeout": 90.0, "outcome": "finished", "tokens": 410},
-    {"step": "plan", "began": iso(66), "elapsed": None, "timeout": 90.0, "outcome": None, "tokens": 960},
-    {"step": "generate", "began": None, "elapsed": None, "timeout": 120.0, "outcome": None, "tokens": 0},
-]
+    {"step": "analyze", "began": iso(90), "elapsed": 24.1, "timeout": 300.0, "outcome": "finished", "tokens": 410,
+     "allotted": 90.0, "share": 0.3},
+    {"step": "plan", "began": iso(66), "elapsed": None, "timeout": 300.0, "outcome": None, "tokens": 960,
+     "allotted": 90.0, "share": 0.3},
+    {"step": "generate", "began": None, "elapsed": None, "timeout": 300.0, "outcome": None, "tokens": 0,
+     "allotted": 120.0, "share": 0.4},
+]  # fmt: skip
 RUN: Members = {
     "id": "nightly-docs", "flow": "nightly-docs", "status": "running", "outcome": None, "began": iso(90),
     "deadline": iso(-210), "elapsed": None, "percent": 38.0, "left": 140.0,

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
-from tests.ui.standin import Scene, StandIn
+from tests.ui.looking import Window, live
+from tests.ui.scenes import busy
+from tests.ui.standin import Scene, StandIn, iso
 
 pytestmark = [pytest.mark.real, pytest.mark.browser]
 HELP = """
@@ -146,3 +148,18 @@ def test_an_alarm_is_near_when_more_of_its_time_has_passed_than_is_left(inside: 
     const total = (elapsed, left) => scale.isNear({ limit: "total", silence: 0, elapsed }, left);
     return [idle(40, 5), idle(0.1, 1.4), idle(30, 15), total(595, 5), total(2, 8), idle(40, null)];"""
     assert found(inside, code) == [True, False, False, True, False, False]
+
+
+def test_a_step_of_a_run_says_what_its_budget_gives_it_and_one_without_says_none(window: Window) -> None:
+    scene = busy()
+    [*steps, last] = scene.pages["/hangtight/runs/nightly-docs"]["steps"]
+    alone = {**last, "step": "alone", "began": iso(5), "allotted": None, "share": None}
+    told = {**scene.pages["/hangtight/runs/nightly-docs"], "steps": [*steps, last, alone]}
+    with StandIn(Scene(pages={**scene.pages, "/hangtight/runs/nightly-docs": told})) as stand_in:
+        page = window.page()
+        live(page, stand_in.url)
+        rows = page.locator("#runs .step .words")
+        expect(rows.nth(0)).to_contain_text("of 90 s · 30 % of the budget")
+        expect(rows.nth(2)).to_contain_text("40 % of the budget")
+        expect(rows.nth(3)).to_contain_text(" of 5 min")
+        expect(rows.nth(3)).not_to_contain_text("budget")

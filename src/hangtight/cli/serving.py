@@ -7,6 +7,7 @@ import contextlib
 import gc
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from hangtight.cli import ending
@@ -55,10 +56,10 @@ def serve_command(where: Where, config: str | None, *, drain: float, insecure: b
         async def work() -> int:
             stops = Stops()
             with stops.listening():
-                async with _running(state, where, writer, stops):
+                async with _running(state, where, writer, stops) as told:
                     served = await serve(
                         app, host=where.host, port=where.port, uds=where.uds, patience=said.patience, head=said.head,
-                        drain=drain, on_ready=_tell_address, stops=stops,
+                        drain=drain, on_ready=partial(_tell_address, told), stops=stops,
                     )  # fmt: skip
                 if served.cut:
                     say(f"ended {served.cut} that were still running\n")
@@ -75,8 +76,11 @@ def serve_command(where: Where, config: str | None, *, drain: float, insecure: b
 
 
 @contextlib.asynccontextmanager
-async def _running(state: State, where: Where, writer: Writer, stops: Stops) -> AsyncIterator[None]:
-    """The models: those that we run are ours as long as this lasts, the others are found and told."""
+async def _running(state: State, where: Where, writer: Writer, stops: Stops) -> AsyncIterator[Callable[[str], object]]:
+    """The models: those that we run are ours as long as this lasts, the others are found and told.
+
+    Gives what is to be told the address.
+    """
     from hangtight.supervisor.fleet import Fleet
 
     said = settings()
@@ -94,8 +98,8 @@ async def _running(state: State, where: Where, writer: Writer, stops: Stops) -> 
     fleet.on_orphan = lambda words: say(f"{words}\n")
     try:
         await _unless(stops.first, fleet.begin())
-        async with staging(state), _reloading(STANDING.look_now):
-            yield
+        async with staging(state, stops.first) as told, _reloading(STANDING.look_now):
+            yield told
     finally:
         stops.first.set()
         stops.second.clear()  # one that cut the requests off is no reason to kill the servers too
@@ -155,7 +159,8 @@ def _tell_models(names: tuple[str, ...]) -> None:
         say(f"models: {_listed(names)}\n")
 
 
-def _tell_address(url: str) -> None:
+def _tell_address(told: Callable[[str], object], url: str) -> None:
+    told(url)
     gc.collect()
     gc.freeze()  # what is here now stays: no collection need look at it, and none stops the streams for long
     say(f"hangtight serves at {url}  (OpenAI: {url}/v1)\n")

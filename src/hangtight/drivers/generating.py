@@ -15,6 +15,7 @@ from hangtight.drivers.asking import Asking
 from hangtight.drivers.given import AROUND, LimitArgs, given
 from hangtight.drivers.servers import choose_model, find_server, is_nearby
 from hangtight.drivers.terms import rounded, terms_of
+from hangtight.drivers.through import THROUGH
 from hangtight.drivers.watch import Watch
 from hangtight.errors import SettingsError
 
@@ -69,7 +70,8 @@ class Answer:
         if self._how.get("fallback") and not self._model:
             raise SettingsError("fallback", self._how["fallback"], "given together with `model`, which names the first")
         self._model = self._model or self._terms.preferred
-        if self._model and self._how.get("fallback") is None:
+        self._through = THROUGH.get() if self._url is None else None
+        if self._model and self._how.get("fallback") is None and self._through is None:
             self._how["fallback"] = self._terms.fallback(self._model)
         self._how["holds"] = holds
         self._servers: dict[str | None, Server] = {}
@@ -88,6 +90,9 @@ class Answer:
 
     async def _ask(self, model: str | None) -> Asking:
         """The question, put to this model; its server is looked for once, and that takes of the same time."""
+        if self._through is not None:
+            self._asking = await self._through.asking(model, self._prompt, self._terms, think=self._think)
+            return self._asking
         url = self._url or self._terms.settings.proxy(model or "")
         if url not in self._servers:
             self._servers[url] = await find_server(url, os.environ)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from hangtight.drivers.clock import wall
+from hangtight.drivers.through import through
 from hangtight.errors import HangtightError, SettingsError
 from hangtight.flows.definition.overriding import value_of
 from hangtight.flows.definition.reading import load
@@ -24,12 +25,13 @@ from hangtight.journal.entries import Happened
 from hangtight.journal.run_rows import NEW_RUN, NEW_STEP, RunRows, far_in
 
 if TYPE_CHECKING:
-    from hangtight.flows.port import RunSpec, Store
+    from hangtight.flows.port import Ended, RunSpec, Steps, Store
 
 ENDINGS: Final = (".yaml", ".yml")
 WAITING, RUNNING = "waiting", "running"
 REMEMBERED: Final = 100
 """Runs that have ended, for whoever looks."""
+NO_SHARE: Final = {"allotted": None, "share": None}
 LAST_EVENT: Final = 1.0  # seconds in which what a run has told comes here: another thread brings it
 
 
@@ -66,7 +68,11 @@ class Stage:
         """Set when the run has told its end here."""
         self._ended: set[str] = set()
         """Runs whose last event was told."""
+        self._shares: dict[str, dict[str, Mapping[str, Any]]] = {}
+        """What its budget gives each step, by run."""
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.address: asyncio.Future[str | None] | None = None
+        """Of the gateway that we belong to: its models are asked there. No run begins before it is known."""
 
     # -- flows ------------------------------------------------------------------------------------------------
 
@@ -114,6 +120,7 @@ class Stage:
             oldest = next(run for run in self._runs if run not in self._tasks)
             del self._runs[oldest]
             self._far.pop(oldest, None)
+            self._shares.pop(oldest, None)
         rows = self._runs[spec.id] = RunRows()
         rows.runs[spec.id] = {
             "flow": spec.flow, "source": spec.source, "workspace": spec.workspace, "began": spec.began,
@@ -142,7 +149,7 @@ class Stage:
         try:
             if spec.id in self._kept and not await self._keep(spec):
                 return
-            ended = await self._engine.store.run(spec, self._engine.body)
+            ended = await self._engine.store.run(spec, self._body)
             await self._last_words(spec)
         except asyncio.CancelledError:
             elapsed = wall() - spec.began
@@ -156,6 +163,11 @@ class Stage:
             "ended": spec.began + ended.elapsed,
         }  # fmt: skip
 
+    async def _body(self, spec: RunSpec, steps: Steps) -> Ended:
+        address = None if self.address is None else await asyncio.shield(self.address)
+        with through(address):
+            return await self._engine.body(spec, steps)
+
     async def _last_words(self, spec: RunSpec) -> None:
         """A run may be over in the record before its steps have told their ends: it is shown as over with them."""
         if self._runs[spec.id].runs[spec.id]["status"] == RUNNING:
@@ -167,7 +179,7 @@ class Stage:
         kept = self._kept[spec.id]
         failure: BaseException = ConnectionError("no run is begun any more: this process ends")
         try:
-            await self._engine.store.begin(spec, self._engine.body)
+            await self._engine.store.begin(spec, self._body)
             kept.set_result(None)
             return True
         except SettingsError as odd:
@@ -215,8 +227,10 @@ class Stage:
     def one(self, run: str) -> dict[str, Any] | None:
         if run not in self._runs:
             return None
-        rows = self._runs[run].steps
-        return {**self._row(run), "steps": [{**NEW_STEP, "step": step, **row} for (_, step), row in rows.items()]}
+        rows, shares = self._runs[run].steps, self._shares.get(run, {})
+        new = {**NEW_STEP, **NO_SHARE}
+        steps = [{**new, "step": step, **shares.get(step, {}), **row} for (_, step), row in rows.items()]
+        return {**self._row(run), "steps": steps}
 
     def _row(self, run: str) -> dict[str, Any]:
         row = {**NEW_RUN, "id": run, **self._runs[run].runs[run], **self._far.get(run, {})}
@@ -233,6 +247,9 @@ class Stage:
         rows = self._runs.get(event.run)
         if rows is not None and (far := far_in(event.told, event.at)):
             self._far[event.run] = far
+        if rows is not None and event.type is EventType.STEP_STARTED:
+            given = {name: event.told[name] for name in NO_SHARE if name in event.told}
+            self._shares.setdefault(event.run, {})[event.step] = given
         if rows is not None and event.type in (EventType.RUN_STARTED, EventType.RUN_RESUMED):
             rows.runs[event.run]["status"] = RUNNING
         if rows is not None and event.type not in (EventType.RUN_STARTED, EventType.RUN_FINISHED):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -317,6 +319,32 @@ def test_a_run_that_never_came_to_say_so_ends_for_whoever_follows_it(tmp_path: P
     run(tmp_path, main)
 
 
+def test_what_its_budget_gives_each_step_is_told(tmp_path: Path) -> None:
+    flow = """
+total: 40
+steps:
+  first: {tool: "sleep 0", weight: 1}
+  second: {tool: "sleep 0", weight: 2, after: [first]}
+  last: {tool: "sleep 0", critical: true, after: [second]}
+"""
+
+    async def main(ours: Before, stage: Stage) -> None:
+        (tmp_path / "flows" / "shared.yaml").write_text(flow)
+        found = await ask(ours, "/hangtight/flows/shared", "POST", {}, accept="text/event-stream")
+        told = {each["step"]: each for name, each in heard(found.body) if name == "step_started"}
+        given = [told[step]["allotted"] for step in told]
+        assert given == pytest.approx([8, 16, 40], abs=2), "what the first ones save is for the last"
+        (one,) = (await ask(ours, "/hangtight/runs")).json["runs"]
+        steps = (await ask(ours, f"/hangtight/runs/{one['id']}")).json["steps"]
+        for step in steps:
+            assert step["allotted"] == told[step["step"]]["allotted"]
+            assert step["share"] == pytest.approx(step["allotted"] / 40, abs=0.001)
+        without = await ended(ours, await begun(ours))
+        assert [(step["allotted"], step["share"]) for step in without["steps"]] == [(None, None)] * 2
+
+    run(tmp_path, main)
+
+
 # -- the real command -------------------------------------------------------------------------------------------------
 
 
@@ -357,3 +385,69 @@ def test_a_gateway_that_is_killed_as_soon_as_it_has_said_202_has_kept_the_run(tm
         status, told, _ = served.ask("POST", "/hangtight/flows/notes", {**INPUTS, "long": "30"})
         status, ended, _ = served.ask("DELETE", told["url"])
         assert (status, ended["outcome"]) == (200, "cancelled")
+
+
+ASKS = """
+steps:
+  write: {generate: "Write of ${input.it}", model: small, timeout: 60, limits: {idle: 0.7, first_token: 0.7}}
+"""
+
+
+def asking(folder: Path, lab: str) -> str:
+    """Settings with a key, and a model that runs only when it is asked, under another name."""
+    (folder / "flows").mkdir()
+    (folder / "flows" / "asks.yaml").write_text(ASKS)
+    command = f"{shlex.quote(sys.executable)} -m hangtight lab serve --port ${{PORT}}"
+    return (
+        "flows: flows\napiKeys: [sesame]\nmodels:\n  small:\n"
+        f"    cmd: {json.dumps(command)}\n    proxy: 'http://127.0.0.1:${{PORT}}'\n    useModelName: '{lab}'\n"
+    )
+
+
+def written(served: Served) -> tuple[dict[str, Any], list[Any]]:
+    """The run at its end, and the generations that the gateway has seen by then."""
+    key = {"authorization": "Bearer sesame"}
+    status, told, _ = served.ask("POST", "/hangtight/flows/asks", {"it": "sleep"}, **key)
+    assert status == 202, told
+    while (found := served.ask("GET", told["url"], **key)[1])["outcome"] is None:
+        pass
+    return found, served.ask("GET", "/hangtight/generations", **key)[1]["finished"]
+
+
+def test_the_models_of_steps_are_asked_of_the_gateway_itself_which_starts_them(tmp_path: Path) -> None:
+    data = {"XDG_DATA_HOME": str(tmp_path / "data")}
+    with Served(tmp_path, asking(tmp_path, "tiny,tokens=12,rate=200"), "--drain", "0.2", **data) as served:
+        found, (seen,) = written(served)
+        assert (found["outcome"], found["error"]) == ("finished", "")
+        assert (seen["model"], seen["run"], seen["step"]) == ("small", found["id"], "write")
+        assert found["steps"][0]["tokens"] == 12
+
+
+def test_a_step_whose_model_goes_silent_times_out_by_its_own_clock_also_through_the_gateway(tmp_path: Path) -> None:
+    data = {"XDG_DATA_HOME": str(tmp_path / "data")}
+    with Served(tmp_path, asking(tmp_path, "hangs,tokens=20,mute=4"), "--drain", "0.2", **data) as served:
+        found, (seen,) = written(served)
+        assert (found["outcome"], found["steps"][0]["broken_limit"]) == ("timeout", "idle")
+        assert "asks.yaml" in found["error"], "the line to change is that of the step"
+        assert seen["outcome"] == "left", "the gateway has the same clock, and it rings later"
+
+
+def test_a_model_that_never_says_anything_is_a_timeout_of_the_step_too(tmp_path: Path) -> None:
+    data = {"XDG_DATA_HOME": str(tmp_path / "data")}
+    with Served(tmp_path, asking(tmp_path, "says-nothing,silent"), "--drain", "0.2", **data) as served:
+        found, (seen,) = written(served)
+        assert (found["outcome"], found["steps"][0]["broken_limit"]) == ("timeout", "first_token")
+        assert (seen["outcome"], seen["limit"]) == ("timeout", "first_token")
+
+
+def test_a_run_whose_model_is_asked_when_the_gateway_is_told_to_end_goes_on_when_it_is_back(tmp_path: Path) -> None:
+    data, key = {"XDG_DATA_HOME": str(tmp_path / "data")}, {"authorization": "Bearer sesame"}
+    settings = asking(tmp_path, "slow,tokens=40,rate=20")
+    with Served(tmp_path, settings, **data) as served:
+        _, told, _ = served.ask("POST", "/hangtight/flows/asks", {"it": "sleep"}, **key)
+        while not served.ask("GET", "/hangtight/generations", **key)[1]["generations"]:
+            pass
+    with Served(tmp_path, settings, **data) as served:
+        while (found := served.ask("GET", told["url"], **key)[1])["outcome"] is None:
+            pass
+        assert (found["outcome"], found["steps"][0]["tokens"]) == ("finished", 40)

@@ -75,7 +75,7 @@ class Working:
         self._now = clock_here()
         self._began, self._begun = self._now(), True
         limit = self._clock.limit
-        self._tell(EventType.STEP_STARTED, {"model": self._doing.step.model, "timeout": limit})
+        self._tell(EventType.STEP_STARTED, {"model": self._doing.step.model, "timeout": limit, **self._allotted()})
         with self._share():
             value = await self._tries()
         self._took = self._elapsed
@@ -83,6 +83,14 @@ class Working:
 
     def _share(self) -> AbstractContextManager[object]:
         return nullcontext() if self._budget is None else self._budget.step(self._doing.step.name)
+
+    def _allotted(self) -> dict[str, float]:
+        """What the budget of the run gives the step as it begins: seconds, and the part of the run's whole time."""
+        run = self._doing.spec
+        if self._budget is None or run.deadline is None:
+            return {}
+        seconds = self._budget.allotted(self._doing.step.name)
+        return {"allotted": round(seconds, 3), "share": round(seconds / max(run.deadline - run.began, seconds), 4)}
 
     async def _tries(self) -> Any:
         pause = PAUSE

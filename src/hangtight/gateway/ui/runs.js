@@ -6,14 +6,9 @@ import { limitName, listed, spoken, tokens } from "./words.js";
 export const MOST_RUNS = 5;
 const MARKS = { running: "▸", waiting: "○", finished: "✓", failed: "✕", timeout: "✕", cancelled: "–", skipped: "–" };
 
-/** What part of the run's time each step was given, 0 to 1; null where nothing is known of that. */
+/** What part of the run's time each step was given, 0 to 1; null where its budget gave it none, or the run has none. */
 export function shares(run) {
-  const steps = run.steps ?? [];
-  const began = Date.parse(run.began);
-  const ends = Date.parse(run.deadline);
-  const all = steps.reduce((sum, step) => sum + (step.timeout ?? 0), 0);
-  const whole = Number.isFinite(ends - began) && ends > began ? (ends - began) / 1000 : all;
-  return steps.map((step) => step.share ?? (whole > 0 && step.timeout != null ? Math.min(1, step.timeout / whole) : null));
+  return (run.steps ?? []).map((step) => step.share ?? null);
 }
 
 /** How long a step has taken so far. */
@@ -84,11 +79,12 @@ function renewStep(element, step) {
   say(sign, MARKS[stands] ?? "·");
   mark(element, "data-kind", stands);
   say(title, step.step);
-  const of = step.timeout == null ? "" : ` of ${spoken(step.timeout)}`;
+  const given = step.allotted ?? step.timeout;
+  const of = given == null ? "" : ` of ${spoken(given)}`;
   const share = step.part == null ? "" : `${Math.round(100 * step.part)} % of the budget`;
   const rang = step.broken_limit ? `${limitName(step.broken_limit)} rang` : "";
   say(words, listed(stands, step.taken == null ? "" : `${spoken(step.taken)}${of}`, share, step.tokens ? tokens(step.tokens) : "", rang));
-  show(bar, step.timeout != null);
+  show(bar, given != null);
   bar.style.setProperty("--share", String(step.part ?? 1));
-  fill(bar, step.timeout ? (step.taken ?? 0) / step.timeout : 0);
+  fill(bar, given ? Math.min(1, (step.taken ?? 0) / given) : 0);
 }
