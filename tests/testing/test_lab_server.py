@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import socket
+import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
 import pytest
 
@@ -365,3 +370,29 @@ def test_a_lab_leaves_no_thread_behind_and_its_port_is_closed() -> None:
     raw.leave()
     with pytest.raises(ConnectionRefusedError):
         Raw(lab.url)
+
+
+def test_who_connects_while_a_lab_ends_leaves_no_connection_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A listener that asyncio closes forgets whom the system has let in already."""
+    left: list[object] = []
+    gc.collect()  # what others have left is theirs
+    monkeypatch.setattr(sys, "unraisablehook", lambda told: left.append(told.exc_value))
+    for _ in range(20):
+        begun = threading.Event()
+        with Lab() as lab:
+            address, callers = urlsplit(lab.url), list[socket.socket]()
+
+            def call(address: SplitResult = address, callers: list[socket.socket] = callers) -> None:
+                for _ in range(20):
+                    begun.set()  # noqa: B023 - it ends within this round
+                    with suppress(OSError):
+                        callers.append(socket.create_connection((address.hostname or "", address.port or 0), timeout=5))
+
+            calling = threading.Thread(target=call)
+            calling.start()
+            begun.wait(5)
+        calling.join()
+        for caller in callers:
+            caller.close()
+    gc.collect()
+    assert left == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 
 from hangtight.testing.lab import wire_anthropic, wire_completions, wire_ollama, wire_openai, wire_responses
@@ -22,6 +23,8 @@ from hangtight.testing.lab.wire import LOADING, Ask, AskError, Wire, compact
 MODELS = ("qwen3-coder", "qwen3:1.7b")
 """What the lab lists before anybody asked for anything: two healthy models."""
 
+LAST_TURNS = 4
+"""Of the loop: from a connection that the system has accepted to one that is known here."""
 REQUEST_MODEL = "?"
 
 
@@ -57,6 +60,15 @@ class Connection:
         if self.entry is not None:
             self.entry.spoiled()
         reset(self.writer)
+
+
+async def _let_nobody_in(listener: asyncio.Server) -> None:
+    """Whom the system has let in already is met before this returns: a listener that is closed would forget him."""
+    with suppress(NotImplementedError):  # Windows has no readers
+        for sock in listener.sockets:
+            asyncio.get_running_loop().remove_reader(sock)
+    for _ in range(LAST_TURNS):
+        await asyncio.sleep(0)
 
 
 def unheard(_: str) -> None:
@@ -103,6 +115,7 @@ class Server:
         """End everything; afterwards there is no task, connection or listener left."""
         listener, self._listener = self._listener, None
         if listener is not None:
+            await _let_nobody_in(listener)
             listener.close()
         await self._end_connections(None)
         self._forget()
