@@ -16,6 +16,8 @@ from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 
+from hangtight.core.time import Instant
+from hangtight.drivers import clock
 from hangtight.training.interrupting import Interruption, Rung, interrupted_after
 from hangtight.training.leaving import Exit
 from hangtight.training.outcome import Layer
@@ -529,6 +531,42 @@ def test_many_short_blocks_leave_an_alarm_that_ticks_alone(alarms: list[float]) 
     assert signal.getsignal(signal.SIGALRM) is before
     assert signal.getitimer(signal.ITIMER_REAL)[1] == pytest.approx(2e-3)
     assert len(alarms) > 50
+
+
+@unix
+def test_a_machine_that_is_late_does_not_take_our_timer_for_that_of_somebody(
+    alarms: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late() -> Instant:
+        time.sleep(0.02)
+        return Instant(time.monotonic())
+
+    with interrupted_after(30), interrupted_after(20) as interruption:
+        monkeypatch.setattr(clock, "now", late)
+    monkeypatch.undo()
+    assert not interruption.rang
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    assert alarms == []
+
+
+@unix
+@pytest.mark.real
+def test_a_signal_that_another_thread_takes_late_ends_no_process() -> None:
+    """It is for the process: any thread may take it, when the block it was meant for is long left."""
+    script = (
+        "import sys, threading, time\nfrom hangtight.training.interrupting import interrupted_after\n"
+        "sys.setswitchinterval(1e-4)\n"
+        "def idle():\n  while True: time.sleep(1e-4)\n"
+        "def busy():\n  while True: sum(range(50))\n"
+        "for work in [idle] * 8 + [busy] * 2: threading.Thread(target=work, daemon=True).start()\n"
+        "over = time.monotonic() + 2\n"
+        "while time.monotonic() < over:\n"
+        "  until = time.monotonic() + 1e-3\n"
+        "  with interrupted_after(1e-3), interrupted_after(1.1e-3):\n"
+        "    while time.monotonic() < until: pass\n"
+    )
+    running = [subprocess.Popen([sys.executable, "-c", script]) for _ in range(4)]
+    assert [process.wait(60) for process in running] == [0] * 4
 
 
 @unix

@@ -121,73 +121,79 @@ class StandIn:
         self._over.wait(seconds)
 
 
-def _handler(stand_in: StandIn, scene: Scene) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            path = self.path.partition("?")[0]
-            stand_in.asked.append(f"GET {self.path}")
-            if path.startswith("/ui/"):
-                self._file(path.removeprefix("/ui/") or "index.html")
-            elif scene.key and self.headers.get("authorization") != f"Bearer {scene.key}":
-                self._say(401, {"error": {"message": "a key is needed"}})
-            elif path == "/hangtight/events":
-                self._events()
-            else:
-                said = scene.page(path)
-                self._say(404 if said is None else 200, said or {"error": {"message": f"nothing is known of {path}"}})
+class Handler(BaseHTTPRequestHandler):
+    """Answers as the gateway would in this scene."""
 
-        def do_DELETE(self) -> None:
-            stand_in.asked.append(f"DELETE {self.path}")
-            self._say(200, {"id": self.path.rpartition("/")[2], "model": "m", "at_server": None})
+    stand_in: StandIn
+    scene: Scene
 
-        def _file(self, name: str) -> None:
-            file = FOLDER / name
-            self._say(200, file.read_bytes(), TYPES[file.suffix[1:]]) if file.is_file() else self._say(404, {})
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0]
+        self.stand_in.asked.append(f"GET {self.path}")
+        if path.startswith("/ui/"):
+            self._file(path.removeprefix("/ui/") or "index.html")
+        elif self.scene.key and self.headers.get("authorization") != f"Bearer {self.scene.key}":
+            self._say(401, {"error": {"message": "a key is needed"}})
+        elif path == "/hangtight/events":
+            self._events()
+        else:
+            said = self.scene.page(path)
+            self._say(404 if said is None else 200, said or {"error": {"message": f"nothing is known of {path}"}})
 
-        def _say(self, status: int, said: Any, kind: bytes = b"application/json") -> None:
-            body = said if isinstance(said, bytes) else json.dumps(said).encode()
-            self.send_response(status)
-            self.send_header("content-type", kind.decode())
-            self.send_header("content-length", str(len(body)))
-            self.send_header("content-security-policy", POLICY.decode())
-            self.end_headers()
-            self.wfile.write(body)
+    def do_DELETE(self) -> None:
+        self.stand_in.asked.append(f"DELETE {self.path}")
+        self._say(200, {"id": self.path.rpartition("/")[2], "model": "m", "at_server": None})
 
-        def _events(self) -> None:
-            self.send_response(200)
-            self.send_header("content-type", "text/event-stream")
-            self.end_headers()
-            stand_in.listening += 1
-            with suppress(OSError):  # it has left
-                self._tell(scene)
-            stand_in.listening -= 1
-            self.close_connection = True
+    def _file(self, name: str) -> None:
+        file = FOLDER / name
+        self._say(200, file.read_bytes(), TYPES[file.suffix[1:]]) if file.is_file() else self._say(404, {})
 
-        def _tell(self, scene: Scene) -> None:
-            beaten: dict[str, int] = {}
-            since = time.monotonic() - stand_in.began
-            for second in range(-int(scene.before), 0):
-                self._flight(scene.rows(since + second), beaten)
-            for name, said in scene.told:
-                self._event(name, said)
-            while not stand_in.is_over:
-                if not stand_in.is_silent:
-                    self._flight(scene.rows(time.monotonic() - stand_in.began), beaten)
-                stand_in.rest(0.5)
+    def _say(self, status: int, said: Any, kind: bytes = b"application/json") -> None:
+        body = said if isinstance(said, bytes) else json.dumps(said).encode()
+        self.send_response(status)
+        self.send_header("content-type", kind.decode())
+        self.send_header("content-length", str(len(body)))
+        self.send_header("content-security-policy", POLICY.decode())
+        self.end_headers()
+        self.wfile.write(body)
 
-        def _flight(self, rows: list[Members], beaten: dict[str, int]) -> None:
-            self._event("flight", {"at": 0, "fields": FIELDS, "rows": [[each[key] for key in FIELDS] for each in rows]})
-            for each in rows:
-                count = int(each["elapsed"] / HEARTBEAT)
-                if scene.before and count > beaten.get(each["id"], 0):
-                    self._event("heartbeat", each)
-                beaten[each["id"]] = count
+    def _events(self) -> None:
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.end_headers()
+        self.stand_in.listening += 1
+        with suppress(OSError):  # it has left
+            self._tell(self.scene)
+        self.stand_in.listening -= 1
+        self.close_connection = True
 
-        def _event(self, name: str, told: Members) -> None:
-            self.wfile.write(f"event: {name}\ndata: {json.dumps(told)}\n\n".encode())
-            self.wfile.flush()
+    def _tell(self, scene: Scene) -> None:
+        beaten: dict[str, int] = {}
+        since = time.monotonic() - self.stand_in.began
+        for second in range(-int(self.scene.before), 0):
+            self._flight(self.scene.rows(since + second), beaten)
+        for name, said in self.scene.told:
+            self._event(name, said)
+        while not self.stand_in.is_over:
+            if not self.stand_in.is_silent:
+                self._flight(self.scene.rows(time.monotonic() - self.stand_in.began), beaten)
+            self.stand_in.rest(0.5)
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - it overrides
-            """Says nothing."""
+    def _flight(self, rows: list[Members], beaten: dict[str, int]) -> None:
+        self._event("flight", {"at": 0, "fields": FIELDS, "rows": [[each[key] for key in FIELDS] for each in rows]})
+        for each in rows:
+            count = int(each["elapsed"] / HEARTBEAT)
+            if self.scene.before and count > beaten.get(each["id"], 0):
+                self._event("heartbeat", each)
+            beaten[each["id"]] = count
 
-    return Handler
+    def _event(self, name: str, told: Members) -> None:
+        self.wfile.write(f"event: {name}\ndata: {json.dumps(told)}\n\n".encode())
+        self.wfile.flush()
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - it overrides
+        """Says nothing."""
+
+
+def _handler(stand_in: StandIn, scene: Scene) -> type[Handler]:
+    return type("HandlerOfThis", (Handler,), {"stand_in": stand_in, "scene": scene})

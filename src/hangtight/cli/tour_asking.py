@@ -84,12 +84,6 @@ async def listen(url: str, hear: Callable[[str, Told], object]) -> None:
             hear(event.event, _object(event.data))
 
 
-async def get(url: str) -> Told:
-    """JSON from there."""
-    async with request("GET", url, connect_timeout=CONNECT) as response:
-        return _object(await response.read())
-
-
 async def _events(response: Response) -> AsyncIterator[Event]:
     decoder = SSEDecoder()
     async for piece in response:

@@ -22,9 +22,10 @@ from hangtight.drivers import clock
 from hangtight.training.outcome import Layer
 from hangtight.training.ringing import INNERMOST, Block
 
-CLOSE = 0.01  # a ring this near to what was armed is the one that was armed
+MARK = 86399.015625  # the interval of every timer of ours: no clock tells on a busy machine whose a timer is
 SOONEST = 1e-6  # zero would disarm
-LONGEST = 1e8
+LONGEST = 1e8  # the timer of an earlier handler that has none
+NAP = 40_000.0  # ours rings at least so often: well under its interval, which is what is left of it when it has rung
 ACTION = 1024  # more than any system's `struct sigaction`
 
 if sys.platform != "win32":
@@ -41,9 +42,9 @@ if sys.platform != "win32":
 
         def keeps(self, value: float, interval: float, now: Instant) -> None:
             """What the timer says is its own."""
-            left = (
-                value or interval
-            )  # zero with an interval: it is just ringing, and the system has not set it anew yet
+            left = value or interval  # zero with an interval: it is just ringing, and not yet set anew
+            if interval == MARK and _has_rung(value):  # that of a block around this one, which has not heard it yet
+                left = SOONEST
             self.due = Instant(now + left) if left else NEVER
             self.interval = interval
 
@@ -56,6 +57,8 @@ if sys.platform != "win32":
             self.due = Instant(self.due + (missed + 1) * self.interval)
 
         def put_back(self) -> None:
+            """A ring meant for us that waits in another thread, as one may on a busy machine, is thrown away."""
+            signal.signal(signal.SIGALRM, signal.SIG_IGN)
             signal.signal(signal.SIGALRM, signal.SIG_DFL if self.handler is None else self.handler)
             if not callable(self.handler) and self.action is not None:
                 _sigaction(signal.SIGALRM, self.action, None)
@@ -63,7 +66,6 @@ if sys.platform != "win32":
     class Alarm(Block):
         """A block that the alarm rings for."""
 
-        _armed = NEVER
         _earlier: Earlier | None = None
         _gone = False
         _ringing = False
@@ -78,7 +80,7 @@ if sys.platform != "win32":
             if self.due == NEVER:
                 return
             action = _action_now()
-            value, interval = signal.setitimer(signal.ITIMER_REAL, 0)
+            value, interval = signal.setitimer(signal.ITIMER_REAL, NAP, MARK)
             now = clock.now()
             try:
                 handler = signal.signal(signal.SIGALRM, self._ring)
@@ -102,14 +104,14 @@ if sys.platform != "win32":
                 self._step_out(earlier)
                 self._gone = True
                 return
-            value, interval = signal.setitimer(signal.ITIMER_REAL, 0)
+            value, interval = signal.setitimer(signal.ITIMER_REAL, NAP, MARK)
             now = clock.now()
-            if value and abs(now + value - self._armed) > CLOSE:
+            if value and interval != MARK:
                 earlier.keeps(value, interval, now)  # the code inside has set it, and it is to stay
             earlier.put_back()
             self._gone = True
-            if earlier.due != NEVER:
-                signal.setitimer(signal.ITIMER_REAL, max(SOONEST, earlier.due - now), earlier.interval)
+            left = 0.0 if earlier.due == NEVER else max(SOONEST, earlier.due - now)
+            signal.setitimer(signal.ITIMER_REAL, left, earlier.interval)
 
         def _step_out(self, earlier: Earlier) -> None:
             """Left before a block inside it, as generators may be: that one now has found what this one had found."""
@@ -142,11 +144,11 @@ if sys.platform != "win32":
 
         def _asked_for(self, now: Instant, earlier: Earlier) -> bool:
             """False: the code inside has set the timer for the handler that it knew, or somebody sent the signal."""
-            if now >= self._armed - CLOSE:
-                return True
             value, interval = signal.getitimer(signal.ITIMER_REAL)
-            if abs(now + value - self._armed) > CLOSE:
-                earlier.due, earlier.interval = now, interval
+            if interval == MARK:
+                is_due = _has_rung(value) or now >= min(self.due, earlier.due)
+                return is_due or not callable(earlier.handler)  # nobody dies of a signal that came late
+            earlier.keeps(value, interval, now)
             return False
 
         def _ring_earlier(self, number: int, frame: FrameType | None, now: Instant) -> None:
@@ -194,13 +196,13 @@ if sys.platform != "win32":
         def _arm(self) -> None:
             if self.left or self._earlier is None:
                 return
-            self._armed = min(self.due, self._earlier.due)
-            if self._armed == NEVER:
-                signal.setitimer(signal.ITIMER_REAL, 0)
-                return
-            nap = min(LONGEST, max(SOONEST, self._armed - clock.now()))
-            self._armed = min(self._armed, Instant(clock.now() + nap))
-            signal.setitimer(signal.ITIMER_REAL, nap)
+            due = min(self.due, self._earlier.due)
+            nap = min(NAP, max(SOONEST, due - clock.now()))
+            signal.setitimer(signal.ITIMER_REAL, nap, MARK)
+
+    def _has_rung(value: float) -> bool:
+        """Of a timer of ours: what is left of it is its interval, or nothing where the signal is still on its way."""
+        return value == 0 or value > NAP
 
     BLOCKS: set[Alarm] = set()
 
