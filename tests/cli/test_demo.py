@@ -95,7 +95,7 @@ def test_the_scenes_on_the_command_line_are_those_that_there_are() -> None:
 @pytest.mark.parametrize("speed", [demo.SLOWEST, 1.0, demo.FASTEST])
 def test_the_settings_of_the_demo_are_fine_at_each_speed_and_scaled(speed: float, tmp_path: Path) -> None:
     file = tmp_path / "hangtight.yaml"
-    file.write_text(settings_text(Scale(speed), "http://127.0.0.1:8399"), encoding="utf-8")
+    file.write_text(settings_text(Scale(speed), "http://127.0.0.1:8399", 8400), encoding="utf-8")
     said = configure(str(file), journal="off")
     assert said.remarks == ()
     assert Scale(speed).real(Scale(speed).here(45)) == pytest.approx(45, rel=0.01)

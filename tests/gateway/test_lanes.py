@@ -201,7 +201,7 @@ def test_who_waits_in_the_queue_is_told_the_place_in_it(tmp_path: Path) -> None:
         for place in (1, 2):
             asked.append(ask(ours))
             await until(lambda place=place: waiting(ours) == place)  # type: ignore[misc]
-        await asyncio.sleep(0.4)
+        await asyncio.gather(*(each.shown for each in asked[1:]))
         shop.open.set()
         bodies = [(await each).body for each in asked]
         for place in (1, 2):
@@ -223,12 +223,13 @@ def test_who_was_told_the_place_and_then_waits_too_long_gets_that_as_the_last_ev
         shop.open.set()
         assert (await first).status == 200
 
-    run(tmp_path, main, queue=0.4, more="queue: true\nproxy_silence: 0.2\nheartbeat: 0.1\n")
+    run(tmp_path, main, queue=2, more="queue: true\nproxy_silence: 0.2\nheartbeat: 0.1\n")
 
 
 # -- the circuit ----------------------------------------------------------------------------------------------
 
-SHORT = "circuit: {{in_a_row: 3, first: 0.3, longest: 9}}\nqueue: true\n"
+SHORT = "circuit: {{in_a_row: 3, first: 1.5, longest: 9}}\nqueue: true\n"
+REST = 1.5  # seconds for which it leaves the server alone: far longer than it takes to ask once more
 
 
 async def statuses(ours: Before, many: int, first_token: str = "9") -> list[int]:
@@ -247,7 +248,7 @@ def test_a_server_that_fails_in_a_row_is_left_alone_and_asked_once_when_that_is_
         assert (refused.status, refused.error["code"]) == (503, "circuit_open")
         assert int(refused.headers["retry-after"]) >= 1
         assert len(shop.served) == 3
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(REST)
         shop.open.clear()
         probe = ask(ours, stream=stream)
         await shop.when(4)
@@ -277,7 +278,7 @@ def test_a_probe_that_speaks_lets_the_others_in_before_its_answer_is_whole(tmp_p
             said = (LIMITS + SHORT + MODELS).format(url=server.url, slots=9, queue=9, first_token=9)
             async with before(tmp_path, said) as ours:
                 assert await statuses(ours, 4) == [500, 500, 500, 503]
-                await asyncio.sleep(0.3)
+                await asyncio.sleep(REST)
                 probe = ask(ours, stream=stream)
                 (lane,) = ours.gateway.state.lanes.all()
                 await until(lambda: any(reading.session.machine.tokens for reading in lane.readings))
@@ -343,7 +344,7 @@ def test_while_the_circuit_is_open_the_model_that_stands_in_answers_at_once(tmp_
 
 
 def test_a_server_that_ignores_a_cancel_gets_nothing_more_until_it_stops(tmp_path: Path) -> None:
-    stubborn, other = "stubborn,tokens=40,rate=20,ignores-cancel", "m,tokens=3"
+    stubborn, other = "stubborn,tokens=70,rate=20,ignores-cancel", "m,tokens=3"
 
     async def bounded(lab: Lab) -> None:
         said = LIMITS.format(queue=9, first_token=9) + f'models: {{"*": {{proxy: "{lab.url}"}}}}\n'
@@ -386,7 +387,7 @@ def test_who_waited_for_a_slot_is_not_sent_to_a_server_that_does_not_stop(tmp_pa
 def test_a_slot_is_free_when_its_server_is_open_again_also_where_it_never_stops(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cancel: str
 ) -> None:
-    monkeypatch.setattr(houses, "CLOSED_FOR", 0.3)
+    monkeypatch.setattr(houses, "CLOSED_FOR", 1.5)
     monkeypatch.setattr(lanes, "LONGEST_LOOK", 0.2)
     stubborn = "stubborn,runaway,rate=20,ignores-cancel"
 
@@ -439,7 +440,7 @@ def test_only_who_runs_a_server_is_told_that_it_goes_on(tmp_path: Path, model: s
         said = f'limits: {{cancel: 0.2}}\nmodels: {{"*": {{proxy: "{lab.url}"}}}}\n'
         async with asyncio.timeout(2 * PATIENCE), before(tmp_path, said) as ours:
             ours.gateway.state.lanes.steward = steward
-            reader, writer = await ours.open(chat(f"{model},tokens=20,rate=20,ignores-cancel", stream=True))
+            reader, writer = await ours.open(chat(f"{model},tokens=40,rate=20,ignores-cancel", stream=True))
             await reader.readuntil(b"data: ")
             writer.close()
             house = ours.gateway.state.lanes.house(lab.url)

@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
 from collections import deque
@@ -43,6 +44,7 @@ modes:
   deep: {{total: {deep}}}  # 120; twice as long for a model that gets on
 circuit: false
 journal: journal.db
+startPort: {port}        # nobody listens there; yours may have the usual 5800
 models:
   qwen3-coder:           # the gateway starts its server, and puts it to sleep when nobody asks
     cmd: {lab} --port ${{PORT}} --load-time {loads} --sleep-time {sleeps} --wake-time {wakes}
@@ -97,8 +99,8 @@ class Scale(NamedTuple):
         return round(real / self.second, 3)
 
 
-def settings_text(scale: Scale, url: str) -> str:
-    """The settings of the gateway, for this lab."""
+def settings_text(scale: Scale, url: str, port: int) -> str:
+    """The settings of the gateway, for this lab, and a port for the server that it starts."""
     here, lab = scale.here, shlex.join([sys.executable, "-m", "hangtight", "lab", "serve"])
     lengths = {
         "first": here(45), "cold": here(60), "load": here(300), "idle": here(45), "thinking": here(300),
@@ -108,7 +110,13 @@ def settings_text(scale: Scale, url: str) -> str:
     rates = {name: rate * scale.speed for name, rate in RATES.items()}
     whole = {"ttl": max(1, round(here(300)))}
     numbers = {name: plain(number) for name, number in (lengths | rates | whole).items()}
-    return SETTINGS.format(second=plain(scale.second), url=url, lab=lab, **numbers)
+    return SETTINGS.format(second=plain(scale.second), url=url, port=port, lab=lab, **numbers)
+
+
+def _free_port() -> int:
+    with socket.create_server((HOST, 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
 
 
 class Program:
@@ -193,7 +201,7 @@ class Stage:
             self._guard.start()
             self.lab = await lab.start(self._guard, self.folder, "lab", "serve", "--port", "0")
             file = self.folder / "hangtight.yaml"
-            file.write_text(settings_text(self.scale, self.lab), encoding="utf-8")
+            file.write_text(settings_text(self.scale, self.lab, _free_port()), encoding="utf-8")
             words = ("serve", "--config", str(file), "--port", str(self._port), "--drain", "0.2")
             self.url = await gateway.start(self._guard, self.folder, *words)
         except BaseException:

@@ -122,7 +122,8 @@ class Hands:
         host, port = place_of(running)
         try:
             if port is not None and await somebody_listens(host, port):
-                raise SpawnFailed(f"port {port} is taken: another program listens at {running.proxy}")
+                words = f"port {port} is taken: another program listens at {running.proxy}"
+                raise SpawnFailed(f"{words}; end it, or set startPort to where nobody does")
             env = dict(running.env)
             number = signal.Signals[running.signal]
             self._spawned = spawned = await spawn(

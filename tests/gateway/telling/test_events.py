@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, MutableMapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,19 +20,7 @@ from hangtight.testing.lab import Lab
 from tests.gateway.kit import Served, all_at
 from tests.gateway.watching import Asked, Listening, in_flight, until
 
-BEATS = "heartbeat: 0.2\nlimits: {cancel: 0.5}\ncircuit: {in_a_row: 2}\n"
-
-
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    with Lab() as lab:
-        yield lab
-
-
-@pytest.fixture(scope="module")
-def served(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with Served(tmp_path_factory.mktemp("served"), BEATS + all_at(lab.url), "--drain", "0.2") as served:
-        yield served
+SETTINGS = "heartbeat: 0.2\nlimits: {cancel: 0.5}\ncircuit: {in_a_row: 2}\n"
 
 
 # -- on real sockets -------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,23 +14,10 @@ from hangtight.gateway.outlet import Outlet
 from hangtight.gateway.telling import flight
 from hangtight.gateway.telling.events import Events, Listener
 from hangtight.gateway.telling.flight import AT_ONCE, FIELDS, Flights
-from hangtight.testing.lab import Lab
-from tests.gateway.kit import Served, all_at
+from tests.gateway.kit import Served
 from tests.gateway.watching import Asked, Listening, until
 
 SETTINGS = "heartbeat: 0.2\nlimits: {cancel: 0.5}\n"
-
-
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    with Lab() as lab:
-        yield lab
-
-
-@pytest.fixture(scope="module")
-def served(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with Served(tmp_path_factory.mktemp("served"), SETTINGS + all_at(lab.url), "--drain", "0.2") as served:
-        yield served
 
 
 def rows(told: Any) -> list[dict[str, Any]]:

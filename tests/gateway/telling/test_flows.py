@@ -16,6 +16,7 @@ from hangtight.flows.http_runs import Stage
 from hangtight.flows.port import InMemory
 from tests.gateway.behind import PATIENCE, Before, Got, before, post
 from tests.gateway.kit import Served
+from tests.supervisor.fleets import free_ports
 
 pytestmark = pytest.mark.real
 MODELS = "models:\n  small: {proxy: 'http://127.0.0.1:1'}\n"
@@ -399,7 +400,7 @@ def asking(folder: Path, lab: str) -> str:
     (folder / "flows" / "asks.yaml").write_text(ASKS)
     command = f"{shlex.quote(sys.executable)} -m hangtight lab serve --port ${{PORT}}"
     return (
-        "flows: flows\napiKeys: [sesame]\nmodels:\n  small:\n"
+        f"flows: flows\napiKeys: [sesame]\nstartPort: {free_ports(1)}\nmodels:\n  small:\n"
         f"    cmd: {json.dumps(command)}\n    proxy: 'http://127.0.0.1:${{PORT}}'\n    useModelName: '{lab}'\n"
     )
 

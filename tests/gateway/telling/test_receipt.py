@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,12 +16,6 @@ from hangtight.gateway.telling.receipt import Seen
 from hangtight.testing.lab import Lab
 from tests.gateway.kit import Served, all_at
 from tests.gateway.watching import Asked, until
-
-
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    with Lab() as lab:
-        yield lab
 
 
 def asked(served: Served) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,6 @@ from tests.gateway.kit import Served, all_at
 pytestmark = pytest.mark.real
 
 STATUS = {"current_step": 2500, "total_steps": 5000, "loss": 0.7, "doing": "training", "timeouts": {"count": 1}}
-
-
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    with Lab() as lab:
-        yield lab
 
 
 def cards(served: Served) -> Any:

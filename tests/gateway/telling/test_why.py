@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +13,6 @@ from tests.gateway.kit import Served, all_at
 from tests.gateway.watching import Asked, in_flight, until
 
 SETTINGS = "heartbeat: 0.2\nlimits: {cancel: 0.5, idle: 40}\n"
-
-
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    with Lab() as lab:
-        yield lab
-
-
-@pytest.fixture(scope="module")
-def served(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with Served(tmp_path_factory.mktemp("served"), SETTINGS + all_at(lab.url), "--drain", "0.2") as served:
-        yield served
 
 
 def why(served: Served, name: str) -> Any:
