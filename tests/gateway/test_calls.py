@@ -378,12 +378,12 @@ def test_a_header_never_raises_a_limit_where_it_may_only_cut(tmp_path: Path) -> 
     async def main(ours: Before, desk: Desk) -> None:
         desk.is_mute = True
         _, elapsed, source = await limit_of(ours, X_Hangtight_First_Token="9")
-        assert 0.3 <= elapsed < 5
+        assert 1 <= elapsed < 9
         assert "hangtight.yaml" in source
         _, elapsed, source = await limit_of(ours, X_Hangtight_First_Token="0.1")
-        assert (elapsed < 0.3, source) == (True, "X-Hangtight-First-Token")
+        assert (elapsed < 1, source) == (True, "X-Hangtight-First-Token")
 
-    run(tmp_path, main, LIMITED + "headers: cut\n" + MODELS)
+    run(tmp_path, main, LIMITED.replace("first_token: 0.3", "first_token: 1") + "headers: cut\n" + MODELS)
 
 
 @pytest.mark.parametrize(
@@ -452,7 +452,7 @@ def test_the_patience_of_an_sdk_is_the_total_of_an_unstreamed_request_and_our_an
         desk.is_mute = True
         found = await ours.chat(headers={"x-stainless-read-timeout": "0.6"})
         assert (found.status, found.error["limit"]) == (504, "total")
-        assert found.error["elapsed"] < 0.6
+        assert "total = 0.57 comes from" in found.error["message"]
         assert "0.6" in found.error["source"]
 
     run(tmp_path, main, "circuit: false\nroutes: {{/v1/*: off}}\n" + MODELS)
@@ -549,7 +549,7 @@ def test_two_who_ask_the_same_through_one_proxy_have_a_time_each(tmp_path: Path,
     async def main(ours: Before, desk: Desk) -> None:
         def asked(count: str, who: str) -> bytes:
             shown = {"authorization": "Bearer k1", name: who}
-            return chat(headers={**shown, "x-stainless-retry-count": count, "x-hangtight-total": "0.3"})
+            return chat(headers={**shown, "x-stainless-retry-count": count, "x-hangtight-total": "1"})
 
         desk.is_mute = True
         one, other = ("Bearer k1", "Bearer k2") if name == "authorization" else ("k1", "k2")
@@ -565,10 +565,10 @@ def test_two_who_ask_the_same_through_one_proxy_have_a_time_each(tmp_path: Path,
 def test_a_retry_of_a_later_call_in_the_same_words_has_a_time_of_its_own(tmp_path: Path, stream: bool) -> None:
     async def main(ours: Before, desk: Desk) -> None:
         def asked(count: str) -> bytes:
-            return chat(stream=stream, headers={"x-stainless-retry-count": count, "x-hangtight-total": "0.3"})
+            return chat(stream=stream, headers={"x-stainless-retry-count": count, "x-hangtight-total": "1"})
 
         assert (await ours.ask(asked("0"))).status == 200
-        await asyncio.sleep(0.35)
+        await asyncio.sleep(1.05)
         assert (await ours.ask(asked("1"))).status == 200
 
     run(tmp_path, main, "circuit: false\n" + MODELS)
@@ -577,12 +577,12 @@ def test_a_retry_of_a_later_call_in_the_same_words_has_a_time_of_its_own(tmp_pat
 def test_a_retry_long_after_the_first_try_has_a_time_of_its_own(tmp_path: Path) -> None:
     async def main(ours: Before, desk: Desk) -> None:
         def asked(count: str) -> bytes:
-            return chat(headers={"x-stainless-retry-count": count, "x-hangtight-total": "0.3"})
+            return chat(headers={"x-stainless-retry-count": count, "x-hangtight-total": "1"})
 
         desk.is_mute = True
         assert (await ours.ask(asked("0"))).status == 504
         desk.is_mute = False
-        await asyncio.sleep(0.35)
+        await asyncio.sleep(1.05)
         assert (await ours.ask(asked("1"))).status == 200
 
     run(tmp_path, main, "circuit: false\n" + MODELS)

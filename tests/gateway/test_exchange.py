@@ -20,6 +20,7 @@ from tests.gateway.behind import (
     PATIENCE,
     Before,
     Behind,
+    Got,
     Serve,
     Talk,
     answer,
@@ -286,6 +287,7 @@ async def slowly(reader: asyncio.StreamReader, seconds: float) -> bytes:
     return read
 
 
+@pytest.mark.timeout(180)
 def test_a_slow_client_slows_its_server_down_fills_no_memory_is_no_silence_and_gets_every_byte(tmp_path: Path) -> None:
     async def main() -> None:
         fast = Fast()

@@ -196,18 +196,20 @@ def test_the_more_urgent_goes_first_and_what_is_no_priority_is_refused(tmp_path:
 
 def test_who_waits_in_the_queue_is_told_the_place_in_it(tmp_path: Path) -> None:
     async def main(ours: Before, shop: Shop) -> None:
-        asked = [ask(ours)]
+        first = ask(ours)
         await shop.when(1)
+        waits = []
         for place in (1, 2):
-            asked.append(ask(ours))
+            waits.append(await ours.open(chat(stream=True)))
             await until(lambda place=place: waiting(ours) == place)  # type: ignore[misc]
-        await asyncio.gather(*(each.shown for each in asked[1:]))
+        for place, (reader, _) in enumerate(waits, 1):
+            await reader.readuntil(b": hangtight: number %d in the queue\n\n" % place)
         shop.open.set()
-        bodies = [(await each).body for each in asked]
-        for place in (1, 2):
-            assert b": hangtight: number %d in the queue\n\n" % place in bodies[place]
+        bodies = [(await first).body, *[await reader.readuntil(b"[DONE]\n\n") for reader, _ in waits]]
         assert b"in the queue" not in bodies[0]
         assert all(b"hello" in body and body.endswith(b"[DONE]\n\n") for body in bodies)
+        for _, writer in waits:
+            writer.close()
 
     run(tmp_path, main, more="queue: true\nproxy_silence: 0.3\nheartbeat: 0.1\n")
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import Connection, func, select
+from sqlalchemy.exc import OperationalError
 
 from hangtight.core.layers import Layer, Rank
 from hangtight.core.resolve import resolve
@@ -89,13 +90,20 @@ def soon(holds: Callable[[], bool], limit: float = 15.0) -> bool:
 
 
 def keep_up(url: str, now: float, keep: float | None = None) -> None:
-    """All of the upkeep that is due."""
-    store = Store(url)
-    upkeep = Upkeep(now, keep)
-    with store.engine.connect() as connection:
-        while upkeep.step(store, connection):
-            pass
-    store.close()
+    """All of the upkeep that is due. Who finds the journal locked begins again, as the writer does."""
+    is_due = True
+    while is_due:
+        store = Store(url)
+        upkeep = Upkeep(now, keep)
+        try:
+            with store.engine.connect() as connection:
+                while is_due:
+                    is_due = upkeep.step(store, connection)
+        except OperationalError as problem:
+            if "locked" not in str(problem):
+                raise
+        finally:
+            store.close()
 
 
 def asked(url: str, question: Callable[[Connection], Any]) -> Any:
@@ -116,8 +124,13 @@ def child(script: str, *arguments: str, **settings: Any) -> subprocess.Popen[str
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **settings)
 
 
-def said(process: subprocess.Popen[str], limit: float = 40) -> str:
-    """What a process said that ended well."""
-    out, err = process.communicate(timeout=limit)
+def said(process: subprocess.Popen[str], limit: float = 150) -> str:
+    """What a process said that ended well. `limit` is for what hangs: each of them loads all of SQLAlchemy."""
+    try:
+        out, err = process.communicate(timeout=limit)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise
     assert process.returncode == 0, err
     return out.strip()

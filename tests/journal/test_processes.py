@@ -16,7 +16,11 @@ import pytest
 from hangtight.journal.reading import Reading
 from tests.journal.kit import asked, child, count, said
 
-pytestmark = [pytest.mark.real, pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")]
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.skipif(sys.platform == "win32", reason="POSIX only"),
+    pytest.mark.timeout(200),  # a dozen processes that each load all of SQLAlchemy
+]
 
 
 def sound(url: str) -> bool:

@@ -57,6 +57,26 @@ def test_nor_where_nothing_is_to_be_seen_or_a_key_is_needed(window: Window, them
             page.goto("about:blank")
 
 
+@pytest.mark.parametrize("size", list(SIZES))
+def test_letters_twice_as_large_take_the_page_with_them(busy_one: StandIn, window: Window, size: str) -> None:
+    page = window.page(SIZES[size], bypass_csp=True)
+    live(page, busy_one.url)
+    row = row_of(page, "qwen3-coder")
+    row.wait_for()
+    heights = "element => [element.offsetHeight, element.scrollHeight - element.clientHeight]"
+    before, hidden = row.evaluate(heights)
+    assert hidden == 0
+    page.evaluate("document.documentElement.style.fontSize = '200%'")
+    page.wait_for_function(f"document.querySelector('#ribbons').offsetHeight >= 2 * {before}")
+    after, hidden = row.evaluate(heights)
+    assert after <= 3 * before, "on a telephone Cancel stands below its numbers"
+    assert hidden == 0
+    tops = page.locator(".row").evaluate_all("rows => rows.map((row) => row.getBoundingClientRect().top)")
+    steps = {round(after - before) for before, after in zip(sorted(tops), sorted(tops)[1:], strict=False)}
+    assert steps == {after}, "the rows stand below each other"
+    assert page.evaluate("document.documentElement.scrollWidth") == SIZES[size][0]
+
+
 def test_on_a_telephone_nothing_goes_beyond_its_edge(busy_one: StandIn, window: Window) -> None:
     page = window.page(PHONE)
     live(page, busy_one.url)

@@ -20,6 +20,7 @@ import hangtight
 from hangtight.gateway.door.listening import CannotListen, bound, own_names
 from hangtight.gateway.door.serving import DIED_OF, Served, Stops, run, serve
 from tests.gateway.doors import BYE, HELLO, App, exchanged, read_all, status
+from tests.journal.kit import soon
 
 pytestmark = [pytest.mark.real, pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")]
 
@@ -42,7 +43,7 @@ class App:
     async def __call__(self, scope, receive, send):
         await receive()
         await send({"type": "http.response.start", "status": 200, "headers": []})
-        wait = {"/slow": 0.5, "/ever": 3600, "/deaf": 3600}.get(scope["path"])
+        wait = {"/slow": 3, "/ever": 3600, "/deaf": 3600}.get(scope["path"])
         if wait:
             await send({"type": "http.response.body", "body": b"begun", "more_body": True})
             over = asyncio.ensure_future(self.over.wait() if scope["path"] == "/ever" else asyncio.sleep(wait))
@@ -52,8 +53,8 @@ class App:
         await send({"type": "http.response.body", "body": b"ended"})
 
 try:
-    drain, port = float(sys.argv[1]), int(sys.argv[2])
-    served = run(serve(App(), port=port, drain=drain, patience=0.2, on_ready=lambda url: print(url, flush=True)))
+    drain, port, patience = float(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+    served = run(serve(App(), port=port, drain=drain, patience=patience, on_ready=lambda url: print(url, flush=True)))
     print(served, flush=True)
     sys.exit(served.code)
 except HangtightError as error:
@@ -88,9 +89,9 @@ class Child:
 
 
 @contextmanager
-def child(drain: float = 20.0, port: int = 0) -> Iterator[Child]:
+def child(drain: float = 20.0, port: int = 0, patience: float = 0.2) -> Iterator[Child]:
     with subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(drain), str(port)],
+        [sys.executable, "-c", PROGRAM, str(drain), str(port), str(patience)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": SOURCES},
     ) as process:  # fmt: skip
         try:
@@ -105,6 +106,18 @@ def rest(client: socket.socket) -> bytes:
         while piece := client.recv(65536):
             got += piece
     return got
+
+
+def is_read(client: socket.socket) -> bool:
+    """The other end has taken all that was sent to it: its program tells nobody, the system does."""
+    table = Path("/proc/net/tcp")
+    if not table.exists():
+        time.sleep(0.5)
+        return True
+    own, peer = (f":{end[1]:04X}" for end in (client.getsockname(), client.getpeername()))
+    rows = [line.split() for line in table.read_text().splitlines()[1:]]
+    theirs = [row[4] for row in rows if row[1].endswith(peer) and row[2].endswith(own)]
+    return [queued.partition(":")[2].strip("0") for queued in theirs] == [""]
 
 
 # Ends
@@ -154,11 +167,11 @@ def test_a_second_signal_ends_at_once() -> None:
 
 
 def test_a_request_that_is_on_its_way_when_the_signal_comes_gets_its_answer() -> None:
-    with child() as running:
+    with child(patience=20) as running:
         client = running.connect(HELLO)
         late, body = b"GET /late HTTP/1.1\r\nHo", b"st: a\r\n\r\n"
         client.sendall(late)
-        time.sleep(0.05)  # until that is read: nothing tells
+        assert soon(lambda: is_read(client)), "nobody reads what is on its way"
         running.process.send_signal(signal.SIGTERM)
         assert running.lines.readline().startswith("draining")
         client.sendall(body)
@@ -215,7 +228,7 @@ def test_the_process_whose_port_is_taken_ends_with_1() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
         done = subprocess.run(
-            [sys.executable, "-c", PROGRAM, "1", port],
+            [sys.executable, "-c", PROGRAM, "1", port, "0.2"],
             capture_output=True, text=True, check=False, timeout=30, env={**os.environ, "PYTHONPATH": SOURCES},
         )  # fmt: skip
     assert (done.returncode, done.stdout) == (1, "")

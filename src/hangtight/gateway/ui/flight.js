@@ -1,6 +1,6 @@
 // What is in flight: a list of which only the rows in sight exist, and the one loop that moves them.
 
-import { byId, make, mark, say, show } from "./dom.js";
+import { byId, mark, say, show } from "./dom.js";
 import { Row } from "./row.js";
 import { visible } from "./state.js";
 import { many } from "./words.js";
@@ -21,7 +21,8 @@ export class Flight {
     this.calm = window.matchMedia("(prefers-reduced-motion: reduce)");
     this.list.addEventListener("focusin", () => this.fit());
     this.lane.addEventListener("scroll", () => this.fit(), { passive: true });
-    new ResizeObserver(() => this.measure()).observe(this.lane);
+    const sizes = new ResizeObserver(() => this.measure());
+    for (const element of [this.lane, byId("flight-title")]) sizes.observe(element); // the title grows with the text
     this.measure();
     requestAnimationFrame(() => this.frame());
   }
@@ -42,16 +43,20 @@ export class Flight {
     if (this.calm.matches) this.draw();
   }
 
+  /** How high a row is with the longest of words in the letters of this browser, and how wide its parts are. */
   measure() {
-    const style = getComputedStyle(document.documentElement);
-    this.height = parseFloat(style.getPropertyValue("--row")) || 84;
-    const probe = make("li", { class: "row" }, make("div", { class: "who" }));
-    const [past, future] = [make("div", { class: "past" }), make("div", { class: "future" })];
-    probe.append(make("div", { class: "track" }, past, future), make("div", { class: "numbers" }));
-    probe.append(make("button", { class: "quiet", text: "Cancel", tabindex: "-1" }));
-    this.list.append(probe);
+    this.list.style.removeProperty("--row");
+    const { element, past, future, name, moved, about, state, tokens, elapsed } = new Row("", this.actions);
+    for (const part of [name, moved, about]) say(part, "m");
+    say(state, "cancelling");
+    say(tokens, "99,999 tokens");
+    say(elapsed, "59 min 59 s");
+    element.classList.add("probe");
+    this.list.append(element);
+    this.height = element.offsetHeight || 92; // of a list that is not shown nothing can be measured
     this.sizes = { past: past.clientWidth || 300, future: future.clientWidth || 120 };
-    probe.remove();
+    element.remove();
+    this.list.style.setProperty("--row", `${this.height}px`);
     this.list.style.height = `${this.shown.length * this.height}px`;
     this.fit();
   }
