@@ -67,7 +67,7 @@ def test_a_c_call_that_gives_up_the_lock_is_named_while_it_runs(file: TextIO) ->
     with file, named_after(LITTLE, told, stacks=file) as naming:
         began = time.monotonic()
         while not told.came.is_set() and time.monotonic() - began < AMPLE:
-            wait_in_c_without_the_lock(LITTLE)
+            wait_in_c_without_the_lock(10 * LITTLE)
         assert naming.hung
         assert "wait_in_c_without_the_lock" in text_of(file)
     (hang,) = told.hangs

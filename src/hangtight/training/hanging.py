@@ -17,12 +17,12 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Self, TextIO
 
 from hangtight.core.time import NEVER, Instant, spoken
 from hangtight.drivers import clock
+from hangtight.training.bell import Bell
 
 NAMER = "hangtight-namer"
 HOOK = "hangtight-hang"
@@ -160,7 +160,7 @@ class Namer:
     def reset(self) -> None:
         """Also after a fork: the child has neither our thread nor faulthandler's."""
         self._blocks: set[Naming] = set()
-        self._post: SimpleQueue[None] = SimpleQueue()
+        self._bell = Bell()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._next = NEVER
@@ -175,7 +175,7 @@ class Namer:
                 self._thread = threading.Thread(target=self._run, name=NAMER, daemon=True)
                 self._thread.start()
         if block.due < self._next:
-            self._post.put(None)
+            self._bell.ring()
 
     def remove(self, block: Naming) -> None:
         with self._lock:
@@ -211,14 +211,8 @@ class Namer:
             self._next = NEVER  # until it is known again, whoever comes wakes us
             waiting = [block for block in tuple(self._blocks) if not block.hung]
             self._next = Instant(min((block.due for block in waiting), default=NEVER) + AFTER_THE_STACKS)
-            nap = self._next - clock.now()
-            if nap > 0:
-                try:
-                    self._post.get(timeout=None if nap == NEVER else min(nap, LONGEST))
-                except Empty:
-                    pass
-                else:
-                    continue
+            if self._bell.heard_within(self._next - clock.now()):
+                continue
             now = clock.now()
             for block in waiting:
                 if block.due + AFTER_THE_STACKS <= now and block in self._blocks:

@@ -6,8 +6,8 @@
 >>> interruption.rang
 True
 
-In the main thread, on Unix, the alarm of the process rings; in other threads, and on Windows, an asynchronous
-exception is raised. Both come only where Python runs: a C call or a GPU that does not return is not ended by either.
+In the main thread, on Unix, a signal rings; in other threads, and on Windows, an asynchronous exception is raised. Both
+come only where Python runs: a C call or a GPU that does not return is not ended by either.
 For those there is `hanging`.
 """
 
@@ -18,10 +18,10 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
 
-from hangtight.training import raising
 from hangtight.training.leaving import Exit
 from hangtight.training.outcome import Layer
-from hangtight.training.ringing import Block, Rung
+from hangtight.training.raising import Raised
+from hangtight.training.ringing import Rung
 
 if TYPE_CHECKING:
     from hangtight.core.time import Instant
@@ -39,10 +39,9 @@ def interrupted_after(seconds: float, *, where: str = "", moves: Callable[[], In
     that has been left. Zero, or less, rings at once; infinity never. `where` is for the words of the Rung.
     With `moves` the time may move while it waits: that is asked when the seconds are over, and says until when to wait.
 
-    In the main thread the handler of SIGALRM and its timer are as before afterwards, with what is left of it; an
-    earlier alarm that is due inside the block rings in time, with its own handler. Code inside the block that sets an
-    alarm of its own stops ours from ringing until it is done, if it sets a handler, too; what it sets and leaves set
-    stays, as it would without us.
+    SIGALRM and its timer are nobody's business here: who uses them does so inside the block as well. The signal that
+    rings is SIGURG, which does nothing by itself; its handler is as before afterwards. Code inside the block that sets
+    another one is rung by an exception, some seconds later.
 
     An asynchronous exception cannot be kept out of somebody's `finally` or of a lock that is just being taken: what
     the code was at is to be thrown away. Code that is entering or leaving blocks of this room is let finish first.
@@ -55,7 +54,7 @@ class Interruption:
 
     def __init__(self, seconds: float, where: str = "", moves: Callable[[], Instant] | None = None) -> None:
         self._given = seconds, where, moves
-        self._block: Block | None = None
+        self._block: Raised | None = None
         self.layer = Layer.ALARM if _alarm_is_ours() else Layer.EXCEPTION
 
     @property
@@ -78,25 +77,19 @@ class Interruption:
     def _begin(self) -> None:
         self.layer = Layer.ALARM if _alarm_is_ours() else Layer.EXCEPTION
         if sys.platform != "win32" and self.layer is Layer.ALARM:
-            self._block = alarm = Alarm(*self._given)
+            self._block = Alarm(*self._given)
             try:
-                alarm.begin()
+                self._block.begin()
             except ValueError:  # a subinterpreter: its main thread may set no handler
-                alarm.end()
                 self.layer = Layer.EXCEPTION
         if self.layer is Layer.EXCEPTION:
-            self._block = Block(*self._given)
-            raising.begin(self._block)
+            self._block = Raised(*self._given)
+            self._block.begin()
 
     def disarm(self) -> None:
         """Nothing rings for it any more. May be asked again."""
-        block = self._block
-        if block is None:
-            return
-        if sys.platform != "win32" and isinstance(block, Alarm):
-            block.end()
-        else:
-            raising.end(block, sys.exc_info()[1])
+        if self._block is not None:
+            self._block.end(sys.exc_info()[1])
 
     def is_own(self, error: BaseException | None) -> bool:
         """That is its Rung."""

@@ -22,7 +22,9 @@ AGAIN = 1.0  # code may have swallowed it: it is told again until the block is l
 MOMENT = 0.001  # how soon to look again whether the code has got on to a place where it may be rung
 PATIENCE = 1.0  # longer than this nobody is in the middle of entering or leaving something
 ROOM = __name__.rpartition(".")[0]
-DOORS = frozenset(f"{ROOM}.{name}" for name in ("ringing", "leaving", "alarms", "raising", "interrupting"))
+DOORS = frozenset(
+    f"{ROOM}.{name}" for name in ("ringing", "ringer", "bell", "leaving", "alarms", "raising", "interrupting")
+)
 """Here nothing is raised at all."""
 HELPERS = frozenset({"contextlib"})
 """Between the `with` of somebody and the block that it leaves."""
@@ -53,6 +55,8 @@ class Rung(BaseException):
 class Block:
     """One stretch of code with a time of its own, in one thread."""
 
+    layer: Layer
+
     def __init__(self, seconds: float, where: str, moves: Callable[[], Instant] | None = None) -> None:
         self.seconds = seconds
         self.where = where
@@ -64,7 +68,6 @@ class Block:
         self.heard = 0
         """How often that has come to its code."""
         self.left = False
-        self.layer: Layer
         self.ident = 0
         self.depth = 0
         self.outer: Block | None = None
