@@ -51,7 +51,9 @@ class Line:
         self.hurry = threading.Event()
         """Set when somebody waits: the writer does not wait for more then."""
         self.at_work = threading.Lock()
-        """Held by the writer while it imports or talks to the database: nobody should fork meanwhile."""
+        """Held by the writer while it talks to the database: nobody should fork meanwhile."""
+        self.imported = threading.Event()
+        """The writer has what it needs. In a child that is forked before, whoever imports the same waits for ever."""
         self.wants_history = threading.Event()
         """Set when somebody learns: what is in the database already is of use then."""
         self.opened = False

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hangtight.journal.entries import Entry
+    from hangtight.journal.writing import Writer
 
 KEEP = 30 * 86_400.0
 AT_EXIT = 2.0
@@ -29,6 +30,8 @@ seconds, and a command that is over at once would never leave a row."""
 LOOK = 0.1  # how often it is looked whether that is still so
 BEFORE_A_FORK = 1.0
 """How long a fork may wait until the writer's hands are off the database and its locks."""
+BEFORE_A_FORK_AT_FIRST = 30.0
+"""The same for its imports, which end in any case."""
 
 
 class Recorder:
@@ -165,16 +168,22 @@ class Recorder:
             line.lost += 1
 
     def _write(self, line: Line) -> None:
-        try:
-            with line.at_work:
-                from hangtight.journal.writing import Writer
-
-                writer = Writer(self.url, line, self._wall, lambda: self.keep, self._paces)
-        except ImportError as missing:
-            line.trouble = needs(missing)
+        writer = self._writer(line)
+        if writer is None:
             discard(line)
         else:
             writer.run()
+
+    def _writer(self, line: Line) -> Writer | None:
+        try:
+            from hangtight.journal.writing import Writer
+
+            return Writer(self.url, line, self._wall, lambda: self.keep, self._paces)
+        except ImportError as missing:
+            line.trouble = needs(missing)
+            return None
+        finally:
+            line.imported.set()
 
     def _afresh(self) -> None:
         """Also after a fork: the parent's thread, connection and waiting entries are the parent's."""
@@ -193,6 +202,8 @@ _HELD = threading.local()
 
 def _before_a_fork() -> None:
     lines = [recorder._line for recorder in list(_RECORDERS) if recorder._started]
+    for line in lines:
+        line.imported.wait(BEFORE_A_FORK_AT_FIRST)
     _HELD.lines = [line for line in lines if line.at_work.acquire(timeout=BEFORE_A_FORK)]
 
 
