@@ -203,4 +203,4 @@ def test_first_token_and_idle_beneath_a_synchronous_ollama_client(lab: Lab) -> N
         took = time.monotonic() - start
         assert caught.value.tokens == 3
         assert caught.value.waited == pytest.approx(0.3)
-        assert took < 10 * 0.3
+        assert took < 20  # a bound for what hangs: when it rang is in the line above

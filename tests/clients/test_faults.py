@@ -7,11 +7,7 @@ server told to stop, and nothing left: no task, no thread but the one watchdog, 
 from __future__ import annotations
 
 import asyncio
-import gc
-import os
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +20,7 @@ import pytest
 
 import hangtight
 from hangtight.testing.lab import Lab
+from tests.clients.kit import BareTimer, nothing_left
 
 if sys.platform == "win32":
     uvloop = None
@@ -34,7 +31,6 @@ pytestmark = pytest.mark.real
 
 SHORT = {"first_token": 0.3, "idle": 0.3, "total": 5.0}
 LATE = 4.0  # times what a bare timer needs; a machine under load is late for both
-WATCHDOG = "hangtight-watchdog"
 MESSAGES: list[Any] = [{"role": "user", "content": "Say something."}]
 
 
@@ -123,28 +119,8 @@ def lab() -> Iterator[Lab]:
 @pytest.fixture(autouse=True)
 def nothing_is_left(lab: Lab) -> Iterator[None]:
     """No thread but the one watchdog, and no descriptor, that was not there before."""
-    lab.reset()
-    gc.collect()
-    threads, descriptors = set(threading.enumerate()), count_descriptors()
-    yield
-    lab.reset()
-    gc.collect()
-    left = [thread.name for thread in threading.enumerate() if thread not in threads and thread.name != WATCHDOG]
-    assert not left
-    assert settles(lambda: count_descriptors() <= descriptors), "a descriptor is left open"
-
-
-def count_descriptors() -> int:
-    return len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
-
-
-def settles(holds: Callable[[], bool]) -> bool:
-    """Whether it holds soon: the lab's own end of a connection closes in the lab's own thread."""
-    for _ in range(300):
-        if holds():
-            return True
-        threading.Event().wait(0.01)
-    return False
+    with nothing_left(lab):
+        yield
 
 
 CASES = [
@@ -155,20 +131,12 @@ CASES = [
 ]
 
 
-class BareTimer:
-    """A timer of the standard library for the limit that breaks: what this machine can do at this moment."""
+class FaultTimer(BareTimer):
+    """A timer of the standard library for the limit that breaks."""
 
     def __init__(self, fault: Fault) -> None:
         self.limits = {**SHORT, **fault.limits}
-        self.start = time.monotonic()
-        self.rang: list[float] = []
-        self.thread = threading.Timer(self.limits.get(fault.limit, 0), lambda: self.rang.append(time.monotonic()))
-        self.thread.start()
-
-    def lateness(self) -> float:
-        took = time.monotonic() - self.start
-        self.thread.join()
-        return took / max(self.rang[0] - self.start, 0.01)
+        super().__init__(self.limits.get(fault.limit, 0))
 
 
 def open_sync(client: str, url: str, model: str) -> tuple[Any, Callable[[], Any]]:
@@ -195,7 +163,7 @@ def pool_of(client: Any) -> list[Any]:
 
 def read_sync(client: str, url: str, fault: Fault) -> Seen:
     api, opening = open_sync(client, url, fault.script)
-    timer = BareTimer(fault)
+    timer = FaultTimer(fault)
     watched = hangtight.watch(opening, model=fault.script, **timer.limits)
     error: BaseException | None = None
     try:
@@ -211,7 +179,7 @@ def read_sync(client: str, url: str, fault: Fault) -> Seen:
 
 async def read_async(client: str, url: str, fault: Fault) -> Seen:
     api, opening = open_async(client, url, fault.script)
-    timer = BareTimer(fault)
+    timer = FaultTimer(fault)
     watched = hangtight.watch(opening, model=fault.script, **timer.limits)
     error: BaseException | None = None
     try:

@@ -312,4 +312,4 @@ def test_a_synchronous_budget_ends_a_synchronous_stream() -> None:
     with hangtight.budget(0.3), pytest.raises(hangtight.TotalTimeout) as caught:
         list(hangtight.watch(slowly()))
     assert caught.value.waited <= 0.3
-    assert time.monotonic() - start < 10 * 0.3
+    assert time.monotonic() - start < 20  # a bound for what hangs: when it rang is in the line above

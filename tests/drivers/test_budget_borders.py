@@ -156,7 +156,7 @@ def test_a_step_begun_in_a_thread_under_a_loop_tells_the_hook_when_it_is_due() -
             def work() -> bool:
                 time.sleep(0.1)  # until the loop has nothing to do but to wait
                 with task.step("a"):
-                    return on_time.wait(1.5)
+                    return on_time.wait(20)
 
             assert await asyncio.to_thread(work), "while the step still runs"
         assert told == ["a"]
@@ -166,11 +166,11 @@ def test_a_step_begun_in_a_thread_under_a_loop_tells_the_hook_when_it_is_due() -
 
 def test_a_person_who_is_waited_for_in_a_thread_moves_the_end_of_a_hard_budget() -> None:
     async def main() -> None:
-        async with hangtight.budget(0.2, hard=True) as task:
+        async with hangtight.budget(1, hard=True) as task:
 
             def work() -> None:
                 with task.paused("person"):
-                    time.sleep(0.4)
+                    time.sleep(2)
 
             await asyncio.to_thread(work)
             await asyncio.sleep(0)

@@ -97,9 +97,9 @@ def test_what_nobody_will_ask_for_is_not_kept() -> None:
 
 
 def test_what_it_says_on_stderr_keeps_a_load_alive_and_a_silent_stream_not() -> None:
-    loading = "import sys, time\nfor n in range(8): print(n, file=sys.stderr); time.sleep(0.1)\nprint('done')"
+    loading = "import sys, time\nfor n in range(8): print(n, file=sys.stderr); time.sleep(0.5)\nprint('done')"
     heard: list[bytes] = []
-    watched = hangtight.child(python(loading), first_token=0.6, stderr=heard.append)
+    watched = hangtight.child(python(loading), first_token=3, stderr=heard.append)
     assert "".join(watched).strip() == "done"
     assert b"".join(heard).split() == [b"%d" % n for n in range(8)]
 

@@ -16,7 +16,8 @@ from hangtight.flows.durable.store import Durable
 from hangtight.flows.durable.worker import work
 from hangtight.flows.port import Ended, RunSpec, Steps
 
-BEAT, LOST = 0.2, 1.0
+BEAT, LOST = 0.2, 3.0
+"""Seconds. A life that only had to wait for the machine, or for its database, is not taken for a dead one."""
 COMMON = "import asyncio, sys\nfrom tests.flows.lives import *\n"
 
 
@@ -98,7 +99,7 @@ def end(*processes: subprocess.Popen[str]) -> None:
             process.stdout.close()
 
 
-def soon(holds: Callable[[], object], limit: float = 20.0) -> bool:
+def soon(holds: Callable[[], object], limit: float = 60.0) -> bool:
     deadline = time.monotonic() + limit
     while not holds():
         if time.monotonic() > deadline:
@@ -107,7 +108,7 @@ def soon(holds: Callable[[], object], limit: float = 20.0) -> bool:
     return True
 
 
-async def soon_in(holds: Callable[[], object], limit: float = 20.0) -> bool:
+async def soon_in(holds: Callable[[], object], limit: float = 60.0) -> bool:
     return await asyncio.to_thread(soon, holds, limit)
 
 

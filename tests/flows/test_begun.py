@@ -18,6 +18,7 @@ from tests.flows.lives import BEAT, LOST, end, life, marks, soon, soon_in, spec
 from tests.flows.test_durable import counting, held, opened
 
 __all__ = ["postgres", "url"]
+pytestmark = pytest.mark.timeout(240)
 
 
 class Crowd:
@@ -39,7 +40,7 @@ class Crowd:
 
 def test_a_run_that_was_begun_is_kept_before_it_is_done(url: str, tmp_path: Path) -> None:
     async def main() -> None:
-        async with opened(url) as store, asyncio.timeout(40):
+        async with opened(url) as store:
             await store.run(spec("warm", tmp_path), counting([], "a"))
             done: list[str] = []
             begun = time.perf_counter()

@@ -22,6 +22,7 @@ from tests.journal.postgres import Postgres
 
 __all__ = ["postgres", "url"]
 SIDE_BY_SIDE = 1000
+pytestmark = pytest.mark.timeout(240)
 
 
 @asynccontextmanager
@@ -35,7 +36,7 @@ async def opened(url: str) -> AsyncIterator[Durable]:
 
 def held(main: Callable[[], Awaitable[None]]) -> None:
     async def bounded() -> None:
-        async with asyncio.timeout(50):
+        async with asyncio.timeout(200):
             await main()
 
     asyncio.run(bounded())
@@ -250,9 +251,9 @@ def test_a_step_costs_less_than_15_ms_of_ours(url: str, tmp_path: Path) -> None:
         names = [f"s{at}" for at in range(100)]
         async with opened(url) as store:
             await store.run(spec("r0", tmp_path), counting([], "a"))
-            begun = time.perf_counter()
+            begun = time.process_time()  # of ours: what others do on this machine meanwhile is not counted
             await store.run(spec("r1", tmp_path), counting([], *names))
-            each = (time.perf_counter() - begun) / len(names)
+            each = (time.process_time() - begun) / len(names)
         print(f"{each * 1000:.1f} ms a step")
         assert each < 0.015
 

@@ -16,7 +16,11 @@ from hangtight.flows import Engine, Flow, tool
 from hangtight.flows.run import lifeline, processes
 from tests.flows.lives import soon
 
-pytestmark = [pytest.mark.real, pytest.mark.skipif(sys.platform == "win32", reason="there are no groups there")]
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.skipif(sys.platform == "win32", reason="there are no groups there"),
+    pytest.mark.timeout(240),
+]
 in_proc = pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="there is no /proc here")
 
 

@@ -16,7 +16,7 @@ import pytest
 from hangtight.flows.durable.store import Durable
 from tests.flows.lives import end, soon
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]  # processes that each load all of SQLAlchemy
 STEPS = """
 import asyncio, os
 from pathlib import Path

@@ -28,6 +28,7 @@ from tests.gateway.clients import (
 )
 from tests.gateway.tables import Tables, expected
 
+pytestmark = pytest.mark.timeout(400)  # the first of them waits for all: more than a thousand calls
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "gateway-clients.md"
 
 

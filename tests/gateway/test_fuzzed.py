@@ -546,9 +546,7 @@ def test_whatever_a_server_says_its_clients_get_an_answer_or_an_error_in_time(
         ("/anything", {}),
     ]
     for path, said in kinds if scripts is QUICK else kinds[:2]:
-        requests = [
-            asked(path, {"model": str(number), **said}, *SHORT) for number in range(len(scripts))
-        ]
+        requests = [asked(path, {"model": str(number), **said}, *SHORT) for number in range(len(scripts))]
         for number, answer in enumerate(all_of(served, requests)):
             if answer is None:  # only what is no stream may be cut: half of it cannot say anything
                 assert path == "/anything" or scripts[number] in MAY_BE_CUT, (path, said, number)
