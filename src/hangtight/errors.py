@@ -135,6 +135,8 @@ class BackendError(HangtightError):
     """Why no server was asked, in a word of ours, as `circuit_open`. Empty where one was."""
     retry_after: float | None = None
     """In how many seconds it is worth asking again, where no server was asked."""
+    generation: str = ""
+    """Where a gateway of ours was asked: the id under which its journal knows this."""
     stderr: str = ""
     """The last lines of what a dead process said."""
 

@@ -21,6 +21,7 @@ import psutil
 import pytest
 
 from hangtight.cli import demo
+from hangtight.cli.called import as_called
 from hangtight.cli.tour import _to_try
 from hangtight.cli.tour_asking import Answer
 from hangtight.cli.tour_faces import folded, standing
@@ -34,7 +35,8 @@ QUICK = ("--port", "0", "--speed", "2", "--no-stay")
 STAYS = re.compile(r"It stays up")
 FOLDER = re.compile(r"(\S+)/hangtight\.yaml$", re.MULTILINE)
 ADDRESS = re.compile(r"A gateway at (\S+),")
-READ_ON = re.compile(r"^    hangtight (log --journal \S+ [0-9a-f]{8})$", re.MULTILINE)
+READ_ON = re.compile(r"^    \S+ -m hangtight (log --journal \S+ [0-9a-f]{8})$", re.MULTILINE)
+WHY = re.compile(r"why: hangtight (log ([0-9a-f]{8}) --journal (\S+))")
 
 
 def until(holds: Any) -> None:
@@ -115,15 +117,46 @@ def test_a_scene_that_did_not_come_out_says_so_and_shows_what_the_client_was_tol
     assert outcome.error == ("one", "two", "three")
 
 
-def test_what_one_may_type_fits_into_80_columns_and_means_the_same_on_two_lines() -> None:
+def test_what_one_may_type_fits_into_80_columns_and_means_the_same_on_two_lines(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _as(monkeypatch, tmp_path, ".venv/bin/hangtight")
     stage: Any = SimpleNamespace(url="http://127.0.0.1:65535", folder=Path("/tmp/hangtight-demo-abcdefgh"))
     lines = _to_try(stage)
     assert max(map(len, lines)) < 80
+    assert sum("    .venv/bin/hangtight " in line for line in lines) == 2, "as it was called"
     at = next(number for number, line in enumerate(lines) if "curl -N" in line)
     words = shlex.split("\n".join(lines[at : at + 4]))
     assert json.loads(words[-1])["messages"] == [{"role": "user", "content": "Hi"}]
     client = lines.index("  a client:")
     compile("\n".join(line[4:] for line in lines[client + 1 : client + 5]), "the demo", "exec")
+
+
+def _as(monkeypatch: pytest.MonkeyPatch, folder: Path, path: str) -> Path:
+    """Called by this path, from this folder, with nothing on the PATH."""
+    script = folder / path
+    script.parent.mkdir(parents=True, exist_ok=True)
+    script.write_text("#!/bin/sh\n")
+    script.chmod(0o755)
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", [str(script)])
+    monkeypatch.setenv("PATH", str(folder / "empty"))
+    return script
+
+
+def test_a_command_is_printed_as_it_was_called(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    script = _as(monkeypatch, tmp_path, "a b/.venv/bin/hangtight")
+    assert as_called() == "'a b/.venv/bin/hangtight'"
+    monkeypatch.chdir(tmp_path / "a b")
+    assert as_called() == ".venv/bin/hangtight"
+    monkeypatch.setenv("PATH", str(script.parent))
+    assert as_called() == "hangtight", "that is this one"
+    other = _as(monkeypatch, tmp_path, "other/hangtight")
+    monkeypatch.setattr(sys, "argv", [str(script)])
+    monkeypatch.setenv("PATH", str(other.parent))
+    assert as_called() == "'a b/.venv/bin/hangtight'", "that is another one"
+    monkeypatch.setattr(sys, "argv", [str(tmp_path / "hangtight" / "__main__.py")])
+    assert as_called() == f"{sys.executable} -m hangtight"
 
 
 def test_a_line_is_folded_between_words_and_an_address_never() -> None:
@@ -149,7 +182,7 @@ def test_each_scene_comes_out_as_it_should_and_in_a_pipe_they_are_plain_lines(tm
     assert "    phi-4 stuck - repeats itself" in ended.stdout
     assert "qwen3-4b answered in what was left" in ended.stdout
     assert "[Budget exhausted] Task incomplete." in ended.stdout
-    assert "why: hangtight log" in ended.stdout
+    assert "hangtight log" not in ended.stdout
     assert "--journal" not in ended.stdout, "the folder is gone afterwards"
     assert list(tmp_path.glob("hangtight-demo-*")) == []
 
@@ -174,7 +207,7 @@ def test_a_port_that_is_taken_is_told_with_the_line_to_type(tmp_path: Path) -> N
     what, how = ended.stderr.splitlines()
     assert (ended.returncode, ended.stdout) == (1, "")
     assert what.startswith(f"hangtight: cannot listen on 127.0.0.1:{port}: another program has this port")
-    assert how == "to take any free one:  hangtight demo --port 0"
+    assert how == f"to take any free one:  {sys.executable} -m hangtight demo --port 0"
 
 
 # -- its end ---------------------------------------------------------------------------------------------------------
@@ -209,9 +242,11 @@ def test_while_it_stays_up_the_line_below_an_error_leads_to_its_journal(tmp_path
         until(lambda: STAYS.search(staying.said) or staying.process.poll() is not None)
         found = READ_ON.search(staying.said)
         assert found is not None, staying.said
-        assert f"why: hangtight log {found[1].split()[-1]}\n" in staying.said, "the error is as it is"
-        told = command(tmp_path, *shlex.split(found[1]))
-        assert (told.returncode, "mistral-7b" in told.stdout) == (0, True), told.stderr
+        error = WHY.search(staying.said)
+        assert error is not None, "the error is as it is, and its line leads there, too"
+        for words in (found[1], error[1]):
+            told = command(tmp_path, *shlex.split(words))
+            assert (told.returncode, "mistral-7b" in told.stdout) == (0, True), told.stderr
     finally:
         staying.process.terminate()
         staying.process.wait(PATIENCE)
@@ -245,9 +280,10 @@ def test_on_a_terminal_of_80_columns_a_line_is_drawn_anew_and_nothing_is_torn(tm
     seen: list[str] = []
 
     def screen() -> str:
-        shown = subprocess.run([*place, "capture-pane", "-p"], capture_output=True, text=True, check=True, env=told)
-        seen.append(shown.stdout)
-        return shown.stdout
+        looking = [*place, "capture-pane", "-p", "-J"]  # what is to be typed may be wrapped, and is one line
+        shown = subprocess.run(looking, capture_output=True, text=True, check=True, env=told).stdout
+        seen.append("\n".join(line.rstrip() for line in shown.splitlines()))
+        return seen[-1]
 
     subprocess.run(
         [*place, "new-session", "-d", "-x", "80", "-y", "50", f"{shlex.join(words)}; cat"], check=True, env=told

@@ -352,3 +352,23 @@ def test_a_server_that_is_not_there_leaves_a_file_that_works(tmp_path: Path) -> 
     assert "http://127.0.0.1:9: nothing there" in told.stderr
     assert command(tmp_path, "check", "hangtight.yaml").returncode == 0
     assert "Example:" in command(tmp_path, "init", "--help").stdout
+
+
+@pytest.mark.parametrize("status", [200, 401])
+def test_a_gateway_at_its_usual_port_is_told_of_and_not_written_down(
+    status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(initializing, "places", lambda url, environment: [])
+    monkeypatch.chdir(tmp_path)
+    with answering(status, b'{"generations": []}') as url:
+        monkeypatch.setattr(initializing, "OURS", url)
+        initializing.init_command("hangtight.yaml", (), to_stdout=False, as_json=False)
+    assert f"a gateway of hangtight answers at {url}: it is not written down\n" in capsys.readouterr().err
+    assert url not in (tmp_path / "hangtight.yaml").read_text()
+
+
+def test_what_is_no_gateway_at_that_port_is_not_called_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(initializing, "places", lambda url, environment: [])
+    with answering(200, b'{"status": "ok"}') as url:
+        monkeypatch.setattr(initializing, "OURS", url)
+        assert asyncio.run(initializing.survey(())).gateways == ()

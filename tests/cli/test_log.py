@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import sqlite3
 import subprocess
 import sys
@@ -18,8 +20,12 @@ from hangtight.cli import history, journals
 from hangtight.cli.printing import Cell, Column, cut, table
 from hangtight.drivers import clock
 from hangtight.journal import words
+from hangtight.journal.entries import Begun, Ended, Happened, Happening
 from hangtight.journal.reading import Decision, Reading
+from hangtight.journal.recording import Recorder
+from hangtight.testing.lab import Lab
 from tests.cli.kit import DAY, EVIL, HUNG, LOST, OLD, SECRET, SOURCES, STOOD_IN, command, journal, visible
+from tests.gateway.kit import Served, all_at
 
 
 @pytest.fixture(scope="module")
@@ -35,16 +41,67 @@ def log(url: str, *words: str, zone: str = "UTC") -> subprocess.CompletedProcess
 
 
 @pytest.mark.real
-def test_the_table_has_the_newest_first_and_fits(url: str) -> None:
+def test_the_table_has_the_newest_first(url: str) -> None:
     told = log(url)
-    head, *lines = told.stdout.splitlines()
+    _, *lines = told.stdout.splitlines()
     assert (told.returncode, told.stderr) == (0, "")
     ids = [next(word for word in line.split() if word in {key[:8] for key in (HUNG, LOST, OLD)}) for line in lines]
     assert ids == [LOST[:8], STOOD_IN[:8], HUNG[:8], OLD[:8]]
     assert "running or lost" in lines[0]
     assert "timeout idle" in lines[2]
-    assert all(len(line) <= 80 for line in [head, *lines])
+    assert "…" not in told.stdout
     assert visible(told.stdout)
+
+
+LONG = "mistral-7b-instruct-v0.3-that-somebody-has-tuned-for-many-days-and-nights"
+
+
+@pytest.fixture(scope="module")
+def of_long_names(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A journal with a generation of a model, and a run of a flow, whose names are long."""
+    url = str(tmp_path_factory.mktemp("long") / "journal.db")
+    recorder = Recorder(url, wall=clock.wall, keep=None)
+    recorder.put(Begun(HUNG, HUNG, clock.wall(), None, model=LONG, run=LONG))
+    recorder.put(Ended(HUNG, 3.0, "finished", 10, 0.5, 0.2))
+    recorder.put(Happened(LONG, clock.wall(), Happening.RUN_STARTED, flow=LONG))
+    assert recorder.close(10.0)
+    return url
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("words", [("log",), ("stats", "--by", "model"), ("flow", "ls"), ("flow", "show", LONG)])
+def test_in_a_pipe_a_name_is_found_however_long_it_is(words: tuple[str, ...], of_long_names: str) -> None:
+    told = command(Path(of_long_names).parent, *words, "--journal", of_long_names)
+    assert LONG in told.stdout, told.stdout + told.stderr
+
+
+@pytest.mark.real
+def test_of_an_error_of_a_gateway_both_journals_lead_to_its_story(tmp_path: Path) -> None:
+    asks = tmp_path / "elsewhere"
+    asks.mkdir()
+    with Lab() as lab, Served(tmp_path, "limits: {idle: 0.5}\n" + all_at(lab.url)) as served:
+        model = "mute-one,mute=3,rate=200"
+        told = command(asks, "ask", "Why", "--url", served.url, "--model", model, keeps=True)
+    kept = f"{tmp_path}/journal.db"
+    line = re.search(r"why: hangtight (log ([0-9a-f]{8}) --journal (\S+))$", told.stderr.rstrip())
+    assert line is not None, told.stderr
+    assert line[3] == kept
+    there = command(asks, *shlex.split(line[1]), keeps=True)
+    assert "timeout: idle" in there.stdout, there.stderr
+    (row,) = json.loads(command(asks, "log", "--json", keeps=True).stdout)
+    assert line[2] in row["error"], "and what asked knows under which name it is known there"
+
+
+@pytest.mark.parametrize("key", [HUNG[:8], "0" * 8])
+def test_an_id_that_is_not_there_may_be_in_the_journal_of_a_gateway_that_runs(
+    key: str, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "kept_by_a_gateway", lambda: "/else where/journal.db")
+    assert history._elsewhere(key, url).endswith(f":  hangtight log {key} --journal '/else where/journal.db'")
+    monkeypatch.setattr(history, "kept_by_a_gateway", lambda: url)
+    assert history._elsewhere(key, url) == ""
+    monkeypatch.setattr(history, "kept_by_a_gateway", lambda: "")
+    assert history._elsewhere(key, None) == ""
 
 
 @pytest.mark.real

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from hangtight.cli.process import _fitted
 from hangtight.testing.lab import Lab, text_of
 from tests.cli.kit import HUNG, command, journal
 from tests.cli.pane import Pane, needs_tmux
@@ -55,7 +57,7 @@ def test_top_lives_while_a_model_answers_and_leaves_the_terminal_as_it_was(
     mute = f"{WIDE},mute=3"
     with Asked(served, SLOW), Asked(served, mute), Pane(tmp_path, columns=columns) as pane:
         pane.type(f"hangtight top --url {served.url}; echo ended $?")
-        until(lambda: "2 in flight" in pane.shown and "░" in pane.shown)
+        until(lambda: "2 in flight" in pane.shown and "silent" in pane.shown)
         before = pane.shown
         until(lambda: "2 in flight" in pane.shown and pane.shown != before)
         assert "通义" in pane.shown
@@ -66,6 +68,21 @@ def test_top_lives_while_a_model_answers_and_leaves_the_terminal_as_it_was(
         assert pane.is_as_before
         assert sum("in flight" in line for line in pane.lines) == 1, "the table was drawn in one place"
         assert pane.done("echo typed")[-1] == "typed", "what is typed is seen again"
+
+
+def test_top_on_80_columns_shows_which_one_hangs(served: Served, tmp_path: Path) -> None:
+    models = ["qwen3-32b,tokens=9000,rate=20", "mute-one,mute=3", "one-that-pings,pings=3,every=0.5"]
+    with ExitStack() as asked, Pane(tmp_path) as pane:
+        for model in models:
+            asked.enter_context(Asked(served, model))
+        pane.type(f"hangtight top --url {served.url}")
+        until(lambda: "pings only" in pane.shown and "silent" in pane.shown)
+        healthy, mute, pings = (next(line for line in pane.lines if model[:18] in line) for model in models)
+        assert "streaming" in healthy
+        assert re.search(r" silent \d", mute)
+        assert re.search(r" pings only \d", pings)
+        assert re.search("\x1b\\[33msilent", pane.escapes)
+        pane.interrupt()
 
 
 def test_top_on_a_terminal_with_few_rows_shows_what_rings_first(served: Served, tmp_path: Path) -> None:
@@ -154,6 +171,22 @@ def test_run_that_is_interrupted_clears_its_line(tmp_path: Path) -> None:
         until(lambda: "ended 130" in pane.shown)
         assert "rings in" not in pane.shown
         assert pane.is_as_before
+
+
+# -- what went wrong --------------------------------------------------------------------------------------------------
+
+
+def test_a_message_is_broken_between_words_and_what_is_to_be_typed_stays_whole(tmp_path: Path) -> None:
+    folder = tmp_path / ("a-long-name-of-a-folder-" * 3)
+    folder.mkdir()
+    (folder / "hangtight.yaml").write_text("")
+    with Pane(tmp_path) as pane:
+        pane.type(f"hangtight init --output {folder}/hangtight.yaml")
+        until(lambda: "or to see it" in pane.shown)
+        assert "  hangtight init --output FILE      or to see it: hangtight init --stdout" in pane.joined
+    words = "one two three four five six seven eight nine ten eleven twelve"
+    assert _fitted(f"{words} thirteen perhaps it is", 76) == [f"{words} thirteen", "  perhaps it is"]
+    assert _fitted(f"to type it:  {'x ' * 50}", 79) == ["to type it:", f"  {'x ' * 50}"]
 
 
 # -- log and stats ----------------------------------------------------------------------------------------------------

@@ -63,8 +63,31 @@ def test_the_table_has_a_line_for_each_request() -> None:
 def test_a_model_that_only_pings_is_seen_to_and_an_alarm_that_is_near_stands_out() -> None:
     pings = {**STANDS, "in_contact": True, "silence": 41.0, "nearest": {"limit": "idle", "rings_in": 4.0}}
     plain = lines(told(pings), URL, room=120, colours=False)[-1]
-    assert "41 s (pings)" in plain
+    assert "pings only 41 s" in plain
     assert "\x1b[31midle in 4.0 s" in lines(told(pings), URL, room=120, colours=True)[-1]
+
+
+@pytest.mark.parametrize(("phase", "contact", "says"), [
+    ("streaming", False, "silent 12 s"), ("thinking", False, "silent 12 s"), ("streaming", True, "pings only 12 s"),
+    ("waiting", False, "waiting"), ("waiting", True, "waiting, pings"), ("loading", False, "loading"),
+])  # fmt: skip
+@pytest.mark.parametrize("room", [77, 120])
+def test_a_model_that_has_begun_and_gives_nothing_does_not_look_like_one_that_gets_on(
+    phase: str, contact: bool, says: str, room: int
+) -> None:
+    mute = {**STANDS, "phase": phase, "doing": "", "silence": 12.0, "in_contact": contact}
+    healthy, hung = lines(told(STANDS, mute), URL, room=room, colours=False)[-2:]
+    assert "streaming, coding" in healthy
+    assert hung.split("  ")[2] == says or f"  {says}  " in hung
+    yellow = f"\x1b[33m{says}" in lines(told(mute), URL, room=room, colours=True)[-1]
+    assert yellow is (contact or phase in ("streaming", "thinking"))
+
+
+def test_at_80_columns_the_bar_and_the_id_give_way_before_a_name_or_a_state_is_cut() -> None:
+    long = {**STANDS, "model": "qwen2.5-coder:14b-instruc", "silence": 12.0, "in_contact": True}
+    *_, line = lines(told(long), URL, room=77, colours=False)
+    assert line.startswith("qwen2.5-coder:14b-instruc  pings only 12 s  ")
+    assert "first token in 43 s" in line
 
 
 def test_it_fits_into_80_columns_and_a_name_cannot_move_the_cursor() -> None:
@@ -90,11 +113,11 @@ def test_what_a_stranger_tells_is_no_reason_to_fall_over() -> None:
 def test_in_a_pipe_it_is_printed_once(served: Served, tmp_path: Path) -> None:
     model = "qwen3-coder,tokens=9,mute=3"
     with Asked(served, model, authorization="Bearer sesame"):
-        until(lambda: "streaming" in top(served, tmp_path).stdout)
+        until(lambda: "3  " in top(served, tmp_path).stdout)
         ended = top(served, tmp_path)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.startswith(f"{served.url}: 1 in flight\n")
-    assert "qwen3-c" in ended.stdout
+    assert model in ended.stdout, "in a pipe nothing is cut"
 
 
 def top(served: Served, folder: Path, *words: str, key: str = "sesame") -> subprocess.CompletedProcess[str]:

@@ -10,7 +10,7 @@ import pytest
 import hangtight
 from hangtight.core.telling import WHY
 from hangtight.drivers import whys
-from hangtight.drivers.standing import STANDING
+from hangtight.drivers.standing import STANDING, usual_journal
 from hangtight.journal.reading import Reading
 from hangtight.testing import jumping
 from hangtight.testing.scripted import ScriptedModel, Silence, Tokens
@@ -54,7 +54,8 @@ def test_where_a_journal_is_kept_an_error_names_the_command_and_the_command_find
     keeping = STANDING.recorder()
     assert keeping is not None
     keeping.close()
-    assert Reading(journal).find(told.rpartition(" ")[2]) is not None
+    key = told.removeprefix("hangtight log ").removesuffix(f" --journal {journal}")
+    assert Reading(journal).find(key) is not None
 
 
 @pytest.mark.parametrize("error", [late, spent])
@@ -72,7 +73,31 @@ def test_where_somebody_wants_none_it_says_where(error: Callable[[], str], journ
 def test_a_run_is_shown_with_all_its_generations(journal: str) -> None:
     assert whys.why_of_run("nightly").startswith("no journal is kept")
     hangtight.configure(journal=journal)
-    assert whys.why_of_run("nightly") == "hangtight log --run nightly"
+    assert whys.why_of_run("nightly") == f"hangtight log --run nightly --journal {journal}"
+
+
+@pytest.mark.parametrize(("named", "others", "shown"), [
+    (False, False, ""), (True, False, " --journal {url}"), (False, True, " --journal {url}"),
+])  # fmt: skip
+def test_the_journal_is_named_where_the_command_would_look_into_another_one(
+    named: bool, others: bool, shown: str, journal: str, tmp_path: Path
+) -> None:
+    (tmp_path / "hangtight.yaml").write_text(f"journal: {journal}\n")
+    hangtight.configure("hangtight.yaml" if named else None)
+    STANDING.answers_others = others
+    assert whys.command_of("7f3a21bc", journal) == f"hangtight log 7f3a21bc{shown.format(url=journal)}"
+    assert whys.command_of("7f3a21bc", usual_journal()) == "hangtight log 7f3a21bc", "there it looks by itself"
+
+
+def test_a_password_is_not_in_an_error(journal: str) -> None:
+    STANDING.answers_others = True
+    told = whys.command_of("7f3a21bc", "postgresql://me:secret@db.example/journal")
+    assert told == "hangtight log 7f3a21bc --journal postgresql://...@db.example/journal"
+
+
+def test_a_journal_below_the_folder_of_the_gateway_is_named_as_a_whole(journal: str, tmp_path: Path) -> None:
+    STANDING.answers_others = True
+    assert whys.command_of("7f3a21bc", "a b.db") == f"hangtight log 7f3a21bc --journal '{tmp_path}/a b.db'"
 
 
 def test_a_line_without_a_door_stays_as_it_is() -> None:

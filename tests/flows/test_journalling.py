@@ -34,6 +34,7 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> Kept:
         (f"ValueError: {SECRET} is no plan (after 1.2s)", "ValueError after 1.2s"),
         (f"curl ended with exit code 3 (after 2s)\nit said last: {SECRET}", "exit code 3 after 2s"),
         (f"{SECRET} cannot be used", "failed"),
+        ("[Budget exhausted] Task incomplete. (after 2s)", "[Budget exhausted] Task incomplete. (after 2s)"),
     ],
 )
 def test_of_a_failure_only_its_kind_is_kept(kept: Kept, error: str, told: str) -> None:

@@ -27,7 +27,7 @@ def test_a_run_that_was_cancelled_is_over_when_its_steps_are(tmp_path: Path) -> 
     async def main() -> None:
         stage = Stage(tmp_path, tmp_path / "runs", InAHurry())
         await stage.begin(Order("nap", {}), "r1")
-        while not shown(stage)["steps"]:  # noqa: ASYNC110
+        while not any(step["began"] for step in shown(stage)["steps"]):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         assert await stage.cancel("r1")
         while shown(stage)["outcome"] is None:  # noqa: ASYNC110

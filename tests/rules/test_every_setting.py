@@ -173,6 +173,8 @@ def training(place: Place, file: str) -> None:
     assert found is not None
     assert found[0].endswith("/status/a.json")
     assert (found[0].startswith("/"), found[1]) == (True, "/b.json")
+    place.write(file, "training: status/a.json")
+    assert place.load().gateway.training == found[:1], "one path is a list of one"
     place.write(file, "training: []")
     assert place.load().gateway.training == ()
 

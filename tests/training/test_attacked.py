@@ -168,6 +168,7 @@ def test_a_method_that_somebody_has_put_on_the_model_is_copied_with_it() -> None
     assert model.generate is len
 
 
+@pytest.mark.usefixtures("gently")
 def test_what_somebody_patches_inside_stays_and_is_guarded_the_next_time(model: Any) -> None:
     from transformers import GenerationMixin
 

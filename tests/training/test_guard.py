@@ -58,6 +58,7 @@ def spinning(at: int) -> Any:
 # -- between two tokens -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("gently")
 def test_an_endless_generation_is_stopped_and_its_text_is_kept(model: Any, tokenizer: Any) -> None:
     got = guarded_generate(model, prompt(), tokenizer=tokenizer, limit=LIMIT, **ever())
 
@@ -83,6 +84,7 @@ def test_one_that_ends_by_itself_is_whole(model: Any, tokenizer: Any) -> None:
     assert got.ended_by is None
 
 
+@pytest.mark.usefixtures("gently")
 def test_of_eight_rows_with_one_runaway_seven_are_whole_and_one_is_partial(model: Any, tokenizer: Any) -> None:
     rows = [[5, 6, 7, EOS]] * 3 + [[9] * 9] + [[8, 9, EOS]] * 4
     got = guarded_generate(
@@ -97,6 +99,7 @@ def test_of_eight_rows_with_one_runaway_seven_are_whole_and_one_is_partial(model
     assert got.error.partial == got.rows[3].partial
 
 
+@pytest.mark.usefixtures("gently")
 def test_slow_tokens_are_stopped_at_the_limit(model: Any) -> None:
     with slowed(model, 0.05):
         got = guarded_generate(model, prompt(), limit=LIMIT, **ever())
@@ -126,6 +129,7 @@ def test_a_row_that_repeats_itself_is_stopped_alone(model: Any, tokenizer: Any) 
     assert got.error.useful.split() == [f"w{number}" for number in words]
 
 
+@pytest.mark.usefixtures("gently")
 def test_a_late_token_breaks_the_limit_on_silence(model: Any) -> None:
     with before_each_forward(model, lambda number: time.sleep(0.5) if number == 3 else None):
         got = guarded_generate(model, prompt(), limit=FAR, idle=0.47, **ever())

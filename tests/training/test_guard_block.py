@@ -36,6 +36,7 @@ def few(count: int = 3) -> dict[str, Any]:
     return {"max_new_tokens": count, "logits_processor": endless()}
 
 
+@pytest.mark.usefixtures("gently")
 def test_the_timeout_is_raised_at_the_end_of_the_block_with_all_in_hand(model: Any) -> None:
     after = False
     with pytest.raises(hangtight.TotalTimeout) as late, guard(LIMIT, model=model, tokenizer=tiny_tokenizer()) as g:
@@ -67,6 +68,7 @@ def test_a_block_that_ends_in_time_raises_nothing(model: Any) -> None:
     assert (g.verdict, g.error, g.tokens) == (Verdict.FINISHED, None, 3)
 
 
+@pytest.mark.usefixtures("gently")
 def test_without_a_model_all_models_are_meant_but_no_other_thread(model: Any) -> None:
     from transformers import GenerationMixin
 
@@ -209,6 +211,8 @@ def test_it_writes_into_the_journal(model: Any, monkeypatch: pytest.MonkeyPatch)
     put: list[Any] = []
 
     class Keeping:
+        url = "somewhere.db"
+
         def put(self, entry: Any) -> None:
             put.append(entry)
 

@@ -72,7 +72,7 @@ def ended(name: str, model: str, outcome: str, elapsed: float, ago: float, **mor
     return {
         "id": name, "model": model, "asked": model, "outcome": outcome, "elapsed": elapsed, "ended": iso(ago),
         "tokens": int(elapsed * 24), "limit": None, "waited": None, "source": "", "error": "", "run": "", "step": "",
-        "mode": None, **more,
+        "mode": None, "streams": True, "attempts": [], "extended": 0.0, "at_server": None, **more,
     }  # fmt: skip
 
 
@@ -111,7 +111,14 @@ FLEET = [
     },
     {"model": "qwen3-4b", "phase": "asleep", "for": 5400.0, "rings_in": None, "requests": 0, "waiting": 0, "why": ""},
 ]
-OTHER: Members = {"last_progress": iso(), "running": 1, "waiting": 0, "circuit": "closed", "still_running_at_server": 0}
+OTHER: Members = {
+    "last_progress": iso(),
+    "last_end": None,
+    "running": 1,
+    "waiting": 0,
+    "circuit": "closed",
+    "still_running_at_server": 0,
+}
 STEPS = [
     {"step": "analyze", "began": iso(90), "elapsed": 24.1, "timeout": 300.0, "outcome": "finished", "tokens": 410,
      "allotted": 90.0, "share": 0.3},

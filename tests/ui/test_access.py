@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from tests.ui.looking import PHONE, WIDE, Window, live, row_of, shift
 from tests.ui.scenes import busy
-from tests.ui.standin import Scene, StandIn
+from tests.ui.standin import Members, Scene, StandIn, row
 
 pytestmark = [pytest.mark.real, pytest.mark.browser]
 SERIOUS = ("serious", "critical")
@@ -86,6 +86,34 @@ def test_on_a_telephone_nothing_goes_beyond_its_edge(busy_one: StandIn, window: 
     row_of(page, "qwen3-coder").locator(".name").click()
     expect(page.locator("#why-log li").first).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE[0]
+
+
+@pytest.mark.parametrize("size", list(SIZES))
+def test_no_label_of_an_edge_goes_beyond_now_or_the_end(window: Window, size: str) -> None:
+    lefts = (0.0, 0.4, 3.0, 11.0, 25.0, 299.0, 3599.0)
+
+    def rows(_: float) -> list[Members]:
+        alarms = [(limit, left) for limit in ("first_token", "thinking") for left in lefts]
+        return [
+            row(f"{at}", "m", "waiting", 3.0, limit=limit, rings_in=left) for at, (limit, left) in enumerate(alarms)
+        ]
+
+    page = window.page(SIZES[size])
+    with StandIn(Scene(rows=rows)) as stand_in:
+        live(page, stand_in.url)
+        page.locator(".row").nth(5).wait_for()
+        page.wait_for_timeout(700)
+        labels = page.locator(".edge-label")
+        beyond = """labels => labels.map((label) => {
+          const [own, room] = [label, label.parentElement].map((element) => element.getBoundingClientRect());
+          return Math.max(room.left - own.left, own.right - room.right, label.scrollWidth - label.clientWidth);
+        })"""
+        assert max(labels.evaluate_all(beyond)) <= 1, labels.all_inner_texts()
+        page.evaluate("document.getElementById('lane').scrollTop = 1e9")
+        last = page.locator(".row[aria-posinset='14']")
+        line = "element => getComputedStyle(element, '::after').content"
+        assert last.evaluate(line) == "none"
+        assert page.locator(".row[aria-posinset='13']").evaluate(line) != "none"
 
 
 def test_the_theme_is_turned_by_hand_and_kept(busy_one: StandIn, window: Window) -> None:

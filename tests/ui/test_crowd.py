@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.ui.looking import Window, live
-from tests.ui.standin import Scene, StandIn, crowd, row
+from tests.ui.standin import Members, Scene, StandIn, crowd, row
 
 pytestmark = [pytest.mark.real, pytest.mark.browser]
 MANY = 1000
@@ -58,13 +58,55 @@ def test_only_the_rows_in_sight_exist_and_each_says_which_it_is(thousand: StandI
     assert page.locator(".row").count() < 40
 
 
-def test_who_goes_on_by_tab_comes_to_the_rows_beyond(thousand: StandIn, page: Page) -> None:
-    live(page, thousand.url)
+def test_who_goes_on_by_tab_comes_to_the_rows_beyond(page: Page) -> None:
+    with StandIn(
+        Scene(rows=lambda since: [row(f"{at:012x}", "m", "streaming", since) for at in range(50)])
+    ) as stand_in:
+        live(page, stand_in.url)
+        _goes_on_by_tab(page)
+
+
+def _goes_on_by_tab(page: Page) -> None:
     page.locator(".row .name").first.focus()
     for _ in range(40):
         page.keyboard.press("Tab")
     place = page.evaluate("Number(document.activeElement.closest('.row').getAttribute('aria-posinset'))")
     assert place == 21, "two stops in each row"
+
+
+def test_the_one_that_hangs_stands_above_all_others_and_who_is_at_a_row_stays_there(page: Page) -> None:
+    def rows(since: float) -> list[Members]:
+        others = [row(f"{at:06x}aaaaaa", "coder", "streaming", since + 50 - at) for at in range(16)]
+        return [*others, row("ffffffaaaaaa", "hung", "streaming", since, silence=since, rings_in=45 - since)]
+
+    with StandIn(Scene(rows=rows)) as stand_in:
+        live(page, stand_in.url)
+        names = page.locator(".row .name")
+        expect(names.nth(16 - 8)).to_be_attached()
+        page.locator("[data-id='000003aaaaaa'] .quiet").focus()
+        expect(page.locator(".row[aria-posinset='1'] .name")).to_have_text("hung")
+        expect(page.locator(".row[aria-posinset='1'] .state")).to_have_text(re.compile(r"^silent \d+ s$"))
+        expect(page.locator("[data-id='000003aaaaaa']")).to_have_attribute("aria-posinset", "5")
+        assert page.evaluate("document.activeElement.closest('.row').dataset.id") == "000003aaaaaa"
+        assert page.evaluate("document.activeElement.className") == "quiet"
+        places = page.locator(".row").evaluate_all(
+            "rows => rows.map((row) => Number(row.getAttribute('aria-posinset')))"
+        )
+        assert places == sorted(places), "in their order for Tab"
+        warm, calm = (page.locator(f".chip[data-phase={name}]") for name in ("silent", "writing"))
+        colour = "element => getComputedStyle(element).color"
+        assert warm.evaluate(colour) != calm.evaluate(colour)
+
+
+def test_of_one_name_each_has_its_id_and_a_button_of_its_own(page: Page) -> None:
+    told = [row("3f2a91000000", "coder", "streaming", 4.0), row("b0c1d2000000", "coder", "streaming", 3.0)]
+    with StandIn(Scene(rows=lambda _: [*told, row("c4d5e6000000", "other", "streaming", 2.0)])) as stand_in:
+        live(page, stand_in.url)
+        page.get_by_role("button", name="Cancel coder, 3f2a91", exact=True).wait_for()
+        page.get_by_role("button", name="Cancel coder, b0c1d2", exact=True).wait_for()
+        page.get_by_role("button", name="Cancel other", exact=True).wait_for()
+        expect(page.locator("[data-id='3f2a91000000'] .about")).to_contain_text("3f2a91")
+        expect(page.get_by_role("region", name="In flight", exact=True)).to_have_count(1)
 
 
 def test_filters_narrow_it_and_stay_in_the_address(thousand: StandIn, page: Page) -> None:

@@ -66,8 +66,8 @@ def test_a_silent_model_is_seen_its_alarm_comes_closer_and_rings(served: Served,
     live(page, f"{served.url}/ui/")
     with Asked(served, model, x_hangtight_idle="6"):
         row = row_of(page, model)
-        expect(row.locator(".state")).to_have_text("silent")
-        expect(row.locator(".edge-label")).to_contain_text("idle")
+        expect(row.locator(".state")).to_have_text(re.compile(r"^silent [345] s$"))
+        expect(row.locator(".edge-label")).to_have_text(re.compile(r"^idle in [0-5](\.[0-9])? s$"))
         before = shift(row, ".edge")
         expect(page.locator(".row[data-near]")).to_have_count(1)
         end = end_of(page, model)
@@ -113,8 +113,30 @@ def test_why_it_is_as_it_is_stands_beside_it(served: Served, page: Page) -> None
         panel = page.get_by_role("dialog")
         expect(panel.locator("#why-explain")).to_contain_text("X-Hangtight-Idle")
         expect(panel.locator("#why-log li").first).to_contain_text("armed")
+        expect(panel.locator("#why-ruling")).to_be_hidden()
         page.keyboard.press("Escape")
         expect(panel).to_be_hidden()
+
+
+def test_of_a_timeout_the_error_stands_first_then_what_happened_and_its_limits_last(served: Served, page: Page) -> None:
+    model = "rings,tokens=40,mute=4"
+    live(page, f"{served.url}/ui/")
+    with Asked(served, model, x_hangtight_idle="4") as asked:
+        asked.ended()
+    end_of(page, model).locator(".name").click()
+    panel = page.get_by_role("dialog")
+    expect(panel.locator("#why-verdict")).to_have_text(re.compile(r"^IdleTimeout: rings.* stuck - no output for 4s "))
+    expect(panel.locator("#why-change")).to_contain_text("idle = 4 comes from X-Hangtight-Idle")
+    expect(panel.locator("#why-change")).to_contain_text("to wait longer:")
+    expect(panel.locator("#why-change")).to_contain_text("why: hangtight log")
+    expect(panel.locator("#why-page")).to_have_text("docs/errors/idle-timeout.md")
+    summary = panel.get_by_text(re.compile(r"^\d heartbeats, writing, 4 tokens$"))
+    summary.click()
+    expect(panel.locator(".folded li").first).to_be_visible()
+    tops = [panel.locator(part).bounding_box() for part in ("#why-ruling", "#why-happened", "#why-limits")]
+    heights = [box["y"] for box in tops if box is not None]
+    assert len(heights) == 3
+    assert heights == sorted(heights)
 
 
 def test_by_keyboard_alone_one_is_found_looked_at_and_cancelled(served: Served, lab: Lab, page: Page) -> None:

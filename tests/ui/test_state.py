@@ -58,6 +58,80 @@ def test_what_was_before_one_looked_is_not_made_up(inside: Page) -> None:
     assert found(inside, told) == [["before", 0], ["thinking", 80]]
 
 
+def test_who_comes_while_one_looks_began_with_what_it_did_first(inside: Page) -> None:
+    told = """const row = (id, elapsed) => [id, "m", "thinking", elapsed, 9, 0.1, "idle", 45, null];
+    const state = after(["flight", flight(row("a", 80)), 3], ["flight", flight(row("a", 82), row("b", 2.4)), 5]);
+    const away = after(["flight", flight(), 3], ["opened", {}, 4], ["flight", flight(row("c", 2.4)), 5]);
+    return [spans(state.flying.get("b")), spans(away.flying.get("c"))];"""
+    assert found(inside, told) == [[["thinking", 0]], [["before", 0], ["thinking", 2.4]]]
+
+
+ORDER = """
+const row = (id, silence, left = 45 - silence) => [id, "m", "streaming", 99, 9, silence, "idle", left, null];
+const ids = state => visible(state).map(each => each.id).join("");
+"""
+
+
+def test_those_to_be_looked_at_stand_first_the_next_to_ring_on_top(inside: Page) -> None:
+    told = f"""{ORDER}
+    const rows = [row("a", 0.1), row("b", 7), row("c", 0.1), row("d", 30), row("e", 40, 5)];
+    return ids(after(["flight", flight(...rows), 1]));"""
+    assert found(inside, told) == "edbac"
+
+
+def test_a_row_goes_up_at_once_and_down_when_it_has_been_well_for_a_while(inside: Page) -> None:
+    told = f"""{ORDER}
+    const at = (...all) => all.map((silence, at) => ["flight", flight(row("a", 0.1), row("b", silence)), at]);
+    const all = [at(0.1, 2), at(0.1, 3), at(3, 0.1, 0.1), at(3, 0.1, 0.1, 0.1, 0.1, 0.1)];
+    const both = [["flight", flight(row("a", 9), row("b", 40)), 1], ["flight", flight(row("a", 10), row("b", 0.1)), 2]];
+    return [...all, both].map(news => ids(after(...news)));"""
+    assert found(inside, told) == ["ab", "ba", "ba", "ab", "ab"], "who is in trouble now stands above who just was"
+
+
+def test_two_that_ring_together_do_not_change_places(inside: Page) -> None:
+    told = f"""{ORDER}
+    const both = (one, other) => flight(row("a", 9, one), row("b", 9, other));
+    const news = [["flight", both(36, 36.2), 1], ["flight", both(35.7, 35.3), 1.5], ["flight", both(35, 34.6), 2]];
+    return news.map((_, at) => ids(after(...news.slice(0, at + 1))));"""
+    assert found(inside, told) == ["ab", "ab", "ab"]
+
+
+def test_an_alarm_says_when_it_rings_and_stands_still_while_tokens_come(inside: Page) -> None:
+    told = """const row = { limit: "idle", rings_in: 5.93, silence: 0.07, raw: "streaming", at: 1 };
+    const rows = [row, { ...row, rings_in: 5.61, silence: 0.39 }, { ...row, rings_in: 1.3, silence: 0.2 },
+        { ...row, rings_in: 33.4, silence: 11.6 }, { ...row, rings_in: 0.94, silence: 5 }];
+    const long = { ...row, limit: "thinking", rings_in: 299.4, silence: 9 };
+    return [...rows.map(each => words.comes(each.limit, scale.leftSaid(each, 1))),
+        words.comes("thinking", scale.leftSaid(long, 1)), words.comes("thinking", scale.leftSaid(long, 1), true)];"""
+    assert found(inside, told) == [
+        "idle in 6 s", "idle in 6 s", "idle in 1.5 s", "idle in 33 s", "idle in 0.9 s",
+        "thinking in 4 min 59 s", "thinking in 4 min",
+    ]  # fmt: skip
+
+
+def test_heartbeats_one_after_the_other_are_one_line(inside: Page) -> None:
+    told = """const { folded } = await import("./why.js");
+    const beat = (after, tokens) => ({ after, kind: "heartbeat", words: "", phase: "streaming", tokens });
+    const others = kind => ({ after: 0, kind, words: kind });
+    const few = folded([others("armed"), beat(1, 3), beat(2, 5), others("rang")]);
+    const many = folded([others("armed"), ...[3, 5, 9, 24].map((tokens, at) => beat(at, tokens)), others("rang")]);
+    return [few.map(each => each.kind), many.map(each => each.words), new Set(few.map(each => each.key)).size];"""
+    assert found(inside, told) == [
+        ["armed", "heartbeat", "heartbeat", "rang"],
+        ["armed", "4 heartbeats, writing, 3 to 24 tokens", "rang"],
+        4,
+    ]
+
+
+def test_what_is_said_aloud_is_said_one_after_the_other(inside: Page) -> None:
+    told = """const { asked, turned, NOTHING_SAID } = await import("./aloud.js");
+    let queue = turned(asked(asked(NOTHING_SAID, "cancelling"), "ended badly"), 10);
+    const heard = [queue.words];
+    for (const now of [11, 13, 14, 16]) heard.push((queue = turned(queue, now)).words);
+    return [heard, turned(asked(queue, "ended badly"), 20).words];"""
+    assert found(inside, told) == [["cancelling", "cancelling", "ended badly", "ended badly", ""], "ended badly"]
+
+
 def test_a_total_that_grows_is_a_jump_told_twice_and_counted_once(inside: Page) -> None:
     told = """const row = total => ["a", "m", "streaming", 3, 0, 0, "total", total - 3, total];
     const moved = { id: "a", before: 3, after: 13, why: "coding" };
@@ -93,6 +167,39 @@ def test_the_list_is_the_truth_until_news_come(inside: Page) -> None:
     if (late.flying.size !== 2) return "a list that comes late takes nothing back";
     return [[...state.flying.keys()], state.finished.map(words.fate)];"""
     assert found(inside, told) == [["b"], ["a 30 s timeout would have killed it at 16\u00a0%"]]
+
+
+def test_in_the_demo_a_second_stands_for_many_and_all_that_is_near_is_nearer(inside: Page) -> None:
+    told = """const end = { outcome: "finished", elapsed: 4 };
+    const near = () => scale.isNear({ limit: "idle", silence: 1.4 }, 0.5);
+    const all = () => [words.isSaved(end), words.fate(end), near(), scale.edgeAt(1)];
+    const usual = all(), isNew = scale.standFor(30), demo = all(), isOld = scale.standFor(30);
+    scale.standFor(undefined);
+    return [usual, isNew, demo, isOld, all()];"""
+    usual = [False, "in time", True, pytest.approx(1 / 26)]
+    demo = [True, "a 30 s timeout would have killed it at 25\u00a0%", False, pytest.approx(30 / 55)]
+    assert found(inside, told) == [usual, True, demo, False, usual]
+
+
+def test_the_page_of_the_demo_says_so_and_what_ended_says_its_scene(browser: Browser) -> None:
+    end = {"id": "a", "model": "m", "run": "2 a thinking model lives", "outcome": "finished", "elapsed": 4.0}
+    pages = {
+        "/health": {"status": "ok", "version": "0", "models": {}, "scale": 30.0},
+        "/hangtight/generations": {"generations": [], "finished": [end]},
+    }
+    with StandIn(Scene(pages=pages)) as stand_in:
+        page = browser.new_page()
+        page.goto(stand_in.url)
+        expect(page.locator("#scale")).to_have_text("This is the demo: one second here is 30 s of a real machine.")
+        fate = "2 a thinking model lives · a 30 s timeout would have killed it at 25\u00a0%"
+        expect(page.locator("#ends .fate")).to_have_text(fate)
+        page.close()
+    with StandIn(Scene()) as stand_in:
+        page = browser.new_page()
+        page.goto(stand_in.url)
+        expect(page.locator("#version")).to_have_text("hangtight 0")
+        expect(page.locator("#scale")).to_be_hidden()
+        page.close()
 
 
 def test_only_a_hundred_that_ended_are_kept(inside: Page) -> None:
@@ -163,3 +270,49 @@ def test_a_step_of_a_run_says_what_its_budget_gives_it_and_one_without_says_none
         expect(rows.nth(2)).to_contain_text("40 % of the budget")
         expect(rows.nth(3)).to_contain_text(" of 5 min")
         expect(rows.nth(3)).not_to_contain_text("budget")
+
+
+def test_a_step_that_overdraws_its_share_says_so_in_a_warm_colour_and_those_to_come_are_there(window: Window) -> None:
+    scene = busy()
+    told = scene.pages["/hangtight/runs/nightly-docs"]
+    done, late, last = told["steps"]
+    steps = [done, {**late, "allotted": 59.0}, last]
+    with StandIn(Scene(pages={**scene.pages, "/hangtight/runs/nightly-docs": {**told, "steps": steps}})) as stand_in:
+        page = window.page()
+        live(page, stand_in.url)
+        rows = page.locator("#runs .step")
+        expect(rows.nth(1).locator(".words")).to_contain_text(" over its share of 59 s · 30 % of the budget")
+        expect(rows.nth(2).locator(".words")).to_have_text("to come · 2 min · 40 % of the budget")
+        colour = "row => getComputedStyle(row.querySelector('.words')).color"
+        warm, calm = (rows.nth(at).evaluate(colour) for at in (1, 0))
+        assert warm != calm
+        expect(page.locator("#runs .run > .words").first).to_contain_text(
+            " left of 5 min · about 38 % of its work done"
+        )
+
+
+def test_a_run_that_its_budget_has_ended_says_so_on_its_card_and_its_steps_keep_their_shares(window: Window) -> None:
+    scene = busy()
+    end = {"status": "timeout", "outcome": "timeout", "elapsed": 300.0, "error": "[Budget exhausted] Task incomplete."}
+    told = {**scene.pages["/hangtight/runs/nightly-docs"], **end}
+    done, late, last = told["steps"]
+    told["steps"] = [done, {**late, "elapsed": 119.0, "outcome": "timeout", "broken_limit": "total"}, last]
+    with StandIn(Scene(pages={**scene.pages, "/hangtight/runs/nightly-docs": told})) as stand_in:
+        page = window.page()
+        live(page, stand_in.url)
+        expect(page.locator("#runs .warning")).to_have_text("[Budget exhausted] Task incomplete.")
+        expect(page.locator("#runs .run > .words").first).to_contain_text("timed out · 5 min of 5 min")
+        rows = page.locator("#runs .step .words")
+        expect(rows.nth(1)).to_contain_text("119 s, 29 s over its share of 90 s · 30 % of the budget")
+        expect(rows.nth(2)).to_contain_text("not begun · 2 min · 40 % of the budget")
+
+
+def test_of_many_steps_to_come_some_are_shown_and_the_others_are_counted(window: Window) -> None:
+    scene = busy()
+    told = scene.pages["/hangtight/runs/nightly-docs"]
+    later = [{**told["steps"][2], "step": f"part {number}"} for number in range(40)]
+    with StandIn(Scene(pages={**scene.pages, "/hangtight/runs/nightly-docs": {**told, "steps": later}})) as stand_in:
+        page = window.page()
+        live(page, stand_in.url)
+        expect(page.locator("#runs .step")).to_have_count(12)
+        expect(page.locator("#runs .run > .words").last).to_have_text("and 28 more steps")

@@ -46,6 +46,8 @@ class Seen(NamedTuple):
 
     servers: tuple[Found, ...] = ()
     elsewhere: tuple[tuple[str, str], ...] = ()
+    gateways: tuple[str, ...] = ()
+    """Ours, which are not put behind themselves."""
 
 
 def first_file(seen: Seen, name: str = "hangtight.yaml") -> str:

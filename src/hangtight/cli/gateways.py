@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from hangtight.cli.settings import USAGE, fail
@@ -12,12 +14,17 @@ from hangtight.drivers.http11 import Address, ConnectFailed, HTTPError, request
 from hangtight.drivers.servers import FORBIDDEN, UNAUTHORIZED
 from hangtight.errors import HangtightError
 
+AT_ONCE = 1.0  # seconds, where nobody waits for it
 PATIENCE = 5.0  # seconds in which a gateway must answer
 MOST = 16 * 1024 * 1024  # bytes of an answer
 
 
 class NoGateway(HangtightError):
     """Nobody answers there who knows what is asked. Says what to type."""
+
+
+class NeedsKey(NoGateway):
+    """One is there, and it knows who may ask."""
 
 
 class Gateway(NamedTuple):
@@ -61,7 +68,7 @@ class Gateway(NamedTuple):
             raise self.missing("nothing there" if refused else str(error)) from error
         if status in (UNAUTHORIZED, FORBIDDEN):
             why = "the key is not one of its keys" if self.key else "it wants a key"
-            raise NoGateway(f"{self.url}: {why}\nto show one:  {KEY}=... hangtight {self.command} --url {self.url}")
+            raise NeedsKey(f"{self.url}: {why}\nto show one:  {KEY}=... hangtight {self.command} --url {self.url}")
         return status, _parsed(told)
 
     def missing(self, why: str) -> NoGateway:
@@ -71,6 +78,24 @@ class Gateway(NamedTuple):
             f"to ask another:  hangtight {self.command} --url http://HOST:PORT",
         )
         return NoGateway("\n".join(lines))
+
+
+def kept_by_a_gateway() -> str:
+    """The journal of the gateway that runs here at its usual port; empty where none does, or tells none."""
+    told: Any = None
+    with suppress(NoGateway):
+        _, told = asyncio.run(Gateway.of(GATEWAY, os.environ.get(KEY), "log").ask("GET", "/health", AT_ONCE))
+    there = told.get("journal") if isinstance(told, dict) else None
+    return there if isinstance(there, str) else ""
+
+
+async def is_gateway(url: str) -> bool:
+    """Whether one of ours answers there, to whomever."""
+    try:
+        _, told = await Gateway.of(url, None, "top").ask("GET", "/hangtight/generations", AT_ONCE)
+    except NoGateway as seen:
+        return isinstance(seen, NeedsKey)
+    return isinstance(told, dict) and "generations" in told
 
 
 def _parsed(body: bytes) -> Any:

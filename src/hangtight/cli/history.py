@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from hangtight.cli.gateways import kept_by_a_gateway
 from hangtight.cli.journals import (
     asking,
     began,
@@ -29,6 +31,7 @@ from hangtight.cli.printing import (
     line_of,
     put_json,
     put_lines,
+    room_for_table,
     table,
     width,
 )
@@ -38,6 +41,7 @@ from hangtight.cli.timelines import told_about
 from hangtight.core.phases import Outcome
 from hangtight.core.time import spoken
 from hangtight.drivers.record import SHORT
+from hangtight.journal.address import shown_address, standing_at
 
 if TYPE_CHECKING:
     from hangtight.journal.reading import Reading, Row, Told
@@ -92,7 +96,7 @@ def log_command(wanted: str | None, which: Filter, journal: str | None, config: 
     if as_json:
         put_json([row_object(row) for row in rows])
     elif rows:
-        put_lines(as_table(rows, room=width(), colours=has_colours()))
+        put_lines(as_table(rows, room=room_for_table(), colours=has_colours()))
     return OK
 
 
@@ -100,22 +104,31 @@ def _one(reading: Reading | None, wanted: str, url: str | None, *, as_json: bool
     from hangtight.journal.reading import Ambiguous
 
     if reading is None:
-        fail(f"nothing is known of {line_of(wanted)}: {how_to_keep_one(url)}", FAILED)
+        fail(f"nothing is known of {line_of(wanted)}: {how_to_keep_one(url)}{_elsewhere(wanted, url)}", FAILED)
     try:
         told = reading.find(wanted)
     except Ambiguous as several:
         alike = [found.row for found in map(reading.find, several.ids) if found is not None]
-        lines = as_table(alike, room=width(), colours=False, whole_ids=True)
+        lines = as_table(alike, room=room_for_table(), colours=False, whole_ids=True)
         fail("\n".join([f"{line_of(wanted)} may be any of these; more of the id says which", *lines]), USAGE)
     if told is None:
-        fail(f"nothing is known of {line_of(wanted)}: hangtight log lists what is", FAILED)
+        fail(f"nothing is known of {line_of(wanted)}: hangtight log lists what is{_elsewhere(wanted, url)}", FAILED)
     if as_json:
         put_json(told_object(told))
     else:
-        others = as_table(told.others, room=width() - 2, colours=has_colours()) if told.others else []
+        others = as_table(told.others, room=room_for_table() - 2, colours=has_colours()) if told.others else []
         room = width() if has_plots() else None
         put_lines([*told_about(told, has_colours(), room), *_attempts(others)])
     return OK
+
+
+def _elsewhere(wanted: str, url: str | None) -> str:
+    """One more line, where a gateway runs here that keeps another journal."""
+    there = kept_by_a_gateway()
+    if not there or (url is not None and there == shown_address(standing_at(url))):
+        return ""
+    typed = f"hangtight log {shlex.quote(wanted)} --journal {shlex.quote(there)}"
+    return f"\nthe gateway that runs here keeps another journal:  {line_of(typed)}"
 
 
 def _attempts(lines: Sequence[str]) -> list[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hangtight.cli.first_file import Found, Seen, first_file, fitted
+from hangtight.cli.gateways import is_gateway
 from hangtight.cli.printing import line_of, put, put_json
 from hangtight.cli.process import FAILED, OK, say
 from hangtight.cli.settings import USAGE, fail
@@ -34,6 +35,7 @@ from hangtight.errors import HangtightError
 from hangtight.rules.running import GATEWAY_PORT
 
 SHOWN = 6
+OURS = f"http://127.0.0.1:{GATEWAY_PORT}"
 USUAL_NAME = "hangtight.yaml"
 NAMES = {Shape.OLLAMA: "Ollama", Shape.OPENAI: "a server with OpenAI's API"}
 BY_ENVIRONMENT = "$OLLAMA_HOST"
@@ -99,7 +101,9 @@ async def survey(urls: tuple[str, ...]) -> Seen:
         there += places(url, os.environ)
     if not urls:
         there = [each for each in places(None, os.environ) if _is_meant(each)]
-    looked = await asyncio.gather(*map(_look, there))
+    looking, ours = asyncio.gather(*map(_look, there)), [] if urls else [OURS]
+    beside = [url for url in ours if await is_gateway(url)]
+    looked = await looking
     servers = [(place, server) for place, server in zip(there, looked, strict=True) if isinstance(server, Server)]
     sizes = await asyncio.gather(*(_sizes(server) for _, server in servers))
     found = tuple(
@@ -108,7 +112,7 @@ async def survey(urls: tuple[str, ...]) -> Seen:
     )
     pairs = zip(there, looked, strict=True)
     elsewhere = tuple((place.url, why) for place, why in pairs if isinstance(why, str) and _is_told(place, why))
-    return Seen(found, elsewhere)
+    return Seen(found, elsewhere, tuple(beside))
 
 
 async def _look(place: Place) -> Server | str:
@@ -190,7 +194,11 @@ def _object(seen: Seen) -> dict[str, Any]:
         }
         for each, less in zip(seen.servers, fitted(seen).servers, strict=True)
     ]
-    return {"servers": servers, "elsewhere": [{"url": url, "why": why} for url, why in seen.elsewhere]}
+    return {
+        "servers": servers,
+        "elsewhere": [{"url": url, "why": why} for url, why in seen.elsewhere],
+        "gateways": list(seen.gateways),
+    }
 
 
 def _tell(seen: Seen, path: Path) -> None:
@@ -202,6 +210,8 @@ def _tell(seen: Seen, path: Path) -> None:
             say(f"left out {less.left_out} of them: a file of settings may not be that large\n")
     for url, why in seen.elsewhere:
         say(f"left out {line_of(url)}: {line_of(why)}\n")
+    for url in seen.gateways:
+        say(f"a gateway of hangtight answers at {url}: it is not written down\n")
     if not seen.servers:
         say("no model server found; the file shows how to add one\n")
     name = line_of(str(path))

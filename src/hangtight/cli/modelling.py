@@ -11,7 +11,19 @@ from typing import Any
 from urllib.parse import quote
 
 from hangtight.cli.gateways import Gateway, NoGateway
-from hangtight.cli.printing import DIM, GREEN, RED, YELLOW, Cell, Column, has_colours, put_json, put_lines, table, width
+from hangtight.cli.printing import (
+    DIM,
+    GREEN,
+    RED,
+    YELLOW,
+    Cell,
+    Column,
+    has_colours,
+    put_json,
+    put_lines,
+    room_for_table,
+    table,
+)
 from hangtight.cli.process import FAILED, OK, code_for_signal, say, stop_on_signals
 from hangtight.core.words import seconds
 from hangtight.drivers.servers import OK as ANSWERED
@@ -48,7 +60,7 @@ def list_command(gateway: Gateway, *, as_json: bool) -> int:
     elif not models:
         say("no model is run there\nto have one run:  models: {NAME: {cmd: ...}} in hangtight.yaml\n")
     else:
-        put_lines(lines(models, room=width(), colours=has_colours()))
+        put_lines(lines(models, room=room_for_table(), colours=has_colours()))
     return OK
 
 

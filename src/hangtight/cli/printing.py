@@ -18,6 +18,7 @@ from hangtight.cli.settings import fail
 from hangtight.rules.errors import on_one_line
 
 USUAL_WIDTH, USUAL_HEIGHT = 80, 24
+ENDLESS = 10**6  # columns
 GAP = "  "
 CUT = "…"
 RED, YELLOW, GREEN, DIM = "\x1b[31m", "\x1b[33m", "\x1b[32m", "\x1b[2m"
@@ -69,6 +70,11 @@ def width() -> int:
         return os.get_terminal_size(STDOUT).columns or USUAL_WIDTH
     except OSError:
         return USUAL_WIDTH
+
+
+def room_for_table() -> int:
+    """The columns of a terminal. In a pipe there is no end of them: who searches it for a name must find that whole."""
+    return width() if sys.stdout.isatty() else ENDLESS
 
 
 def live_width() -> int:

@@ -10,6 +10,7 @@ import sys
 from concurrent.futures import Future
 from contextlib import suppress
 from queue import SimpleQueue
+from textwrap import wrap
 from threading import Thread
 
 from hangtight.cli.telling import printable
@@ -83,6 +84,24 @@ def say(text: str) -> None:
     with suppress(OSError, ValueError):
         sys.stderr.write(printable(text))
         sys.stderr.flush()
+
+
+def fitted(text: str) -> str:
+    """The same, broken between words where stderr is a terminal. What is to be typed stays in one piece."""
+    try:
+        room = os.get_terminal_size(STDERR).columns - 1
+    except OSError:
+        return text
+    return "\n".join(part for line in text.split("\n") for part in _fitted(line, room)) if room > 0 else text
+
+
+def _fitted(line: str, room: int) -> list[str]:
+    if len(line) <= room:
+        return [line]
+    why, typed, command = line.partition(":  ")
+    if typed:
+        return [*_fitted(f"{why}:", room), f"  {command}"]
+    return wrap(line, room, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def stop_on_signals(interrupted: list[int]) -> None:

@@ -20,8 +20,8 @@ from hangtight.cli.printing import (
     line_of,
     put_json,
     put_lines,
+    room_for_table,
     table,
-    width,
 )
 from hangtight.cli.process import FAILED, OK, say
 from hangtight.cli.runlines import told_about
@@ -74,7 +74,7 @@ def list_command(places: Places, since_when: str | None, limit: int, *, as_json:
     if as_json:
         put_json([{**each, **{key: iso(each[key]) for key in ("began", "ended", "deadline")}} for each in newest])
     elif newest:
-        put_lines(lines(newest, room=width(), colours=has_colours()))
+        put_lines(lines(newest, room=room_for_table(), colours=has_colours()))
     else:
         say(f"hangtight: {how_to_keep_one(url) if reading is None else 'no run is known'}\n")
     return OK
@@ -115,7 +115,7 @@ def show_command(places: Places, run: str, *, as_json: bool) -> int:
     if as_json:
         put_json(_object(about, told))
         return OK
-    put_lines(told_about(about, told, room=width(), colours=has_colours()))
+    put_lines(told_about(about, told, room=room_for_table(), colours=has_colours()))
     if why := _why(known).get("error"):
         put_lines(["why it ended:", *(f"  {line_of(line)}" for line in why.splitlines())])
     if about.get("status") in ("interrupted", "failed", "timeout", "cancelled"):

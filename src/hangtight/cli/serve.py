@@ -24,6 +24,9 @@ def serve(
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Listen for other machines although there is no key.")
     ] = False,
+    scale: Annotated[
+        float, typer.Option(min=1, hidden=True, help="One second here is so many of a real machine: for the demo.")
+    ] = 1.0,
 ) -> None:
     """Serve every model at one address: the APIs of OpenAI, Anthropic and Ollama, under the time contract.
 
@@ -34,4 +37,4 @@ def serve(
     """
     from hangtight.cli.serving import Where, serve_command
 
-    raise typer.Exit(serve_command(Where(host, port, uds), config, drain=drain, insecure=insecure))
+    raise typer.Exit(serve_command(Where(host, port, uds), config, drain=drain, insecure=insecure, scale=scale))

@@ -34,7 +34,7 @@ class Where(NamedTuple):
     uds: str | None
 
 
-def serve_command(where: Where, config: str | None, *, drain: float, insecure: bool) -> int:
+def serve_command(where: Where, config: str | None, *, drain: float, insecure: bool, scale: float = 1.0) -> int:
     """Serve until a signal, and return the exit code."""
     use(config)
     try:
@@ -51,6 +51,7 @@ def serve_command(where: Where, config: str | None, *, drain: float, insecure: b
         if where.uds is None:
             may_listen(where.host, said.keys, insecure=insecure)
         state = State()
+        state.receipts.stand_for(scale)
         app = Gateway(state, where.host, insecure=insecure or where.uds is not None)
 
         async def work() -> int:
@@ -83,6 +84,7 @@ async def _running(state: State, where: Where, writer: Writer, stops: Stops) -> 
     """
     from hangtight.supervisor.fleet import Fleet
 
+    STANDING.answers_others = True
     said = settings()
     for remark in said.remarks:
         say(f"{remark}\n")

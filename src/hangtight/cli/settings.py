@@ -108,7 +108,7 @@ def use(config: str | None, *, keeps: bool = True) -> Settings:
 
 def fail(message: str, code: int) -> NoReturn:
     """One message on stderr, and the exit."""
-    from hangtight.cli.process import say
+    from hangtight.cli.process import fitted, say
 
-    say(f"hangtight: {message}\n")
+    say(f"{fitted(f'hangtight: {message}')}\n")
     raise typer.Exit(code)

@@ -28,8 +28,8 @@ from hangtight.cli.printing import (
     has_plots,
     put_json,
     put_lines,
+    room_for_table,
     table,
-    width,
 )
 from hangtight.cli.process import OK, say
 from hangtight.cli.stats_plots import LATEST, UNNAMED, ended_by, plots
@@ -69,7 +69,7 @@ def stats_command(text: str | None, by: str | None, journal: str | None, config:
         told = {"flows": flow_objects(flows)} if by == STEP else {}
         put_json({**as_object(stats, receipt, begin, by), **told})
     elif receipt is not None and reading is not None:
-        head, room, colours = receipt_line(receipt, _period(begin)), width(), has_colours()
+        head, room, colours = receipt_line(receipt, _period(begin)), room_for_table(), has_colours()
         lines = as_table(stats, by, room=room, colours=colours) if stats else []
         of_flows = flow_table(flows, span, room=room, colours=colours)
         if not has_plots():

@@ -29,8 +29,8 @@ from hangtight.cli.printing import (
     obeys,
     put_json,
     put_lines,
+    room_for_table,
     table,
-    width,
 )
 from hangtight.cli.process import FAILED, OK, SIGNALLED, code_for_signal, say, stop_on_signals
 from hangtight.cli.telling import WORTH_SAYING
@@ -75,7 +75,7 @@ async def _once(gateway: Gateway, *, as_json: bool) -> int:
     if as_json:
         put_json(told)
     else:
-        put_lines(lines(told, gateway.url, room=width(), colours=has_colours()))
+        put_lines(lines(told, gateway.url, room=room_for_table(), colours=has_colours()))
     return OK
 
 
@@ -116,17 +116,24 @@ async def _draw_on(gateway: Gateway, told: dict[str, Any]) -> None:
 
 # -- the table ------------------------------------------------------------------------------------------------------
 
-COLUMNS = (
-    Column("id", drops=2),
-    Column("model", least=7),
-    Column("phase", least=9),
-    Column("elapsed", right=True, drops=1),
-    Column("tokens", right=True, drops=3),
-    Column("silence", right=True),
-    Column(""),
-    Column("next alarm"),
-    Column("place", right=True, drops=5),
-)
+
+def columns(room: int) -> tuple[Column, ...]:
+    """Who it is, what it is at and what rings next stay longest: those say which one hangs."""
+    model, phase = (7, 10) if room < NARROW else (room // 3, 17)
+    return (
+        Column("id", drops=5),
+        Column("model", least=model),
+        Column("phase", least=phase),
+        Column("elapsed", right=True, drops=1),
+        Column("tokens", right=True, drops=2),
+        Column("silence", right=True, drops=7),
+        Column("", drops=6),
+        Column("next alarm"),
+        Column("place", right=True, drops=3),
+    )
+
+
+SPEAKING = (Phase.THINKING, Phase.STREAMING)
 COLOURS: Mapping[str, str] = {
     Phase.QUEUED: DIM,
     Phase.LOADING: BLUE,
@@ -150,11 +157,12 @@ def lines(told: Mapping[str, Any], url: str, *, room: int, colours: bool, rows: 
         return [head]
     shown = found if rows is None else _most_urgent(found, max(rows - HEAD, 1))
     left_out = {"" if waiting else "place", "" if room >= WIDE else "silence"} - {""}
-    wanted = [at for at, column in enumerate(COLUMNS) if column.title not in left_out]
+    titled = columns(room)
+    wanted = [at for at, column in enumerate(titled) if column.title not in left_out]
     cells = [[_row(each, room)[at] for at in wanted] for each in shown]
     more = len(found) - len(shown)
     rest = [cut(f"and {more:,} more, whose alarms are further away", room)] if more else []
-    return [head, "", *table([COLUMNS[at] for at in wanted], cells, room=room, colours=colours), *rest]
+    return [head, "", *table([titled[at] for at in wanted], cells, room=room, colours=colours), *rest]
 
 
 def _most_urgent(found: Sequence[Mapping[str, Any]], number: int) -> Sequence[Mapping[str, Any]]:
@@ -171,23 +179,20 @@ def _most_urgent(found: Sequence[Mapping[str, Any]], number: int) -> Sequence[Ma
 
 def _row(each: Mapping[str, Any], room: int) -> list[Cell]:
     silence = _number(each.get("silence"))
-    pings = bool(each.get("in_contact")) and silence is not None and silence >= WORTH_SAYING
+    hangs = _hangs(each, short=room < NARROW)
     name, rings_in = _alarm(each)
     soon = RED if rings_in is not None and rings_in < SOON else ""
     position = each.get("position")
-    phase = _text(each.get("phase"))
+    colour = YELLOW if hangs else COLOURS.get(_text(each.get("phase")), "")
     alarm = "none" if rings_in is None else seconds(rings_in) if room < NARROW else f"{name} in {seconds(rings_in)}"
     return [
         Cell(_text(each.get("id"))[:SHORT], DIM),
         Cell(_text(each.get("model"))),
-        Cell(_phase(each) + (", pings" if pings and room < WIDE else ""), COLOURS.get(phase, "")),
+        Cell(hangs or _phase(each), colour),
         Cell(_seconds(_number(each.get("elapsed")))),
         Cell(_text(each.get("tokens", ""))),
-        Cell(f"{_seconds(silence)} (pings)" if pings else _seconds(silence), YELLOW if pings else ""),
-        Cell(
-            _bar(each, 5 if room < NARROW else 7 if room < WIDE else 16),
-            soon or (YELLOW if pings else COLOURS.get(phase, DIM)),
-        ),
+        Cell(_seconds(silence), YELLOW if hangs else ""),
+        Cell(_bar(each, 5 if room < NARROW else 7 if room < WIDE else 16), soon or colour or DIM),
         Cell(alarm, soon),
         Cell("" if position is None else _text(position)),
     ]
@@ -208,6 +213,17 @@ def _bar(each: Mapping[str, Any], cells: int) -> str:
         return ""
     gone = _number(each.get("elapsed" if name == Limit.TOTAL else "silence")) or 0.0
     return share(gone, gone + rings_in, cells)
+
+
+def _hangs(each: Mapping[str, Any], *, short: bool) -> str:
+    """How long nothing has come of one that had begun to speak, as the dashboard says it; empty where it gets on."""
+    phase, silence = _text(each.get("phase")), _number(each.get("silence")) or 0.0
+    if silence < WORTH_SAYING:
+        return ""
+    if phase in SPEAKING:
+        words = "silent" if not each.get("in_contact") else "pings" if short else "pings only"
+        return f"{words} {seconds(silence)}"
+    return f"{phase}, pings" if each.get("in_contact") else ""
 
 
 def _phase(each: Mapping[str, Any]) -> str:

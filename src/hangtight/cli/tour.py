@@ -11,12 +11,14 @@ from importlib.util import find_spec
 from itertools import cycle
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from hangtight.cli.called import as_called
 from hangtight.cli.process import FAILED, OK, code_for_signal, say, stop_on_signals
 from hangtight.cli.settings import USAGE, fail
 from hangtight.cli.tour_asking import Answer, Told, ask, listen
 from hangtight.cli.tour_faces import Face, face_for, phase_of
 from hangtight.cli.tour_scenes import DEEP, SCENES
 from hangtight.cli.tour_stage import HOST, OURS, NoStage, Scale, Stage
+from hangtight.core.telling import WHY
 from hangtight.core.time import plain
 from hangtight.core.words import at_work
 from hangtight.drivers import clock
@@ -58,17 +60,16 @@ class Tour:
         self.stage = stage
         self.face = face
         self._stays = stays
-        self.run = "tour"
+        self.run = ""
         self.listening = asyncio.Event()
         self._news = asyncio.Event()
         self._began = clock.now()
         self._heard: list[tuple[str, Told]] = []
         self._stood: dict[str, str] = {}
-        self._step = ""
 
     async def ask(self, model: str, mode: str = "", task: Budget | None = None) -> Answer:
         """A question of this scene; in a task it has what that has left."""
-        headers = {"x-hangtight-run": self.run, "x-hangtight-step": self._step}
+        headers = {"x-hangtight-run": self.run}
         if task is not None:
             headers = {HEADER: task.to_header()}
         if mode:
@@ -95,22 +96,24 @@ class Tour:
 
     async def play(self, number: int, scene: Scene) -> bool:
         """Whether it came out as it should."""
-        self._began, self._heard, self._stood, self._step = clock.now(), [], {}, f"scene {number}"
+        self._began, self._heard, self._stood = clock.now(), [], {}
+        self.run = f"{number} {scene.title.lower()}"
         self.face.begin(number, scene)
         outcome = await scene.play(self)
+        outcome = outcome if self._stays else outcome._replace(error=tuple(map(_without_door, outcome.error)))
         self.face.end(number, scene, outcome, self._to_read_on(outcome))
-        self._step = ""
+        self.run = ""
         return outcome.held
 
     def _to_read_on(self, outcome: Outcome) -> str:
-        """The line of the error asks the reader's own journal: this one asks ours, as long as that is there."""
+        """The same as in the error, as the reader has called us, and in one piece on a terminal."""
         known = self._stays and outcome.error and outcome.ids and outcome.ids[-1]
         return f"{_log_of(self.stage)} {outcome.ids[-1][:SHORT]}" if known else ""
 
     def hear(self, name: str, told: Told) -> None:
         """An event of the gateway; what others ask there meanwhile is not of the tour."""
         self.listening.set()
-        if not self._step or told.get("run") != self.run:
+        if not self.run or told.get("run") != self.run:
             return
         self._heard.append((name, told))
         self._news.set()
@@ -149,7 +152,7 @@ def _needs(port: int) -> None:
             pass
     except CannotListen as error:
         why = str(error).partition("\n")[0]
-        fail(f"{why}\nto take any free one:  hangtight demo --port 0", FAILED)
+        fail(f"{why}\nto take any free one:  {as_called()} demo --port 0", FAILED)
 
 
 async def _signalled(plan: Plan) -> int:
@@ -217,8 +220,13 @@ async def _conduct(plan: Plan, tour: Tour, stays: list[int]) -> int:
     return code
 
 
+def _without_door(line: str) -> str:
+    """The journal is gone with the demo."""
+    return line.partition(WHY)[0]
+
+
 def _log_of(stage: Stage) -> str:
-    return f"hangtight log --journal {shlex.quote(str(stage.folder / 'journal.db'))}"
+    return f"{as_called()} log --journal {shlex.quote(str(stage.folder / 'journal.db'))}"
 
 
 def _to_try(stage: Stage) -> list[str]:
@@ -228,7 +236,7 @@ def _to_try(stage: Stage) -> list[str]:
         "It stays up, with some load, until Ctrl-C.",
         "  look:",
         f"    {stage.url}/ui",
-        f"    hangtight top --url {stage.url}",
+        f"    {as_called()} top --url {stage.url}",
         "  a hang:",
         f"    curl -N {stage.url}/v1/chat/completions \\",
         "      -H 'content-type: application/json' \\",

@@ -47,7 +47,7 @@ class Face:
     def end(self, number: int, scene: Scene, outcome: Outcome, to_read_on: str) -> None:
         lines = [part for line in outcome.error for part in self._fitted(line_of(line), INDENT * 2, RED)]
         if to_read_on:
-            lines += [f"{INDENT}its journal is this one, while the demo stays up:", f"{INDENT * 2}{to_read_on}"]
+            lines += [f"{INDENT}to type it here, while the demo stays up:", f"{INDENT * 2}{to_read_on}"]
         put_lines([*lines, *self._fitted(f"=> {outcome.words}", INDENT, GREEN if outcome.held else RED)])
 
     def _fitted(self, text: str, indent: str, colour: str) -> list[str]:

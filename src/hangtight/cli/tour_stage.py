@@ -202,7 +202,8 @@ class Stage:
             self.lab = await lab.start(self._guard, self.folder, "lab", "serve", "--port", "0")
             file = self.folder / "hangtight.yaml"
             file.write_text(settings_text(self.scale, self.lab, _free_port()), encoding="utf-8")
-            words = ("serve", "--config", str(file), "--port", str(self._port), "--drain", "0.2")
+            words = ("serve", "--config", str(file), "--port", str(self._port), "--drain", "0.2",
+                     "--scale", plain(self.scale.second))  # fmt: skip
             self.url = await gateway.start(self._guard, self.folder, *words)
         except BaseException:
             await self._close()

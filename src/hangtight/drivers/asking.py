@@ -54,6 +54,8 @@ REFUSED_FIELDS = (400, 422)  # how servers say that they do not know a field
 SUCCESS = range(200, 300)
 SHOWN = 60  # characters of each end of what makes no sense
 END_MARK = "[DONE]"
+ITS_ID = "x-hangtight-id"
+LONGEST_ID = 32
 ELSEWHERE = ("-cloud", ":cloud")  # Ollama's names for models that it only passes on: they are never in its memory
 
 DOOR = Door("watched(..., {name}={value})")
@@ -78,6 +80,7 @@ class Asking:
         """How long the answer is, as the server counts it."""
         self.cut = ""
         """How the connection broke, where it did."""
+        self._theirs = ""
         self._ended = End.CUT
         self._note: Callable[[Fact], object] = _nobody
         self._started = 0.0
@@ -96,7 +99,7 @@ class Asking:
     def anew(self, model: str) -> Self:
         """The same question to this model, as if nobody had been asked before."""
         self.model, self.last, self.reason, self.tokens, self.cut = model, Said(), "", None, ""
-        self._ended, self._note, self._chunks = End.CUT, _nobody, None
+        self._ended, self._note, self._chunks, self._theirs = End.CUT, _nobody, None, ""
         return self
 
     def attach(self, note: Callable[[Fact], object]) -> None:
@@ -231,9 +234,11 @@ class Asking:
         headers = {"content-type": "application/json", **self.server.headers}
         asking = request("POST", self.server.chat_url, headers=headers, body=body, connect_timeout=CONNECT)
         try:
-            return await attempt.enter_async_context(asking)
+            answer = await attempt.enter_async_context(asking)
         except HTTPError as failed:
             raise self._failed(str(failed)) from failed
+        self._theirs = _checked(answer.headers.get(ITS_ID, ""))
+        return answer
 
     async def _whole_body(self, answer: Response) -> str:
         try:
@@ -258,6 +263,7 @@ class Asking:
 
     def _failed(self, message: str) -> BackendError:
         error = BackendError(message)
+        error.generation = self._theirs
         error.elapsed = self._now() - self._started
         return error
 
@@ -291,6 +297,11 @@ async def _complaint_of(answer: Response) -> str:
         return (await answer.read(COMPLAINT_LIMIT)).decode("utf-8", "replace")
     except HTTPError:
         return ""
+
+
+def _checked(key: str) -> str:
+    """What anybody may send is written down only where it looks like an id."""
+    return key if len(key) <= LONGEST_ID and key.isascii() and key.isalnum() else ""
 
 
 def _is(answer: Response, kind: str) -> bool:

@@ -29,12 +29,13 @@ def fault_of(error: BaseException) -> Fault | None:
 
 def failure_of(error: BaseException) -> str:
     """What went wrong, in a word or two. Not the message: it may quote the model, or a key."""
+    theirs = f" ({error.generation} at the gateway)" if isinstance(error, BackendError) and error.generation else ""
     if isinstance(error, BackendError) and error.code:
-        return error.code
+        return f"{error.code}{theirs}"
     status: object = getattr(error, "status", None) or getattr(error, "status_code", None)
     code: object = getattr(error, "returncode", None)
     told = f" {status}" if isinstance(status, int) else f" {code}" if isinstance(code, int) else ""
-    return f"{type(error).__name__}{told}"
+    return f"{type(error).__name__}{told}{theirs}"
 
 
 def fault_of_status(status: int) -> Fault:

@@ -6,6 +6,7 @@ terms, which rank above its own, and its session is the watch's from there on.
 
 from __future__ import annotations
 
+import os
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,6 +34,21 @@ def handed() -> Session | None:
     """The session of the watch in whose opening we are."""
     watching = HANDED.get()
     return watching() if watching is not None else None
+
+
+ASKERS: weakref.WeakValueDictionary[str, Session] = weakref.WeakValueDictionary()
+
+
+def announce(session: Session) -> str:
+    """A word that nobody guesses: our own gateway finds this session by it, for whom it asks a model then."""
+    word = os.urandom(16).hex()
+    ASKERS[word] = session
+    return word
+
+
+def announced(word: str) -> Session | None:
+    """The session of this process that asks our gateway with that word."""
+    return ASKERS.get(word) if word else None
 
 
 WITNESS: ContextVar[Callable[[Session], object] | None] = ContextVar("hangtight-witness", default=None)

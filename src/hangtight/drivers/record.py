@@ -12,6 +12,7 @@ from hangtight.core.heartbeat import Heartbeat
 from hangtight.core.orders import Cancel, CancelAgain, Excused, Moved
 from hangtight.core.phases import Outcome
 from hangtight.drivers import clock
+from hangtight.drivers.whys import command_of
 from hangtight.errors import BudgetSpent
 from hangtight.journal.entries import Begun, Dropped, Ended, Kind, Named, Noted
 
@@ -33,13 +34,13 @@ class Record:
     """The journal's side of a session. It must not keep the session alive; its times count from its own beginning."""
 
     __slots__ = (
-        *("__weakref__", "_began", "_clock", "_keeping", "_machine", "_over", "_process", "_queued_at", "_step"),
-        *("call", "id"),
+        *("__weakref__", "_began", "_clock", "_elsewhere", "_keeping", "_machine", "_over", "_process", "_queued_at"),
+        *("_step", "call", "id"),
     )
 
     def __init__(self, session: Session, keeping: Recorder, began: Instant | None = None) -> None:
         self._keeping = keeping
-        self._over = False
+        self._over = self._elsewhere = False
         self._process = os.getpid()
         self._clock, self._machine = session.clock, session.machine
         now = session.clock()
@@ -51,6 +52,8 @@ class Record:
             (self.id, self.call), session.terms, session.model or "", host=session.host, resolved=session.resolved
         )
         self._step = self._step._replace(at=self._step.at - (now - self._began))
+        if session.asker is not None and session.asker.record is not None:
+            self._step = session.asker.record.lent_to(self._step)
         self._put(self._step)
         share = session.terms.share
         if share is not None:
@@ -59,6 +62,10 @@ class Record:
             self._put(Noted(self.id, 0.0, Kind.FALLBACK, _told(session.replaces)))
 
     def _put(self, entry: Entry) -> None:
+        if not self._elsewhere:
+            self._tell(entry)
+
+    def _tell(self, entry: Entry) -> None:
         """Whatever is wrong with the journal is not the generation's concern. After a fork it is the parent's."""
         if os.getpid() == self._process:
             try:  # `suppress` would cost as much as the entry itself
@@ -84,7 +91,7 @@ class Record:
     @property
     def command(self) -> str:
         """What to type to see all that happened."""
-        return _command(self.id)
+        return command_of(self.id[:SHORT], self._keeping.url)
 
     def named(self, session: Session) -> None:
         """The model, or its server, is known now; other limits may hold."""
@@ -171,7 +178,19 @@ class Record:
     def wrapped_up(self, step: str) -> None:
         """The step in which it runs has used what was allotted to it."""
         if step == self._step.step:
-            self._put(Noted(self.id, clock.wall() - self._step.at, Kind.WRAP_UP, step))
+            self._tell(Noted(self.id, clock.wall() - self._step.at, Kind.WRAP_UP, step))
+
+    def lent_to(self, other: Begun) -> Begun:
+        """The other one with what is known here: the limits that were given for it, its step, what its budget had."""
+        own = self._step
+        mine = other._replace(resolved=own.resolved, mode=own.mode, run=own.run, step=own.step)
+        return mine._replace(prompt_tokens=own.prompt_tokens, left=own.left)
+
+    def move_to(self, other: str) -> None:
+        """Our own gateway has it in the journal, under this id. What only we know is told there."""
+        if not self._elsewhere:
+            self.dropped()
+        self._elsewhere, self.id = True, other
 
     def dropped(self) -> None:
         """Somebody nearer to the wire keeps these clocks."""
@@ -185,11 +204,7 @@ def not_begun(terms: Terms, model: str, keeping: Recorder) -> str:
     with suppress(Exception):
         keeping.put(_begun((own, own), terms, model))
         keeping.put(Ended(own, 0.0, NOT_BEGUN, error=BudgetSpent.__name__))
-    return _command(own)
-
-
-def _command(own: str) -> str:
-    return f"hangtight log {own[:SHORT]}"
+    return command_of(own[:SHORT], keeping.url)
 
 
 def _begun(

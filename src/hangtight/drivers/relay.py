@@ -34,6 +34,7 @@ class Relay:
     """The part of a session that hands its clocks over and takes them back."""
 
     __slots__ = (
+        "asker",
         "attempts",
         "call",
         "chained",
@@ -96,6 +97,8 @@ class Relay:
         """The journal has the generation beneath in its place."""
         self.given_above = Seconds(0.0)
         """So much of what persons gave back to our `total` they gave before we kept the clocks."""
+        self.asker: Session | None = None
+        """Who asks our own gateway from inside this process, with clocks of his own that ring first."""
         self.wrapped: BaseException | None = None
         """Our own error, which something between us and the source has taken for another."""
 
@@ -120,6 +123,26 @@ class Relay:
             self.given_above = above.given_back
             machine.given_back = Seconds(machine.given_back + above.given_back)
         watching.hand[0]()
+
+    def stand_for(self, asker: Session) -> None:
+        """The journal has this generation in the place of that one, which asks us for it."""
+        self.asker, self.replaces = asker, asker.replaces
+        if asker.record is not None and self.wanted_id:
+            if asker.call == asker.record.id:
+                asker.call = self.wanted_id  # no row has that id any more
+            self.call = asker.call
+            asker.record.move_to(self.wanted_id)
+
+    def follow_asker(self) -> None:
+        """Who asked for it has gone, because his own clocks rang, or he was told to stop: that is how it ended."""
+        asker, self.asker = self.asker, None
+        if asker is None or asker.machine.outcome is None or self.machine.outcome is not Outcome.LEFT:
+            return
+        own = cast("Session", self)
+        own.machine.follow(asker.machine)
+        own.resolved = asker.resolved
+        if asker.rang is not None and own.record is not None:
+            own.record.ordered((asker.rang,), own)
 
     def hand_back(self) -> None:
         """This generation has ended; the source of the watch may go on, and begin another one."""

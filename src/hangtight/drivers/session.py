@@ -326,6 +326,7 @@ class Session(Heeding):
     def close(self) -> None:
         """The source is closed, however it came to that."""
         self.follow()
+        self.follow_asker()
         self.note(Closed(self._end()))
         self.tapped = self.end_of_source = None  # they lead back to us
         self.prompt = self.history = None  # a request may be long

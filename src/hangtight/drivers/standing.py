@@ -44,6 +44,9 @@ class Standing:
         self._recorder: Recorder | None = None
         self._paces: Learner | None = None
         self._due = Instant(0.0)
+        self._is_named = False
+        self.answers_others = False
+        """Who reads our errors stands elsewhere, with settings and an environment of their own."""
 
     def configure(self, config: str | None, journal: str | None, *, search: bool) -> Settings:
         """Read the settings from now on as told. Raises what is wrong with them, and then all stays as it was."""
@@ -51,6 +54,7 @@ class Standing:
         settings = found.settings(clock.now())
         with self._lock:
             self._following, self._journal, self._keeps = found, journal, True
+            self._is_named = config is not None or journal is not None
             self._chosen_for = None
         self.recorder()
         return settings
@@ -95,6 +99,10 @@ class Standing:
             with self._lock:
                 self._choose(settings)
         return self._recorder
+
+    def must_name(self, url: str) -> bool:
+        """Whether a command that is typed without the address of this journal looks into another one."""
+        return (self._is_named or self.answers_others) and url != usual_journal()
 
     def _choose(self, settings: Settings) -> None:
         """Where the journal stands may have changed with the settings."""
@@ -144,8 +152,13 @@ def working_folder() -> Path:
 
 def journal_of(settings: Settings, given: str | None, *, keeps: bool) -> str | None:
     """Where the journal is kept: as given, as the settings say, else in the user's data folder; None for nowhere."""
-    wanted = given or settings.journal or (str(data_folder() / "journal.db") if keeps else None)
+    wanted = given or settings.journal or (usual_journal() if keeps else None)
     return None if wanted == OFF else wanted
+
+
+def usual_journal() -> str:
+    """Where one is kept that nobody has a place for, and where the commands look first."""
+    return str(data_folder() / "journal.db")
 
 
 def data_folder() -> Path:

@@ -1,7 +1,8 @@
 """Questions of ours to the gateway of this process: it starts models, keeps their queues, and shows what runs.
 
 The question keeps the clocks that were given for it. The gateway has the same, a little later: whoever asked tells, in
-his own words, that a limit was broken.
+his own words, that a limit was broken. The journal has the generation once, as the gateway sees it, with the end that
+it has for whoever asked.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from hangtight.core.facts import Absent
 from hangtight.core.time import FOREVER, plain
 from hangtight.dialects.chat import Chunk, Prompt, Shape
 from hangtight.drivers.asking import Asking
+from hangtight.drivers.handover import announce, handed
 from hangtight.drivers.servers import Place, Server, choose_model, seen_at
 from hangtight.errors import (
     BackendError,
@@ -104,6 +106,8 @@ def _told(terms: Terms, model: str) -> dict[str, str]:
         lengths["idle"] = clocks.idle
     told = {name: "none" if length == FOREVER else plain(length + LATER) for name, length in lengths.items()}
     told |= {"mode": terms.mode or "", "run": terms.run, "step": terms.step}
+    if (session := handed()) is not None:
+        told["asker"] = announce(session)
     return {f"x-hangtight-{name}": value for name, value in told.items() if value}
 
 

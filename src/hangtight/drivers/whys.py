@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from hangtight.core.telling import WHY
-from hangtight.drivers.standing import OFF, recorder, settings
+from hangtight.drivers.standing import OFF, STANDING, recorder, settings
 
 if TYPE_CHECKING:
     from hangtight.drivers.record import Record
@@ -20,7 +21,17 @@ def why(record: Record | None) -> str:
 
 def why_of_run(run: str) -> str:
     """The same for all generations of a run."""
-    return how_to_keep() or f"hangtight log --run {run}"
+    keeping = recorder()
+    return how_to_keep() if keeping is None else command_of(f"--run {run}", keeping.url)
+
+
+def command_of(wanted: str, url: str) -> str:
+    """What to type to see this of the journal at `url`, which is named where the command would look elsewhere."""
+    if not STANDING.must_name(url):
+        return f"hangtight log {wanted}"
+    from hangtight.journal.address import shown_address, standing_at
+
+    return f"hangtight log {wanted} --journal {shlex.quote(shown_address(standing_at(url)))}"
 
 
 def how_to_keep() -> str:

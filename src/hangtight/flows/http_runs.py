@@ -22,7 +22,7 @@ from hangtight.flows.engine import Engine
 from hangtight.flows.events import Event, EventType, plain
 from hangtight.flows.run.wording import HTTP
 from hangtight.journal.entries import Happened
-from hangtight.journal.run_rows import NEW_RUN, NEW_STEP, RunRows, far_in
+from hangtight.journal.run_rows import NEW_RUN, RunRows, Shares, far_in
 
 if TYPE_CHECKING:
     from hangtight.flows.port import Ended, RunSpec, Steps, Store
@@ -31,7 +31,6 @@ ENDINGS: Final = (".yaml", ".yml")
 WAITING, RUNNING = "waiting", "running"
 REMEMBERED: Final = 100
 """Runs that have ended, for whoever looks."""
-NO_SHARE: Final = {"allotted": None, "share": None}
 LAST_EVENT: Final = 1.0  # seconds in which what a run has told comes here: another thread brings it
 
 
@@ -68,7 +67,7 @@ class Stage:
         """Set when the run has told its end here."""
         self._ended: set[str] = set()
         """Runs whose last event was told."""
-        self._shares: dict[str, dict[str, Mapping[str, Any]]] = {}
+        self._shares: dict[str, Shares] = {}
         """What its budget gives each step, by run."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self.address: asyncio.Future[str | None] | None = None
@@ -227,10 +226,8 @@ class Stage:
     def one(self, run: str) -> dict[str, Any] | None:
         if run not in self._runs:
             return None
-        rows, shares = self._runs[run].steps, self._shares.get(run, {})
-        new = {**NEW_STEP, **NO_SHARE}
-        steps = [{**new, "step": step, **shares.get(step, {}), **row} for (_, step), row in rows.items()]
-        return {**self._row(run), "steps": steps}
+        rows = {step: row for (_, step), row in self._runs[run].steps.items()}
+        return {**self._row(run), "steps": self._shares.get(run, Shares()).with_all(rows)}
 
     def _row(self, run: str) -> dict[str, Any]:
         row = {**NEW_RUN, "id": run, **self._runs[run].runs[run], **self._far.get(run, {})}
@@ -247,9 +244,8 @@ class Stage:
         rows = self._runs.get(event.run)
         if rows is not None and (far := far_in(event.told, event.at)):
             self._far[event.run] = far
-        if rows is not None and event.type is EventType.STEP_STARTED:
-            given = {name: event.told[name] for name in NO_SHARE if name in event.told}
-            self._shares.setdefault(event.run, {})[event.step] = given
+        if rows is not None:
+            self._shares.setdefault(event.run, Shares()).hear(event.type, event.step, event.told)
         if rows is not None and event.type in (EventType.RUN_STARTED, EventType.RUN_RESUMED):
             rows.runs[event.run]["status"] = RUNNING
         if rows is not None and event.type not in (EventType.RUN_STARTED, EventType.RUN_FINISHED):

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from hangtight.drivers.standing import recorder
+from hangtight.errors import BudgetSpent
 from hangtight.journal.entries import Happened
 
 if TYPE_CHECKING:
@@ -35,5 +36,7 @@ def without_text(error: str) -> str:
     The words stand beside the output of the step, in a file that ends in `.error`.
     """
     first = error.partition("\n")[0]
+    if first.startswith(BudgetSpent.TEXT):
+        return first  # our own words
     kind, took = KIND.match(first) or EXIT.search(first), TOOK.search(first)
     return " ".join(found[0] for found in (kind, took) if found) or "failed"

@@ -18,6 +18,7 @@ from hangtight.drivers.attention import IGNORED
 from hangtight.drivers.clock import Timepiece
 from hangtight.drivers.faults import attempt_of
 from hangtight.drivers.given import Given
+from hangtight.drivers.handover import announced
 from hangtight.drivers.http.asked import Asked, number_of
 from hangtight.drivers.http.call import RETRIES, Call, Plan, Settings
 from hangtight.drivers.http.sending import PIECE, taken
@@ -67,7 +68,7 @@ CREDENTIALS = frozenset((b"authorization", b"x-api-key"))
 WHO = CREDENTIALS | {b"x-forwarded-for", b"x-real-ip", b"forwarded"}
 """What tells one client from another."""
 OURS = b"x-hangtight-"
-VIA = b"x-hangtight-via"
+VIA, ASKER = b"x-hangtight-via", b"x-hangtight-asker"
 STREAM = "stream"
 
 
@@ -179,6 +180,7 @@ class GatewayCall(Call):
         """Under which key an SDK that sends this again is known; None for who is no SDK."""
         url = library.URL(came.target.address(came.path, came.query))
         super().__init__(library, library.Request(came.method, url, came.headers, came.body), settings, timepiece)
+        self.asker = announced(self.asked.headers.get(ASKER, b"").decode("latin-1"))
 
     def _read(self, request: Any) -> Asked:
         asked = Asked(request, lambda _: self._filtered(self.came.target, self.came.asked_as))

@@ -14,6 +14,7 @@ from hangtight.dialects.chat import complaint
 from hangtight.dialects.dialect import Dialect
 from hangtight.dialects.speaking import Told, broken, refused, told_of
 from hangtight.drivers import clock
+from hangtight.drivers.faults import failure_of
 from hangtight.drivers.http.asyncs import body_kind, followed
 from hangtight.drivers.http.attempt import course
 from hangtight.errors import BackendError, HangtightError
@@ -83,6 +84,8 @@ class Exchange:
         """The client is gone."""
         self.cancelled: Told | None = None
         """Somebody ended it from outside, for this reason."""
+        self.failure = ""
+        """Why nothing was sent, in a word, where that is so."""
         self.over = asyncio.Event()
         """The client has all that it gets, and the server is left."""
         self.events: Events | None = None
@@ -136,6 +139,7 @@ class Exchange:
         return True
 
     async def _fail(self, error: HangtightError) -> None:
+        self.failure = failure_of(error)
         if not isinstance(error, BackendError) or error.retry_after is None:
             await self._say(told_of(self.call.for_the_caller(error)))
             return

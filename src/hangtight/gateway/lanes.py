@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from hangtight.core.admission import Admission, Admitted, Queued
 from hangtight.core.budget import Priority
 from hangtight.core.circuit import Change, Circuit, Fuse, Permit, State
+from hangtight.core.phases import Outcome
 from hangtight.core.time import Instant, Seconds
 from hangtight.drivers import clock
 from hangtight.errors import BackendError
@@ -20,6 +21,7 @@ from hangtight.gateway.looking.looker import Found, Seen
 from hangtight.gateway.upstream.targets import place_of
 
 if TYPE_CHECKING:
+    from hangtight.drivers.session import Session
     from hangtight.gateway.readings import GatewayReading
     from hangtight.gateway.telling.metrics import Metrics, OfModel
     from hangtight.gateway.telling.tracing import Tracing
@@ -58,6 +60,16 @@ class Ticket:
         return self is other
 
 
+class LastEnd(NamedTuple):
+    """How the last generation of a model ended."""
+
+    outcome: Outcome
+    limit: str
+    """The one that was broken, if that was the end."""
+    error: str
+    at: Instant
+
+
 class Lane:
     """One model."""
 
@@ -73,6 +85,7 @@ class Lane:
         """What is under way."""
         self._last_progress: Instant | None = None
         self.wall_of_progress: float | None = None
+        self.last_end: LastEnd | None = None
 
     def renew(self, serving: Serving, fuse: CircuitSettings | None, house: House) -> None:
         """The settings have changed. Who runs goes on, who waits keeps the place."""
@@ -171,6 +184,14 @@ class Lane:
         return not self.is_busy and (self.circuit is None or self.circuit.state is State.CLOSED)
 
     # -- health -----------------------------------------------------------------------------------------------
+
+    def ended(self, session: Session) -> None:
+        """One of its generations is over."""
+        machine = session.machine
+        if machine.tokens:
+            self.progressed(machine.since)
+        limit = machine.broken.limit.value if machine.broken is not None else ""
+        self.last_end = LastEnd(machine.outcome or Outcome.CANCELLED, limit, session.failure, clock.now())
 
     def progressed(self, at: Instant) -> None:
         if self._last_progress is None or at > self._last_progress:

@@ -148,8 +148,7 @@ class GatewayReading(AsyncReading):
     def _left_behind(self, error: BaseException | None) -> None:
         lane, session, machine = self.lane, self.session, self.session.machine
         lane.readings.discard(self)
-        if machine.tokens:
-            lane.progressed(machine.since)
+        lane.ended(session)
         self._metrics.ended(session, self.call.asked.dialect.name if self.call.asked.dialect else "other")
         self._end_of_span()
         if machine.deadline.moved:

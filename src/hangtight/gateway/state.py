@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from hangtight.core.time import Instant
     from hangtight.gateway.exchange import Exchange
     from hangtight.gateway.flows_port import Flows
+    from hangtight.gateway.looking.looker import Seen
+    from hangtight.gateway.readings import GatewayReading
     from hangtight.gateway.upstream.steward import Steward
     from hangtight.rules.settings import Settings
 
@@ -59,7 +61,7 @@ class State:
         self.lanes = Lanes(self.metrics, self.tracing)
         self.exchanges: dict[str, Exchange] = {}
         self.finished: deque[Ended] = deque(maxlen=REMEMBERED)
-        self.events = Events()
+        self.events = Events(self._looked)
         self.flights = Flights(self.exchanges)
         self.receipts = Receipts()
         self.flows: Flows | None = None
@@ -182,6 +184,12 @@ class State:
         self.receipts.seen.add(told)
         self.events.ended(exchange, told)
         exchange.over.set()
+
+    def _looked(self, reading: GatewayReading, seen: Seen) -> None:
+        """What its server did is known now, mostly after its end; once more where it stops at last."""
+        for at, told in enumerate(self.finished):
+            if told.is_of(reading):
+                self.finished[at] = told._replace(at_server=seen)
 
     def beat(self, own: str, beat: Heartbeat) -> None:
         """A request of this id still runs."""

@@ -47,6 +47,12 @@ def file_of(url: str) -> Path | None:
     return path
 
 
+def standing_at(url: str) -> str:
+    """The same, wherever whoever reads it stands."""
+    path = path_of(url)
+    return url if path is None else os.path.abspath(path)
+
+
 def shown_address(url: str) -> str:
     """The address as it may be shown: no password, no query, and nothing where it is not clear what is a password."""
     path = path_of(url)

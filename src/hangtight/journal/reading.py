@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from sqlalchemy import Connection, select
@@ -20,7 +21,7 @@ from hangtight.journal.run_reading import Run, ToldRun, ids_like, run_in, runs_i
 from hangtight.journal.run_sums import FlowStat, StepTook, flow_stats, steps_took
 from hangtight.journal.store import Store, in_short, refuse_foreign, refuse_unknown, version_of
 from hangtight.journal.tables import days, decisions, generations, hours, unrolled
-from hangtight.journal.tally import FINISHED, Quantiles, Tally
+from hangtight.journal.tally import A_USUAL_TIMEOUT, FINISHED, Quantiles, Tally
 
 MOST_NAMED = 20
 WITH_SUMS, WITH_RUNS = "0002", "0003"
@@ -201,15 +202,16 @@ class Reading:
         with self._asking() as asked:
             return steps_took(asked.connection, flow, most) if asked is not None and asked.runs else {}
 
-    def stats(self, since: float | None = None, by: By | None = None) -> list[Stat]:
+    def stats(self, since: float | None = None, by: By | None = None, *, usual: float = A_USUAL_TIMEOUT) -> list[Stat]:
         """By what began since, the most frequent first. Without `by` there is one, if there is anything."""
         with self._asking() as asked:
-            tallies = {} if asked is None else asked.tallies(since, by)
+            tallies = {} if asked is None else asked.tallies(since, by, usual)
         ordered = sorted(tallies.items(), key=lambda item: (-item[1].count, item[0]))
         return [_stat(key, tally) for key, tally in ordered]
 
-    def receipt(self, since: float | None = None) -> Receipt:
-        for stat in self.stats(since):
+    def receipt(self, since: float | None = None, *, usual: float = A_USUAL_TIMEOUT) -> Receipt:
+        """What a timeout of `usual` seconds would have cost."""
+        for stat in self.stats(since, usual=usual):
             return Receipt(stat.outcomes.get(FINISHED, 0), stat.would_have_died, stat.hangs, stat.hang_seconds)
         return Receipt(0, 0, 0, 0.0)
 
@@ -256,12 +258,13 @@ class _Asked:
         told = tuple(Decision(after, kind, _value(text)) for after, kind, text in found)
         return Told(row, told, tuple(self.rows(others)))
 
-    def tallies(self, since: float | None, by: By | None) -> Tallies:
+    def tallies(self, since: float | None, by: By | None, usual: float) -> Tallies:
         """Sums of the complete days, then of the complete hours, and single rows of the rest."""
         own = generations.c
         ended = select(*(own[name] for name in SUMMED)).where(own.outcome.is_not(None))
-        if not self.sums:
-            return self._add(defaultdict(Tally), ended if since is None else ended.where(own.started >= since), by)
+        if not self.sums or usual != A_USUAL_TIMEOUT:  # the sums know of no other
+            tallies: Tallies = defaultdict(partial(Tally, usual=usual))
+            return self._add(tallies, ended if since is None else ended.where(own.started >= since), by)
         rest = select(*(own[name] for name in SUMMED)).where(unrolled)
         if since is None:
             return self._add(self._merge(defaultdict(Tally), select(days), by), rest, by)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import Connection, select
 
 from hangtight.journal.run_lives import StepLife, lives_of
-from hangtight.journal.run_rows import far_in
+from hangtight.journal.run_rows import Shares, far_in
 from hangtight.journal.tables import run_events, run_steps, runs
 
 MOST_NAMED = 20
@@ -76,6 +76,14 @@ class ToldRun:
     def lives(self) -> tuple[StepLife, ...]:
         """Each time that a step was begun: a run that goes on after a crash begins some of them anew."""
         return lives_of(self.events)
+
+    @property
+    def all_steps(self) -> list[dict[str, Any]]:
+        """Those to come, too; each with what the budget of the run gives it."""
+        shares = Shares()
+        for event in self.events:
+            shares.hear(event.kind, event.step, event.told)
+        return shares.with_all({step.step: asdict(step) for step in self.steps})
 
     @property
     def far(self) -> dict[str, Any]:

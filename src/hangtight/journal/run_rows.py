@@ -20,6 +20,8 @@ NEW_STEP: Values = {
     "began": None, "timeout": None, "attempts": 0, "model": "", "tokens": 0, "broken_limit": "", **OPEN,
 }  # fmt: skip
 """What stands in a row of which nothing more is known."""
+NO_SHARE: Values = {"allotted": None, "share": None}
+"""What a step is given of the time of a run that has no budget."""
 FAR = ("percent", "left", "left_low", "left_high")
 """What events tell of how far their run is."""
 
@@ -53,6 +55,37 @@ def far_in(told: object, at: float) -> dict[str, Any]:
     if not isinstance(told, Mapping) or "percent" not in told:
         return {}
     return {**{name: told[name] for name in FAR if name in told}, "as_of": at}
+
+
+class Shares:
+    """What the budget of one run gives its steps, as its events tell it."""
+
+    def __init__(self) -> None:
+        self.of: dict[str, Values] = {}
+        """By step: all of the flow, in their order, those to come too."""
+
+    def hear(self, kind: str, step: str, told: object) -> None:
+        told = told if isinstance(told, Mapping) else {}
+        if kind in (Happening.RUN_STARTED, Happening.RUN_RESUMED):
+            named, planned = told.get("steps"), told.get("shares")
+            for each in named if isinstance(named, list | tuple) else ():
+                self.of.setdefault(str(each), _share_in(planned, str(each)))
+        elif kind == Happening.STEP_STARTED:
+            self.of[step] = {key: told.get(key) for key in NO_SHARE}
+
+    def with_all(self, rows: Mapping[str, Values]) -> list[Values]:
+        """All steps as they stand, with their shares; the pieces of a step behind it."""
+        kin: dict[str, list[str]] = {}
+        for step in dict.fromkeys([*self.of, *rows]):
+            kin.setdefault(step.partition("/")[0], []).append(step)
+        new = {**NEW_STEP, **NO_SHARE}
+        ordered = (step for steps in kin.values() for step in steps)
+        return [{**new, **self.of.get(step, {}), **rows.get(step, {}), "step": step} for step in ordered]
+
+
+def _share_in(planned: object, step: str) -> Values:
+    share = planned.get(step) if isinstance(planned, Mapping) else None
+    return {key: share.get(key) for key in NO_SHARE} if isinstance(share, Mapping) else {}
 
 
 def _of_the_run(entry: Happened) -> Values:

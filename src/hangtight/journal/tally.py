@@ -59,6 +59,7 @@ class Tally:
     would_have_died: int = 0
     hangs: int = 0
     hang_seconds: float = 0.0
+    usual: float = A_USUAL_TIMEOUT
     histograms: dict[str, Counter[str]] = field(default_factory=lambda: {name: Counter() for name in MEASURES})
 
     def add(self, row: Ended) -> None:
@@ -67,7 +68,7 @@ class Tally:
         self.outcomes[row.outcome] += 1
         self.tokens += _tokens(row)
         self.elapsed += elapsed
-        self.would_have_died += finished and elapsed > A_USUAL_TIMEOUT
+        self.would_have_died += finished and elapsed > self.usual
         if row.outcome == TIMEOUT:
             self.limits[row.broken_limit] += 1
             if row.broken_limit in SILENCES:

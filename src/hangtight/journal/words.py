@@ -34,8 +34,12 @@ class Saved(Protocol):
     def hang_seconds(self) -> float: ...
 
 
-def receipt_line(receipt: Saved, period: str) -> str:
-    """`Today: 214 answers, 19 of which a 30 s timeout would have killed; 3 hangs ended after 45 s.`"""
+def receipt_line(receipt: Saved, period: str, scale: float = 1.0) -> str:
+    """`Today: 214 answers, 19 of which a 30 s timeout would have killed; 3 hangs ended after 45 s.`
+
+    Where one second stands for `scale` of a real machine, what is told are those.
+    """
+    period += "" if scale == 1.0 else ", in the time of a real machine"
     killed = f"a {USUAL_TIMEOUT:.0f} s timeout would have killed"
     died = receipt.would_have_died
     line = f"{period}: {receipt.answers:,} answer{'' if receipt.answers == 1 else 's'}"
@@ -44,7 +48,7 @@ def receipt_line(receipt: Saved, period: str) -> str:
     elif receipt.answers:
         line += f", {f'{died:,}' if died else 'none'} of which {killed}"
     if receipt.hangs:
-        after = seconds(receipt.hang_seconds / receipt.hangs)
+        after = seconds(scale * receipt.hang_seconds / receipt.hangs)
         line += f"; {receipt.hangs:,} hang{'' if receipt.hangs == 1 else 's'} ended after {after}"
         line += " on average" if receipt.hangs > 1 else ""
     return f"{line}."

@@ -62,6 +62,12 @@ def _texts(pattern: str, wanted: str) -> Callable[[Any], tuple[str, ...] | None]
     return check
 
 
+def _text_or_texts(pattern: str, wanted: str) -> Callable[[Any], tuple[str, ...] | None]:
+    """The same, where one text is a list of one."""
+    check = _texts(pattern, wanted)
+    return lambda value: check([value] if isinstance(value, str) else value)
+
+
 def _text(pattern: str, wanted: str) -> Callable[[Any], str]:
     looks = re.compile(pattern)
 
@@ -301,9 +307,11 @@ class ServedFile(Section):
     )
     training: Annotated[
         tuple[str, ...] | None,
-        PlainValidator(_texts(FILE, "a list of paths of status files")),
-        WithJsonSchema(_list_of(FILE)),
-    ] = told("Status files of training runs, for the dashboard.", ["status/training_status.json"])
+        PlainValidator(_text_or_texts(FILE, "the path of a status file, or a list of them")),
+        WithJsonSchema(
+            _any({"type": "string", "pattern": FILE}, {"type": "array", "items": {"type": "string", "pattern": FILE}})
+        ),
+    ] = told("Status files of training runs, for the dashboard: one path, or a list.", "status/training_status.json")
     circuit: Annotated[
         CircuitSection, WrapValidator(_circuit, json_schema_input_type=bool | CircuitSection | None)
     ] = Field(default=None, description="When an upstream that fails is left alone.", examples=[True, False])  # type: ignore[assignment]  # fmt: skip

@@ -14,6 +14,7 @@ import pytest
 
 from hangtight.flows.http_runs import Stage
 from hangtight.flows.port import InMemory
+from hangtight.journal.reading import Reading, Row
 from tests.gateway.behind import PATIENCE, Before, Got, before, post
 from tests.gateway.kit import Served
 from tests.supervisor.fleets import free_ports
@@ -64,6 +65,11 @@ async def ended(ours: Before, key: str) -> dict[str, Any]:
     while (told := (await ask(ours, f"/hangtight/runs/{key}")).json)["outcome"] is None:  # noqa: ASYNC110
         await asyncio.sleep(0.02)
     return dict(told)
+
+
+def count_begun(told: dict[str, Any]) -> int:
+    """How many of its steps have begun."""
+    return sum(step["began"] is not None for step in told["steps"])
 
 
 def heard(body: bytes) -> list[tuple[str, Any]]:
@@ -209,7 +215,7 @@ def test_the_flows_are_listed_also_those_that_cannot_be_used(tmp_path: Path) -> 
 def test_a_run_is_cancelled_within_a_second_and_what_it_wrote_is_kept(tmp_path: Path) -> None:
     async def main(ours: Before, stage: Stage) -> None:
         key = await begun(ours, long="30")
-        while len((await ask(ours, f"/hangtight/runs/{key}")).json["steps"]) < 2:  # noqa: ASYNC110
+        while count_begun((await ask(ours, f"/hangtight/runs/{key}")).json) < 2:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
         found = await ask(ours, f"/hangtight/runs/{key}", "DELETE")
         assert (found.status, found.json["outcome"]) == (200, "cancelled")
@@ -340,8 +346,28 @@ steps:
         for step in steps:
             assert step["allotted"] == told[step["step"]]["allotted"]
             assert step["share"] == pytest.approx(step["allotted"] / 40, abs=0.001)
+        (start,) = (each for name, each in heard(found.body) if name == "run_started")
+        assert [start["shares"][step]["allotted"] for step in told] == pytest.approx([8, 16, 16], abs=2)
         without = await ended(ours, await begun(ours))
         assert [(step["allotted"], step["share"]) for step in without["steps"]] == [(None, None)] * 2
+
+    run(tmp_path, main)
+
+
+def test_steps_to_come_are_there_with_the_share_that_they_would_have(tmp_path: Path) -> None:
+    flow = "total: 40\nsteps:\n  nap: {tool: sleep 30}\n  last: {tool: sleep 0, after: [nap], weight: 3}\n"
+
+    async def main(ours: Before, stage: Stage) -> None:
+        (tmp_path / "flows" / "long.yaml").write_text(flow)
+        key = (await ask(ours, "/hangtight/flows/long", "POST", {})).json["run"]
+        while count_begun(told := (await ask(ours, f"/hangtight/runs/{key}")).json) < 1:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        nap, last = told["steps"]
+        assert [nap["step"], last["step"], last["began"], last["outcome"]] == ["nap", "last", None, None]
+        assert (nap["share"], last["share"]) == pytest.approx((0.25, 0.75), abs=0.05)
+        assert last["allotted"] == pytest.approx(30, abs=2)
+        ended = (await ask(ours, f"/hangtight/runs/{key}", "DELETE")).json
+        assert [step["share"] for step in ended["steps"]] == [nap["share"], last["share"]], "they stay at its end"
 
     run(tmp_path, main)
 
@@ -356,7 +382,7 @@ def test_a_gateway_that_is_killed_goes_on_with_its_runs_when_it_is_back(tmp_path
     with Served(tmp_path, settings, "--drain", "0.2", **data) as served:
         status, told, _ = served.ask("POST", "/hangtight/flows/notes", {**INPUTS, "long": "2"})
         assert status == 202
-        while len(served.get(told["url"])["steps"]) < 2:
+        while count_begun(served.get(told["url"])) < 2:
             pass
         served.process.kill()
     with Served(tmp_path, settings, "--drain", "0.2", **data) as served:
@@ -415,6 +441,11 @@ def written(served: Served) -> tuple[dict[str, Any], list[Any]]:
     return found, served.ask("GET", "/hangtight/generations", **key)[1]["finished"]
 
 
+def kept(served: Served) -> list[Row]:
+    """The generations that the journal has, after the gateway has ended."""
+    return Reading(str(served.journal)).calls()
+
+
 def test_the_models_of_steps_are_asked_of_the_gateway_itself_which_starts_them(tmp_path: Path) -> None:
     data = {"XDG_DATA_HOME": str(tmp_path / "data")}
     with Served(tmp_path, asking(tmp_path, "tiny,tokens=12,rate=200"), "--drain", "0.2", **data) as served:
@@ -422,6 +453,8 @@ def test_the_models_of_steps_are_asked_of_the_gateway_itself_which_starts_them(t
         assert (found["outcome"], found["error"]) == ("finished", "")
         assert (seen["model"], seen["run"], seen["step"]) == ("small", found["id"], "write")
         assert found["steps"][0]["tokens"] == 12
+    (row,) = kept(served)
+    assert (row.id, row.run, row.step, row.outcome) == (seen["id"], found["id"], "write", "finished")
 
 
 def test_a_step_whose_model_goes_silent_times_out_by_its_own_clock_also_through_the_gateway(tmp_path: Path) -> None:
@@ -430,7 +463,12 @@ def test_a_step_whose_model_goes_silent_times_out_by_its_own_clock_also_through_
         found, (seen,) = written(served)
         assert (found["outcome"], found["steps"][0]["broken_limit"]) == ("timeout", "idle")
         assert "asks.yaml" in found["error"], "the line to change is that of the step"
-        assert seen["outcome"] == "left", "the gateway has the same clock, and it rings later"
+        assert (seen["outcome"], seen["limit"]) == ("timeout", "idle"), "as for the step, whose clock rings first"
+        assert "asks.yaml" in seen["source"]
+    (row,) = kept(served)
+    assert (row.id, row.run, row.step, row.model) == (seen["id"], found["id"], "write", "small")
+    assert (row.outcome, row.broken_limit, row.limits["idle"]["value"]) == ("timeout", "idle", 0.7)
+    assert f"hangtight log {row.id[:8]}" in found["error"], "and who follows that finds it"
 
 
 def test_a_model_that_never_says_anything_is_a_timeout_of_the_step_too(tmp_path: Path) -> None:
@@ -439,6 +477,19 @@ def test_a_model_that_never_says_anything_is_a_timeout_of_the_step_too(tmp_path:
         found, (seen,) = written(served)
         assert (found["outcome"], found["steps"][0]["broken_limit"]) == ("timeout", "first_token")
         assert (seen["outcome"], seen["limit"]) == ("timeout", "first_token")
+    (row,) = kept(served)
+    assert (row.outcome, row.broken_limit, row.step) == ("timeout", "first_token", "write")
+
+
+def test_a_run_that_is_cancelled_leaves_one_generation_that_was_cancelled(tmp_path: Path) -> None:
+    data, key = {"XDG_DATA_HOME": str(tmp_path / "data")}, {"authorization": "Bearer sesame"}
+    with Served(tmp_path, asking(tmp_path, "slow,tokens=400,rate=20"), "--drain", "0.2", **data) as served:
+        _, told, _ = served.ask("POST", "/hangtight/flows/asks", {"it": "sleep"}, **key)
+        while not served.ask("GET", "/hangtight/generations", **key)[1]["generations"]:
+            pass
+        assert served.ask("DELETE", told["url"], **key)[1]["outcome"] == "cancelled"
+    (row,) = kept(served)
+    assert (row.run, row.step, row.outcome) == (told["run"], "write", "cancelled")
 
 
 def test_a_run_whose_model_is_asked_when_the_gateway_is_told_to_end_goes_on_when_it_is_back(tmp_path: Path) -> None:

@@ -62,6 +62,22 @@ def ended(outcome: Outcome, elapsed: float = 1.0, broken: Broken | None = None) 
     return SimpleNamespace(outcome=outcome, elapsed=elapsed, broken=broken)
 
 
+@pytest.mark.real
+@pytest.mark.parametrize("journal", ["", "off"])
+def test_in_the_demo_a_second_stands_for_many_and_the_receipt_tells_those(
+    journal: str, lab: Lab, tmp_path: Path
+) -> None:
+    more = {"HANGTIGHT_JOURNAL": journal} if journal else {}
+    with Served(tmp_path, all_at(lab.url), "--scale", "100", **more) as served:
+        with Asked(served, "slow,tokens=10,rate=20") as slow:  # half a second
+            slow.ended()
+        told = asked(served)
+        assert served.get("/health")["scale"] == 100
+    killed = "2 answers, 1 of which a 30 s timeout would have killed; 1 hang ended after 30 s."
+    assert told["words"].endswith(f", in the time of a real machine: {killed}")
+    assert told["saved"] == 1
+
+
 def test_it_counts_what_the_journal_counts() -> None:
     seen = Seen()
     for each in (

@@ -75,7 +75,7 @@ def test_an_ollama_client_finds_the_same_models(served: Served) -> None:
 def test_health_tells_of_each_model_what_runs_and_since_when_nothing_came(served: Served) -> None:
     assert served.get("/health")["models"]["mute"] == {
         "last_progress": None, "running_without_progress_since": None, "running_without_progress_for": None,
-        "running": 0, "waiting": 0, "circuit": None, "still_running_at_server": 0,
+        "last_end": None, "running": 0, "waiting": 0, "circuit": None, "still_running_at_server": 0,
     }  # fmt: skip
     with Asked(served, "slow"):
         settled(served, "slow", 2)

@@ -44,6 +44,9 @@ def test_of_one_in_flight_each_limit_is_told_with_what_it_overruled(served: Serv
     assert kinds(told)[0] == "armed"
     assert told["log"][0]["words"].startswith("armed: ")
     assert told["hint"] == ""
+    assert (told["verdict"], told["page"]) == ([], "")
+    beat = next(each for each in told["log"] if each["kind"] == "heartbeat")
+    assert {"phase", "tokens"} <= set(beat)
 
 
 @pytest.mark.real
@@ -60,6 +63,14 @@ def test_of_one_that_has_ended_the_same_is_told_and_how_it_ended(served: Served)
     after = [each["after"] for each in told["log"][:-1]]
     assert after == sorted(after)
     assert told["log"][-1]["words"].startswith("timeout: idle after 0.3s (X-Hangtight-Idle)")
+    happened, number, change, more = told["verdict"]
+    assert happened.startswith("IdleTimeout: stuck,mute=1 stuck - no output for 0.3s (")
+    assert number == "idle = 0.3 comes from X-Hangtight-Idle"
+    assert change.startswith("to wait longer:  ")
+    assert more.startswith(f"why: hangtight log {found['id'][:8]}")
+    assert (Path(__file__).parents[3] / told["page"]).is_file()
+    listed = served.get("/hangtight/generations")["finished"][0]
+    assert "verdict" not in listed
 
 
 @pytest.mark.real

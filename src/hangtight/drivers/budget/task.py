@@ -178,6 +178,10 @@ class Budget:
         with self._lock:
             return self.machine.allotted(self._known(step), self.now())
 
+    def planned(self) -> dict[str, float]:
+        """Seconds that each step is given if all take what they are given, as it stands before the first one."""
+        return core.shared_out(max(0.0, self.total - self.reserve), self.parts)
+
     # -- steps ------------------------------------------------------------------------------------------------
 
     def step(self, name: str) -> Step:

@@ -96,6 +96,8 @@ class Call:
         self._before: Session | None = None
         self.id = ""
         """Under which id the journal shall have the first attempt; nothing where any is right."""
+        self.asker: Session | None = None
+        """For whom of this process our own gateway makes this call."""
 
     def _read(self, request: Any) -> Asked:
         return Asked(request)
@@ -147,6 +149,8 @@ class Call:
         session.machine.earlier = self._earlier
         if self._before is None:
             session.wanted_id = self.id
+        if self.asker is not None:
+            session.stand_for(self.asker)
         if watching is not None and not watching.stands_aside and watching.machine.outcome is None:
             session.take_over(watching, whole=self._left is None)
         body = self.asked.body

@@ -16,7 +16,7 @@ from hangtight.flows.port import Ended
 from hangtight.flows.run.attempt import Doing
 from hangtight.flows.run.clocks import Clock
 from hangtight.flows.run.pieces import InPieces
-from hangtight.flows.run.step_life import Working, said
+from hangtight.flows.run.step_life import Working, said, share_of
 from hangtight.flows.run.time_limit import LANDING, LEAVING, UNWINDING, Leftovers
 from hangtight.flows.run.wording import as_it_is, longer_run
 from hangtight.flows.run.workspace import Workspace
@@ -65,6 +65,8 @@ class Running:
     async def _go(self) -> Ended:
         told = {"elapsed": self.elapsed, "steps": list(self.flow.steps), "left": self._left_told()}
         told |= {"source": self.spec.source, "workspace": self.spec.workspace}
+        if self._left() > 0 and (budget := self._made()) is not None:
+            told["shares"] = {name: share_of(self.spec, seconds) for name, seconds in budget.planned().items()}
         self._tell(EventType.RUN_RESUMED if self._steps.resumed else EventType.RUN_STARTED, told=told)
         try:
             ended = await self._to_its_end()
@@ -113,9 +115,12 @@ class Running:
         return None if self._ends == FOREVER else round(self._left(), 3)
 
     def _inside(self) -> AbstractContextManager[object]:
+        return nullcontext() if self._budget is None else self._budget
+
+    def _made(self) -> Budget | None:
         """Only a limit for the whole run makes a budget, which the steps share."""
         if self._ends == FOREVER:
-            return nullcontext()
+            return None
         left = self._left()
         kept = sum(step.minimum for step in self.flow.steps.values())
         part = min(1.0, left / kept) if kept else 1.0  # of a run that is resumed less may be left than was kept

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from hangtight.core.time import Instant
     from hangtight.drivers.budget.task import Budget
-    from hangtight.flows.port import Steps
+    from hangtight.flows.port import RunSpec, Steps
     from hangtight.flows.run.attempt import Doing
     from hangtight.flows.run.clocks import Clock
 
@@ -85,12 +85,10 @@ class Working:
         return nullcontext() if self._budget is None else self._budget.step(self._doing.step.name)
 
     def _allotted(self) -> dict[str, float]:
-        """What the budget of the run gives the step as it begins: seconds, and the part of the run's whole time."""
-        run = self._doing.spec
-        if self._budget is None or run.deadline is None:
+        """What the budget of the run gives the step as it begins."""
+        if self._budget is None:
             return {}
-        seconds = self._budget.allotted(self._doing.step.name)
-        return {"allotted": round(seconds, 3), "share": round(seconds / max(run.deadline - run.began, seconds), 4)}
+        return share_of(self._doing.spec, self._budget.allotted(self._doing.step.name))
 
     async def _tries(self) -> Any:
         pause = PAUSE
@@ -170,6 +168,12 @@ class Working:
     def _tell(self, kind: EventType, told: dict[str, Any]) -> None:
         payload = str(told.get("error", "")).partition("\n")[0]
         self._doing.tell(kind, self._name, payload, {"elapsed": self._elapsed, **told})
+
+
+def share_of(run: RunSpec, seconds: float) -> dict[str, float]:
+    """What a step is given, as it is told: seconds, and the part of the run's whole time."""
+    whole = max((run.deadline or 0.0) - run.began, seconds)
+    return {"allotted": round(seconds, 3), "share": round(seconds / whole, 4) if whole else 0.0}
 
 
 def clock_here() -> Callable[[], Instant]:

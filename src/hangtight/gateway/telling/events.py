@@ -127,11 +127,17 @@ class Listener:
             self.outlet.close()
 
 
+def _unheard(reading: GatewayReading, seen: Seen) -> None:
+    """Nobody keeps it."""
+
+
 class Events:
     """Who listens, and what each of them is told. As long as nobody does, it costs next to nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self, looked: Callable[[GatewayReading, Seen], object] = _unheard) -> None:
         self._listeners: set[Listener] = set()
+        self._looked = looked
+        """Told what was seen at a server, whether anybody listens or not."""
 
     # -- what happens -----------------------------------------------------------------------------------------
 
@@ -164,6 +170,8 @@ class Events:
 
     def news(self, reading: GatewayReading, news: News) -> None:
         """What an end has changed for its model, or what was seen at the server afterwards."""
+        if not isinstance(news, Change):
+            self._looked(reading, news)
         if not self._listeners:
             return
         lane, call = reading.lane, reading.call

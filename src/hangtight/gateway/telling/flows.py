@@ -231,7 +231,7 @@ def _one_journalled(name: str) -> dict[str, Any] | None:
         **asdict(told.run),
         "status": told.run.outcome,
         **told.far,
-        "steps": [asdict(step) for step in told.steps],
+        "steps": told.all_steps,
         "events": events,
     }
 

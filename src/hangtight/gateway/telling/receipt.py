@@ -37,11 +37,12 @@ class Seen:
     would_have_died: int = 0
     hangs: int = 0
     hang_seconds: float = 0.0
+    usual: float = A_USUAL_TIMEOUT
 
     def add(self, told: Ended) -> None:
         if told.outcome is Outcome.FINISHED:
             self.answers += 1
-            self.would_have_died += told.elapsed > A_USUAL_TIMEOUT
+            self.would_have_died += told.elapsed > self.usual
         elif told.outcome is Outcome.TIMEOUT and told.broken is not None and told.broken.limit.value in SILENCES:
             self.hangs += 1
             self.hang_seconds += told.broken.waited
@@ -52,9 +53,14 @@ class Receipts:
 
     def __init__(self) -> None:
         self.seen = Seen()
+        self.scale = 1.0
         self._told: dict[str, Any] = {}
         self._looked: Instant | None = None
         self._looking = asyncio.Lock()
+
+    def stand_for(self, scale: float) -> None:
+        """One second here is so many of a real machine: of the gateway of the demo, and of no other."""
+        self.scale, self.seen.usual = scale, A_USUAL_TIMEOUT / scale
 
     async def of_today(self, began: float) -> dict[str, Any]:
         async with self._looking:
@@ -67,31 +73,30 @@ class Receipts:
     async def _look(self, began: float) -> dict[str, Any]:
         keeping = recorder()
         if keeping is None:
-            return _told(self.seen, began, SINCE_IT_BEGAN, NO_JOURNAL)
+            return self._in_words(self.seen, began, SINCE_IT_BEGAN, NO_JOURNAL)
         since = midnight()
         try:
-            found = await asyncio.to_thread(_saved, keeping.url, since, keeping.flush)
+            found = await asyncio.to_thread(_saved, keeping.url, since, keeping.flush, self.seen.usual)
         except HangtightError as error:
-            return _told(self.seen, began, SINCE_IT_BEGAN, " ".join(str(error).split()))
-        return _told(found, since, TODAY, "")
+            return self._in_words(self.seen, began, SINCE_IT_BEGAN, " ".join(str(error).split()))
+        return self._in_words(found, since, TODAY, "")
+
+    def _in_words(self, saved: Saved, since: float, period: str, hint: str) -> dict[str, Any]:
+        return {
+            "since": local(since),
+            "answers": saved.answers,
+            "saved": saved.would_have_died,
+            "hangs": saved.hangs,
+            "words": receipt_line(saved, period, self.scale),
+            "hint": hint,
+        }
 
 
-def _saved(url: str, since: float, flush: Any) -> Saved:
+def _saved(url: str, since: float, flush: Any, usual: float) -> Saved:
     from hangtight.journal.reading import Reading
 
     flush(PATIENCE)
-    return Reading(url).receipt(since)
-
-
-def _told(saved: Saved, since: float, period: str, hint: str) -> dict[str, Any]:
-    return {
-        "since": local(since),
-        "answers": saved.answers,
-        "saved": saved.would_have_died,
-        "hangs": saved.hangs,
-        "words": receipt_line(saved, period),
-        "hint": hint,
-    }
+    return Reading(url).receipt(since, usual=usual)
 
 
 async def receipt(state: State, scope: Scope, receive: Receive, outlet: Outlet) -> None:

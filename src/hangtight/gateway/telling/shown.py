@@ -13,19 +13,22 @@ from hangtight.core.explaining import Explained, Said, explained
 from hangtight.core.layers import Layer, Rank, Resolved
 from hangtight.core.limits import AUTO
 from hangtight.core.phases import Outcome
+from hangtight.core.time import between
 from hangtight.core.timers import Timer
 from hangtight.drivers import clock
 from hangtight.drivers.terms import Terms
+from hangtight.drivers.verdicts import verdict
 
 if TYPE_CHECKING:
     from hangtight.core.attempts import Attempt
+    from hangtight.core.generation import Generation
     from hangtight.core.heartbeat import Snapshot
     from hangtight.core.orders import Broken, Moved
     from hangtight.core.time import Instant
     from hangtight.drivers.session import Session
     from hangtight.gateway.calls import GatewayCall
     from hangtight.gateway.exchange import Exchange
-    from hangtight.gateway.lanes import Lane
+    from hangtight.gateway.lanes import Lane, LastEnd
     from hangtight.gateway.looking.looker import Seen
     from hangtight.gateway.readings import GatewayReading
     from hangtight.rules.serving import Serving
@@ -64,8 +67,9 @@ def in_flight(exchange: Exchange) -> Members:
         "budget_left": budget_left(session),
         "doing": snapshot.doing,
         "seen": snapshot.seen,
+        "extended": rounded(moved_by(session.machine)),
         "position": reading.position,
-        "attempts": [_shown(attempt.model) for attempt in exchange.call.attempts.told],
+        "attempts": [_failed(attempt) for attempt in exchange.call.attempts.told],
     }
 
 
@@ -84,6 +88,13 @@ class Under(NamedTuple):
 
 def under(session: Session) -> Under:
     return Under(session.terms, session.resolved, session.machine.model)
+
+
+class Verdict(NamedTuple):
+    """The error that an end was: its class, and what it says."""
+
+    kind: str
+    words: str
 
 
 class Ended(NamedTuple):
@@ -109,12 +120,16 @@ class Ended(NamedTuple):
     first_token: float | None = None
     tokens: int = 0
     error: str = ""
+    extended: float = 0.0
+    at_server: Seen | None = None
+    """What its server did when it was cancelled. Often that is known only some time after the end."""
     attempts: tuple[Attempt, ...] = ()
     under: Under | None = None
+    verdict: Verdict | None = None
 
     def told(self) -> Members:
         told, broken = self._asdict(), self.broken
-        del told["broken"], told["under"]
+        del told["broken"], told["under"], told["verdict"]
         return {
             **told,
             "ended": iso(self.ended),
@@ -123,17 +138,23 @@ class Ended(NamedTuple):
             "waited": None if broken is None else rounded(broken.waited),
             "elapsed": rounded(self.elapsed),
             "first_token": rounded(self.first_token),
-            "attempts": [_shown(attempt.model) for attempt in self.attempts],
+            "extended": rounded(self.extended),
+            "at_server": None if self.at_server is None else seen(self.at_server),
+            "attempts": [_failed(attempt) for attempt in self.attempts],
         }
+
+    def is_of(self, reading: GatewayReading) -> bool:
+        """Whether this attempt brought the end. Those before it were other models, at servers of their own."""
+        return self.id == reading.call.id and self.model == _shown(reading.session.machine.model)
 
 
 def ended(exchange: Exchange) -> Ended:
     """How a request ended."""
     about, reading, now = _about(exchange), exchange.reading, clock.wall()
     if reading is None:  # nothing was sent: its budget was spent, or its terms cannot be meant
-        return Ended(**about, ended=now, outcome=Outcome.FAILED)
+        return Ended(**about, ended=now, outcome=Outcome.FAILED, error=exchange.failure)
     session, machine = reading.session, reading.session.machine
-    broken, first = machine.broken, machine.first_at
+    broken, first, looked = machine.broken, machine.first_at, reading.seen
     return Ended(
         **about,
         ended=now,
@@ -144,9 +165,17 @@ def ended(exchange: Exchange) -> Ended:
         first_token=None if first is None else machine.earlier + first - machine.born,
         tokens=machine.tokens,
         error=session.failure,
+        extended=moved_by(machine),
+        at_server=looked.result() if looked is not None and looked.done() else None,
         attempts=exchange.call.attempts.told,
         under=under(session),
+        verdict=_verdict(session),
     )
+
+
+def _verdict(session: Session) -> Verdict | None:
+    error = verdict(session)
+    return None if error is None else Verdict(type(error).__name__, str(error))
 
 
 def heartbeat(exchange: Exchange, snapshot: Snapshot) -> Members:
@@ -182,6 +211,19 @@ def run_of(call: GatewayCall) -> tuple[str, str]:
 def moved(move: Moved) -> Members:
     """By how much the text has moved the end of its total."""
     return {"before": rounded(move.before), "after": rounded(move.after), "why": move.why.kind}
+
+
+def moved_by(machine: Generation) -> float:
+    """By how much it has moved it in all; less than nothing where the total became shorter."""
+    deadline, clocks = machine.deadline, machine.clocks
+    if not deadline.is_short:
+        return deadline.moved
+    return deadline.length(clocks) - min(clocks.total, clocks.ceiling)
+
+
+def _failed(attempt: Attempt) -> Members:
+    """One that failed. Not what its server said of it: that may quote the model."""
+    return {"model": _shown(attempt.model), "fault": attempt.fault.value, "limit": attempt.limit or None}
 
 
 def seen(found: Seen) -> Members:
@@ -257,6 +299,7 @@ def of_model(lane: Lane | None, now: Instant) -> Members:
     lane_progress = lane.last_progress if lane is not None else None
     return {
         "last_progress": None if lane_progress is None else iso(clock.wall() - (now - lane_progress)),
+        "last_end": None if lane is None or lane.last_end is None else _last_end(lane.last_end, now),
         "running_without_progress_since": None if silent is None else iso(clock.wall() - silent),
         "running_without_progress_for": rounded(silent),
         "running": lane.admission.running if lane is not None else 0,
@@ -264,6 +307,12 @@ def of_model(lane: Lane | None, now: Instant) -> Members:
         "circuit": lane.circuit.state.value if lane is not None and lane.circuit is not None else None,
         "still_running_at_server": lane.house.ghosts if lane is not None else 0,
     }
+
+
+def _last_end(last: LastEnd, now: Instant) -> Members:
+    """How the last one of it ended, and how long ago."""
+    told = {"outcome": last.outcome.value, "limit": last.limit or None, "error": last.error}
+    return {**told, "ago": rounded(between(last.at, now))}
 
 
 def of_serving(serving: Serving) -> Members:

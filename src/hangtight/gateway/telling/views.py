@@ -18,6 +18,7 @@ from hangtight.errors import HangtightError
 from hangtight.gateway.telling import flight, flows, known, ollama, receipt, running, shown, training_card, ui, why
 from hangtight.gateway.telling.answers import Receive, Scope, View, put, put_bytes, read, refuse
 from hangtight.gateway.telling.summing import stats_of
+from hangtight.journal.address import shown_address, standing_at
 
 if TYPE_CHECKING:
     from hangtight.gateway.outlet import Outlet
@@ -37,12 +38,14 @@ async def health(state: State, scope: Scope, receive: Receive, outlet: Outlet) -
     """200 while it runs. More is for those who hold a key, where there are keys."""
     told: dict[str, Any] = {"status": "ok"}
     if _is_known(state, scope):
-        now, lanes = clock.now(), {lane.name: lane for lane in state.lanes.all()}
+        keeping, now, lanes = recorder(), clock.now(), {lane.name: lane for lane in state.lanes.all()}
         models = {name: shown.of_model(lanes.get(name), now) for name in _names(state)}
         for name, phase in running.phases(state).items():
             models.setdefault(name, shown.of_model(lanes.get(name), now))["phase"] = phase
         told |= {
             "version": __version__,
+            "scale": state.receipts.scale,
+            "journal": None if keeping is None else shown_address(standing_at(keeping.url)),
             "since": shown.iso(state.began_at),
             "draining": state.is_draining,
             "in_flight": len(state.exchanges),

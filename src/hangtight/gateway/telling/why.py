@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from hangtight.core.explaining import Explained, allowances, intended, lines_of
+from hangtight.core.telling import WHY as SEE_MORE
+from hangtight.drivers.record import SHORT
 from hangtight.drivers.standing import recorder
 from hangtight.errors import HangtightError
 from hangtight.gateway.telling import known, shown
 from hangtight.gateway.telling.answers import Receive, Scope, put, refuse
+from hangtight.journal.entries import Kind
 from hangtight.journal.words import armed, in_words, verdict
 
 if TYPE_CHECKING:
@@ -18,14 +22,15 @@ if TYPE_CHECKING:
 
     from hangtight.gateway.outlet import Outlet
     from hangtight.gateway.state import State
-    from hangtight.gateway.telling.shown import Members, Under
-    from hangtight.journal.reading import Reading, Row, Told
+    from hangtight.gateway.telling.shown import Ended, Members, Under
+    from hangtight.journal.reading import Decision, Reading, Row, Told
 
 WHY: Final = "why"
 NO_JOURNAL: Final = "no journal is kept: HANGTIGHT_JOURNAL or the settings say off"
 NOT_THERE: Final = "the journal has nothing about it yet"
 NOT_KEPT: Final = "What each of these overruled is not in the journal."
 PATIENCE: Final = 0.5  # seconds for what has just happened to be in the journal
+PAGES: Final = "docs/errors"
 
 
 async def why(name: str, state: State, scope: Scope, receive: Receive, outlet: Outlet) -> None:
@@ -46,7 +51,26 @@ async def why(name: str, state: State, scope: Scope, receive: Receive, outlet: O
         about = _of_row(told[0].row)
     explain = _explained(under) if under is not None else _of_limits(told[0].row.limits) if told else ""
     log = [] if told is None else list(_merged(told))
-    await put(outlet, 200, {"about": about, "explain": explain, "log": log, "hint": hint})
+    found = None if exchange is not None else _said(ended, told)
+    await put(outlet, 200, {"about": about, **(found or UNSAID), "explain": explain, "log": log, "hint": hint})
+
+
+# -- the verdict ------------------------------------------------------------------------------------------------------
+
+UNSAID: Final[Members] = {"verdict": [], "page": ""}
+
+
+def _said(ended: Ended | None, told: list[Told] | None) -> Members | None:
+    """The lines of its error, and the page about it. The journal alone does not know the line to change."""
+    if ended is not None and ended.verdict is not None:
+        kind, words = ended.verdict
+        lines = words.replace(SEE_MORE, f"\n{SEE_MORE.lstrip()}").splitlines()
+        page = re.sub(r"(?<!^)(?=[A-Z])", "-", kind).lower()
+        return {"verdict": [f"{kind}: {lines[0]}", *lines[1:]], "page": f"{PAGES}/{page}.md"}
+    if not told or not (told[-1].row.broken_limit or told[-1].row.error):
+        return None
+    row = told[-1].row
+    return {"verdict": [verdict(row), f"{SEE_MORE.lstrip()}hangtight log {row.id[:SHORT]}"], "page": ""}
 
 
 # -- each limit -------------------------------------------------------------------------------------------------------
@@ -116,10 +140,18 @@ def _merged(told: Iterable[Told]) -> Iterator[Members]:
         since, about = row.started - began, {"id": row.id, "model": row.model}
         yield {"after": shown.rounded(since), "kind": "armed", "words": f"armed: {armed(row.limits)}", **about}
         for one in each.decisions:
-            yield {"after": shown.rounded(since + one.after), "kind": one.kind, "words": in_words(one), **about}
+            at = shown.rounded(since + one.after)
+            yield {"after": at, "kind": one.kind, "words": in_words(one), **_counted(one), **about}
         if row.outcome is not None:
             after = shown.rounded(since + (row.elapsed or 0.0))
             yield {"after": after, "kind": row.outcome, "words": verdict(row), **about}
+
+
+def _counted(one: Decision) -> Members:
+    """Of a heartbeat what it says of the model, so that many can be told as one."""
+    if one.kind != Kind.HEARTBEAT or not isinstance(one.told, dict):
+        return {}
+    return {name: one.told[name] for name in ("phase", "tokens") if name in one.told}
 
 
 def _of_row(row: Row) -> Members:

@@ -4,6 +4,7 @@ import { byId, make, mark, say } from "./dom.js";
 import { counted, names, STATES } from "./state.js";
 
 const KEYS = ["find", "model", "run", "state"];
+const WORRYING = new Set(["silent", "late"]);
 const ALL = { model: "Every model", run: "Every run" };
 
 export function fromHash(hash) {
@@ -60,6 +61,7 @@ export class Filters {
       say(chip.lastChild, String(counts.get(name) ?? 0));
       mark(chip, "aria-pressed", String(filter.state === name));
       mark(chip, "data-none", !counts.get(name));
+      mark(chip, "data-warm", WORRYING.has(name) && counts.get(name) > 0);
     }
   }
 

@@ -2,7 +2,7 @@
 
 import { byId, each, make, mark, say, show } from "./dom.js";
 import { BAD, wanted } from "./state.js";
-import { clockTime, fate, isSaved, outcome, spoken, tokens } from "./words.js";
+import { clockTime, fate, isSaved, listed, outcome, spoken, tokens } from "./words.js";
 
 export class Finished {
   constructor(actions) {
@@ -49,7 +49,7 @@ function renew(element, told) {
   mark(element, "data-kind", isSaved(told) ? "saved" : kind);
   say(name, told.model || told.asked || "a model");
   mark(name, "aria-label", `${told.model || "a model"}: what happened?`);
-  say(words, fate(told));
+  say(words, listed(told.run, fate(told)));
   mark(words, "title", told.source ? `from ${told.source}` : null);
   say(sum, `${tokens(told.tokens ?? 0)}, ${spoken(told.elapsed)}`);
   say(time, clockTime(told.ended));

@@ -2,7 +2,7 @@
 
 import { byId, mark, say, show } from "./dom.js";
 import { Row } from "./row.js";
-import { visible } from "./state.js";
+import { repeated, visible } from "./state.js";
 import { many } from "./words.js";
 
 const BEYOND = 3; // rows above and below what is in sight, so that the next one can be reached by Tab
@@ -34,6 +34,7 @@ export class Flight {
     this.flying = state.flying;
     this.filter = state.filter;
     this.shown = visible(state);
+    this.repeated = repeated(state);
     const all = state.flying.size;
     say(this.count, this.shown.length === all ? String(all) : `${this.shown.length} of ${all}`);
     mark(this.count, "aria-label", `${many(all, "generation")} in flight`);
@@ -48,7 +49,7 @@ export class Flight {
     this.list.style.removeProperty("--row");
     const { element, past, future, name, moved, about, state, tokens, elapsed } = new Row("", this.actions);
     for (const part of [name, moved, about]) say(part, "m");
-    say(state, "cancelling");
+    say(state, "silent 59 s");
     say(tokens, "99,999 tokens");
     say(elapsed, "59 min 59 s");
     element.classList.add("probe");
@@ -75,6 +76,7 @@ export class Flight {
     }
     this.drop(needed);
     for (const [id, at] of needed) this.put(id, at);
+    this.sort();
   }
 
   drop(needed) {
@@ -91,20 +93,19 @@ export class Flight {
     if (row === undefined) {
       row = new Row(id, this.actions);
       this.rows.set(id, row);
-      this.insert(row, at);
+      this.list.append(row.element);
     }
     row.at = at;
     row.element.style.transform = `translateY(${at * this.height}px)`;
-    row.update(this.shown[at], at, this.shown.length);
+    row.update(this.shown[at], at, this.shown.length, this.repeated.has(this.shown[at].model));
   }
 
-  /** In their order, for those who go through them by Tab. */
-  insert(row, at) {
-    let before = null;
-    for (const other of this.rows.values()) {
-      if (other !== row && other.at > at && (before === null || other.at < before.at)) before = other;
-    }
-    this.list.insertBefore(row.element, before?.element ?? null);
+  /** In their order, for those who go through them by Tab. Who has the focus would lose it: the others go around it. */
+  sort() {
+    const rows = [...this.rows.values()].sort((one, other) => one.at - other.at).map((row) => row.element);
+    const held = Math.max(0, rows.findIndex((element) => element.contains(document.activeElement)));
+    for (let at = held - 1; at >= 0; at--) if (rows[at].nextSibling !== rows[at + 1]) rows[at + 1].before(rows[at]);
+    for (let at = held + 1; at < rows.length; at++) if (rows[at].previousSibling !== rows[at - 1]) rows[at - 1].after(rows[at]);
   }
 
   frame() {

@@ -7,8 +7,9 @@ const NOTICES = { locked: "locked", away: "away", quiet: "away" };
 const ALOUD_EVERY = 3; // seconds: a screen reader is told of a crowd in one sentence
 
 export class Head {
-  constructor(gateway) {
+  constructor(gateway, aloud) {
     this.gateway = gateway;
+    this.say = aloud;
     this.told = { number: 0, at: 0 };
     this.notice = "";
     byId("again").addEventListener("click", () => gateway.hurry());
@@ -25,6 +26,9 @@ export class Head {
     const { connection, pages } = state;
     const words = pages.receipt?.words ?? "";
     say(byId("receipt"), words || "The time layer for language-model generations.");
+    const scale = pages.health?.scale ?? 1;
+    show(byId("scale"), scale !== 1);
+    say(byId("scale"), scale === 1 ? "" : `This is the demo: one second here is ${scale} s of a real machine.`);
     say(byId("version"), pages.health?.version ? `hangtight ${pages.health.version}` : "hangtight");
     mark(document.documentElement, "data-connection", connection.is);
     say(byId("connection"), this.standing(connection));
@@ -32,7 +36,7 @@ export class Head {
     if (this.notice === "away") this.away(connection, now);
     if (this.connection !== connection && connection.is === "locked") this.locked(connection);
     this.connection = connection;
-    this.aloud(state.bad, now);
+    this.mourn(state.bad, now);
   }
 
   /** While one tries again, what was last told stays: nothing is known to be better. */
@@ -62,11 +66,11 @@ export class Head {
     say(byId("away-retry"), connection.is === "connecting" ? "Reconnecting now." : `Reconnecting in ${left} s.`);
   }
 
-  aloud(bad, now) {
+  mourn(bad, now) {
     const more = bad.number - this.told.number;
     if (!more || now - this.told.at < ALOUD_EVERY) return;
     this.told = { number: bad.number, at: now };
-    say(byId("aloud"), more === 1 ? bad.words : `${bad.words}; ${more - 1} more ended badly`);
+    this.say(more === 1 ? bad.words : `${bad.words}; ${more - 1} more ended badly`);
   }
 
   // -- the theme ------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 // The page: news come in, the state changes, and what shows it is drawn once in each frame.
 
+import { asked, NOTHING_SAID, turned } from "./aloud.js";
 import { Gateway, Refused } from "./connect.js";
 import { byId, say, show } from "./dom.js";
 import { Filters, fromHash } from "./filters.js";
@@ -8,6 +9,7 @@ import { Flight } from "./flight.js";
 import { Head } from "./head.js";
 import { Models } from "./models.js";
 import { MOST_RUNS, Runs } from "./runs.js";
+import { standFor } from "./scale.js";
 import { NOTHING_KNOWN, reduce } from "./state.js";
 import { Training } from "./training.js";
 import { seenAtServer } from "./words.js";
@@ -18,12 +20,13 @@ const now = () => performance.now() / 1000;
 
 let state = reduce(NOTHING_KNOWN, { kind: "filter", data: fromHash(location.hash), now: now() });
 let drawing = false;
+let said = NOTHING_SAID;
 
 const gateway = new Gateway(hear);
 const why = new Why(gateway);
 const actions = { why: (id) => why.open(id), cancel };
 const views = [
-  new Head(gateway),
+  new Head(gateway, aloud),
   new Filters((filter) => tell("filter", filter)),
   new Flight(actions),
   new Finished(actions),
@@ -40,10 +43,17 @@ function tell(kind, data) {
   (document.hidden ? (draw) => setTimeout(draw, 500) : requestAnimationFrame)(draw);
 }
 
+function aloud(words) {
+  said = asked(said, words);
+  tell("tick");
+}
+
 function draw() {
   drawing = false;
   const at = now();
   for (const view of views) view.update(state, at);
+  said = turned(said, at);
+  say(byId("aloud"), said.words);
   const isEmpty = state.listed && state.flying.size === 0 && state.connection.is === "live";
   show(byId("flight-empty"), isEmpty);
   if (isEmpty) say(byId("try"), tryLine());
@@ -110,6 +120,7 @@ const training = new Look(async () => tell("page", { name: "training", ...(await
 const models = new Look(async () => {
   const [ours, health] = await Promise.all([gateway.get("hangtight/models"), gateway.get("health")]);
   tell("page", { name: "models", ...ours });
+  if (standFor(health.scale)) generations.soon(0); // what has ended is told anew
   tell("page", { name: "health", ...health });
 });
 const runs = new Look(async () => {
@@ -129,15 +140,15 @@ setInterval(() => {
 
 async function cancel(id) {
   tell("cancelling", { id, words: "cancelling…" });
-  say(byId("aloud"), `Cancelling ${state.flying.get(id)?.model ?? "it"}`);
+  aloud(`Cancelling ${state.flying.get(id)?.model ?? "it"}`);
   try {
     const told = await gateway.cancel(id);
     tell("cancelled", { id, at_server: told.at_server });
-    say(byId("aloud"), `${told.model} was cancelled; ${seenAtServer(told.at_server) || "its end was seen"}`);
+    aloud(`${told.model} was cancelled; ${seenAtServer(told.at_server) || "its end was seen"}`);
   } catch (error) {
     if (error instanceof Refused && error.status === 404) return; // it has ended by itself
     tell("not_cancelled", { id, words: `not cancelled: ${error.message}` });
-    say(byId("aloud"), `It could not be cancelled: ${error.message}`);
+    aloud(`It could not be cancelled: ${error.message}`);
   }
 }
 

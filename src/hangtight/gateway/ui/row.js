@@ -1,13 +1,13 @@
 // One ribbon: its parts, and how it moves between two messages.
 
 import { each, make, mark, say, show } from "./dom.js";
-import { edgeAt, elapsedOf, isNear, partsOf, ringsIn, spanOf } from "./scale.js";
-import { alternative, limitName, listed, moved, spoken, ticking, tokens } from "./words.js";
+import { edgeAt, elapsedOf, isNear, leftSaid, partsOf, ringsIn, silenceOf, spanOf } from "./scale.js";
+import { alternative, comes, listed, moved, spoken, ticking, tokens } from "./words.js";
 
 const FLASH = 1.2; // seconds
 const EASE = 0.14; // of the way, in each frame
-
-const PHASE_WORDS = { cancelling: "cancelling" };
+const NARROW = 160; // pixels of what is to come: there a label says less
+const SHORT = 6; // characters of an id that tell one of the same name from the others
 
 export class Row {
   constructor(id, actions) {
@@ -17,9 +17,9 @@ export class Row {
     this.trouble = make("span", { class: "trouble" });
     this.strip = make("div", { class: "strip" });
     this.label = make("span", { class: "edge-label" });
-    this.edge = make("div", { class: "edge" }, this.label);
+    this.edge = make("div", { class: "edge" });
     this.past = make("div", { class: "past" }, this.strip);
-    this.future = make("div", { class: "future" }, this.edge);
+    this.future = make("div", { class: "future" }, this.edge, this.label);
     this.track = make("div", { class: "track", role: "img" }, this.past, this.future);
     this.state = make("span", { class: "state" });
     this.tokens = make("span", { class: "tokens" });
@@ -40,26 +40,27 @@ export class Row {
   }
 
   /** New numbers. */
-  update(row, place, size) {
+  update(row, place, size, isRepeated) {
     this.row = row;
+    const own = isRepeated ? row.id.slice(0, SHORT) : "";
+    const called = [row.model || "a model", own].filter(Boolean).join(", ");
     say(this.name, row.model || "a model");
-    mark(this.name, "aria-label", `${row.model || "a model"}: why is it as it is?`);
+    mark(this.name, "aria-label", `${called}: why is it as it is?`);
     const doing = row.doing && row.phase === "writing" ? row.doing : "";
     const queue = row.phase === "queued" && row.position != null ? `position ${row.position}` : "";
     const pings = row.in_contact && row.silence >= 3 ? "pings only" : "";
-    say(this.about, listed(row.run, row.step, row.mode, doing, queue, pings));
-    say(this.state, PHASE_WORDS[row.phase] ?? row.phase);
+    say(this.about, listed(own, row.run, row.step, row.mode, doing, queue, pings));
     mark(this.state, "data-phase", row.phase);
     say(this.tokens, tokens(row.tokens));
     mark(this.element, "aria-posinset", place + 1);
     mark(this.element, "aria-setsize", size);
     say(this.cancel, row.cancelling || "Cancel");
-    mark(this.cancel, "aria-label", `${row.cancelling || "Cancel"} ${row.model}`);
+    mark(this.cancel, "aria-label", `${row.cancelling || "Cancel"} ${called}`);
     this.isFixed = Boolean(row.cancelling) || row.cancellable === false;
     mark(this.cancel, "aria-disabled", this.isFixed ? "true" : null); // a disabled one would lose the focus
     say(this.trouble, row.trouble);
     mark(this.trouble, "title", row.trouble || null);
-    mark(this.track, "aria-label", alternative(row, row.rings_in));
+    mark(this.track, "aria-label", alternative(row, leftSaid(row, row.at).left));
     show(this.edge, row.limit != null);
     const isMoved = Math.abs(row.extended) > 0.5;
     say(this.moved, isMoved ? `${row.extended > 0 ? "+" : "−"}${spoken(Math.abs(row.extended))}` : "");
@@ -79,12 +80,20 @@ export class Row {
     const isFirst = this.shownEdge === null || isCalm;
     this.shownEdge = isFirst ? target : this.shownEdge + (target - this.shownEdge) * EASE;
     this.edge.style.transform = `translateX(${this.shownEdge.toFixed(2)}px)`;
+    const share = sizes.future ? this.shownEdge / sizes.future : 0; // so it goes beyond neither end
+    this.label.style.transform = `translateX(calc(${this.shownEdge.toFixed(2)}px - ${(100 * share).toFixed(2)}%))`;
     if (now - this.told < 0.2) return;
     this.told = now;
+    this.tell(now, left, elapsed, sizes);
+  }
+
+  /** What stands beside it in words, a few times a second. */
+  tell(now, left, elapsed, sizes) {
+    const { row } = this;
+    say(this.state, row.phase === "silent" ? `silent ${ticking(silenceOf(row, now))}` : row.phase);
     say(this.elapsed, ticking(elapsed));
     mark(this.past, "data-full", elapsed > 0.7 * spanOf(elapsed));
-    say(this.label, left == null ? "" : `${limitName(row.limit)} ${ticking(left)}`);
-    mark(this.edge, "data-side", this.shownEdge > sizes.future / 2 ? "left" : "right");
+    say(this.label, comes(row.limit, leftSaid(row, now), sizes.future < NARROW));
     mark(this.element, "data-near", isNear(row, left));
     mark(this.element, "data-jumped", row.jump !== null && now - row.jump.at < FLASH ? (row.jump.by > 0 ? "away" : "nearer") : null);
   }

@@ -6,6 +6,8 @@ export const MOST_FINISHED = 100;
 export const MOST_SEGMENTS = 120;
 export const MOST_BEATS = 60;
 export const SILENT_AFTER = 3; // seconds without a token: below that a model merely takes breath
+const WELL_AFTER = 5; // seconds without trouble after which a row goes back to its place
+const YOUNG = 5; // seconds: so old may be who was not there the last time, when messages come late
 
 export const STATES = ["queued", "loading", "reading", "thinking", "writing", "silent"];
 const SHOWN = {
@@ -47,7 +49,7 @@ const CHANGES = {
   locked: (state, data) => ({ connection: { is: "locked", tries: 0, retryAt: 0, words: data.words } }),
   page: (state, data, now) => ({ pages: { ...state.pages, [data.name]: { ...data, at: now } } }),
   filter: (state, data) => ({ filter: { ...state.filter, ...data } }),
-  flight: (state, data, now) => ({ flying: inFlight(state.flying, rowsOf(data), now), listed: true, isFollowed: true }),
+  flight: (state, data, now) => ({ flying: inFlight(state, rowsOf(data), now), listed: true, isFollowed: true }),
   list: (state, data, now) => listed(state, data, now),
   heartbeat: (state, data) => beaten(state, data),
   extended: (state, data, now) => moved(state, data, now),
@@ -68,8 +70,9 @@ export function rowsOf(data) {
   return data.rows.map((row) => Object.fromEntries(data.fields.map((name, at) => [name, row[at]])));
 }
 
-function inFlight(known, rows, now) {
-  return new Map(rows.map((told) => [told.id, followed(known.get(told.id), told, now)]));
+function inFlight({ flying, isFollowed }, rows, now) {
+  const isSeen = (told) => isFollowed && (told.elapsed ?? 0) < YOUNG; // from its beginning
+  return new Map(rows.map((told) => [told.id, followed(flying.get(told.id), told, now, isSeen(told))]));
 }
 
 /** What people call it: a model that gives nothing for long is silent, whatever it was doing. */
@@ -79,7 +82,7 @@ export function phaseShown(phase, silence) {
   return speaks && silence >= SILENT_AFTER ? "silent" : shown;
 }
 
-function followed(before, told, now) {
+function followed(before, told, now, isSeen) {
   const elapsed = told.elapsed ?? 0;
   const silence = told.silence ?? 0;
   const phase = phaseShown(told.phase ?? "waiting", silence);
@@ -92,14 +95,16 @@ function followed(before, told, now) {
     tokens: told.tokens ?? 0,
     at: now,
     born: settled(before, now - elapsed),
-    segments: grown(before?.segments, phase, elapsed, silence),
+    segments: grown(before?.segments, phase, elapsed, silence, isSeen),
     beats: before?.beats ?? [],
     jump: before?.jump ?? null,
-    extended: before?.extended ?? 0,
+    extended: before?.extended ?? told.extended ?? 0,
     cancelling: before?.cancelling ?? "",
     trouble: before?.trouble ?? "",
   };
-  const longer = before?.total != null && row.total != null ? row.total - before.total : 0;
+  row.look = looked(before?.look, row, now);
+  const isSame = before?.model === row.model; // another model has what is left: nobody has shortened that
+  const longer = isSame && before.total != null && row.total != null ? row.total - before.total : 0;
   return Math.abs(longer) > 0.5 ? jumped(row, longer, now) : row;
 }
 
@@ -109,15 +114,25 @@ function settled(before, born) {
   return before.born + (born - before.born) * 0.2;
 }
 
+/** Since when it is to be looked at, and when it rings; as it was last in trouble until it has been well for a while. */
+function looked(before, row, now) {
+  if (row.phase === "silent" || isNear(row, row.rings_in)) {
+    const rings = row.rings_in == null ? Infinity : now + row.rings_in;
+    const isSame = before != null && Math.abs(rings - before.rings) < 1; // else two would change places for nothing
+    return { at: now, rings: isSame ? before.rings : rings };
+  }
+  return before != null && now - before.at < WELL_AFTER ? before : null;
+}
+
 function jumped(row, by, now) {
   return { ...row, jump: { at: now, by }, extended: row.extended + by };
 }
 
 /** The phases so far, each lasting until the next begins. What was before anybody looked is not made up. */
-export function grown(segments, phase, elapsed, silence) {
+export function grown(segments, phase, elapsed, silence, isSeen = false) {
   const from = phase === "silent" ? Math.max(0, elapsed - silence) : elapsed;
   if (segments === undefined) {
-    return from < 1 ? [{ phase, from: 0 }] : [{ phase: "before", from: 0 }, { phase, from }];
+    return isSeen || from < 1 ? [{ phase, from: 0 }] : [{ phase: "before", from: 0 }, { phase, from }];
   }
   const last = segments[segments.length - 1];
   if (last.phase === phase) return segments;
@@ -154,7 +169,7 @@ function over(state, told) {
   const row = state.flying.get(told.id);
   const flying = new Map(state.flying);
   flying.delete(told.id);
-  const end = { ...told, extended: told.extended ?? row?.extended ?? 0, seen: state.seen.get(told.id) ?? null };
+  const end = { ...told, extended: told.extended ?? row?.extended ?? 0, seen: seenOf(state, told) ?? told.at_server ?? null };
   const others = state.finished.filter((each) => each.id !== told.id);
   const finished = [end, ...others].slice(0, MOST_FINISHED);
   if (!BAD.has(told.outcome)) return { flying, finished };
@@ -164,9 +179,15 @@ function over(state, told) {
 /** What was seen at its server, before or after we heard of its end. */
 function found(state, id, seen) {
   if (!seen) return {};
-  const all = new Map([...state.seen, [id, seen]].slice(-MOST_FINISHED));
-  return { seen: all, finished: state.finished.map((each) => (each.id === id ? { ...each, seen } : each)) };
+  const news = [...(state.seen.get(id) ?? []), seen];
+  const all = new Map([...state.seen, [id, news]].slice(-MOST_FINISHED));
+  return { seen: all, finished: state.finished.map((each) => (each.id === id && isIts(each, seen) ? { ...each, seen } : each)) };
 }
+
+/** Of several models that were asked, each at its own server, the one that it ended with. */
+const isIts = (told, seen) => seen.model === told.model || !told.attempts?.some((each) => each.model === seen.model);
+
+const seenOf = (state, told) => state.seen.get(told.id)?.findLast((seen) => isIts(told, seen));
 
 /** The list is older than the news that came meanwhile: what is in flight it tells only as long as nobody else did. */
 function listed(state, data, now) {
@@ -180,9 +201,9 @@ function listed(state, data, now) {
   const finished = data.finished.slice(0, MOST_FINISHED).map((each) => ({
     ...each,
     extended: each.extended ?? known.get(each.id)?.extended ?? 0,
-    seen: state.seen.get(each.id) ?? null,
+    seen: each.at_server ?? seenOf(state, each) ?? null,
   }));
-  return state.isFollowed ? { finished } : { flying: inFlight(state.flying, rows, now), finished, listed: true };
+  return state.isFollowed ? { finished } : { flying: inFlight(state, rows, now), finished, listed: true };
 }
 
 // -- what is looked at ----------------------------------------------------------------------------------------------
@@ -202,9 +223,21 @@ export function inState(row, state) {
   return state === "late" ? isNear(row, row.rings_in) : row.phase === state;
 }
 
+/** Those to be looked at first, the next to ring on top, then those that just were; the others as they began. */
 export function visible(state) {
   const { filter } = state;
-  return [...state.flying.values()].filter((row) => wanted(row, filter));
+  const rows = [...state.flying.values()].filter((row) => wanted(row, filter));
+  const first = rows.filter((row) => row.look).sort((one, other) => one.look.rings - other.look.rings || 0);
+  const isNow = (row) => row.look.at === row.at;
+  return [...first.filter(isNow), ...first.filter((row) => !isNow(row)), ...rows.filter((row) => !row.look)];
+}
+
+/** The names that several in flight have: these are told apart by their ids. */
+export function repeated(state) {
+  const once = new Set();
+  const again = new Set();
+  for (const { model } of state.flying.values()) (once.has(model) ? again : once).add(model);
+  return again;
 }
 
 /** How many there are in each state, by the other filters. */

@@ -1,5 +1,7 @@
 // How numbers and states are said. Pure.
 
+import { real } from "./scale.js";
+
 const MINUTE = 60;
 const HOUR = 3600;
 const DAY = 86400;
@@ -20,10 +22,21 @@ function joined(large, largeUnit, small, smallUnit) {
   return small ? `${large} ${largeUnit} ${small} ${smallUnit}` : `${large} ${largeUnit}`;
 }
 
-/** The same with whole seconds, for numbers that go on while one reads them. */
+/** The same with whole seconds, for numbers that go on while one reads them; below one of them with tenths. */
 export function ticking(seconds) {
-  return seconds < 10 ? `${Math.floor(Math.max(0, seconds))} s` : spoken(Math.floor(seconds));
+  if (seconds < 1) return `${(Math.floor(Math.max(0, seconds) * 10) / 10).toFixed(1)} s`;
+  return seconds < 10 ? `${Math.floor(seconds)} s` : spoken(Math.floor(seconds));
 }
+
+/** When a limit rings, for the label of the edge; without the seconds of many minutes where there is little room. */
+export function comes(limit, { left, isSteady }, isShort = false) {
+  if (left == null || !limit) return "";
+  const whole = isShort && left >= 2 * MINUTE ? left - (left % (left < HOUR ? MINUTE : HOUR)) : left;
+  return `${limitName(limit)} in ${isSteady && left < 10 ? steady(left) : ticking(whole)}`;
+}
+
+/** One that does not go on: 45 s, 1.5 s. */
+const steady = (seconds) => `${Number(seconds.toFixed(1))} s`;
 
 export function tokens(number) {
   return `${number.toLocaleString("en")} token${number === 1 ? "" : "s"}`;
@@ -40,10 +53,10 @@ const OUTCOMES = {
   finished: "finished",
   timeout: "timed out",
   looping: "looping",
-  truncated: "cut off by its server",
-  unfinished: "no end mark",
+  truncated: "cut off",
+  unfinished: "unfinished",
   failed: "failed",
-  left: "its client left",
+  left: "left",
   cancelled: "cancelled",
 };
 
@@ -62,24 +75,93 @@ export function seenAtServer(seen) {
   return seen.took != null && seen.found === "stopped" ? `${words} after ${spoken(seen.took)}` : words;
 }
 
-/** What happened to its deadline, for one that has ended. */
+/** What happened to one that has ended, and to its deadline. */
 export function fate(told) {
-  const words = [];
-  if (told.outcome === "timeout") {
-    words.push(`${limitName(told.limit) || "a limit"} rang${told.waited == null ? "" : ` after ${spoken(told.waited)}`}`);
-  } else if (told.outcome === "looping") words.push("it said the same again and again");
-  else if (told.error) words.push(String(told.error));
-  if (Math.abs(told.extended ?? 0) > 0.5) words.push(moved(told.extended));
-  if (told.outcome === "finished") words.push(saved(told.elapsed) || (words.length ? "" : "in time"));
-  words.push(seenAtServer(told.seen));
-  return listed(...words);
+  const change = Math.abs(told.extended ?? 0) > 0.5 ? moved(told.extended) : "";
+  const good = told.outcome === "finished" ? saved(told.elapsed) || (change ? "" : "in time") : "";
+  return listed(reason(told), change, good, kept(told), inPlaceOf(told), seenAtServer(told.seen));
 }
 
-export const isSaved = (told) => told.outcome === "finished" && told.elapsed > IMPATIENT;
+const REASONS = {
+  looping: "it said the same again and again",
+  truncated: "its server broke off in the middle",
+  unfinished: "its server did not say why it ended",
+  left: "its client left",
+};
+
+/** Why it ended badly, or before its end. */
+export function reason(told) {
+  if (told.outcome === "timeout") {
+    return `${limitName(told.limit) || "a limit"} rang${told.waited == null ? "" : ` after ${spoken(told.waited)}`}`;
+  }
+  return REASONS[told.outcome] ?? (told.error ? inWords(String(told.error)) : "");
+}
+
+const ERRORS = {
+  BudgetSpent: "its budget was spent before it began",
+  SettingsError: "what it asked for cannot be meant",
+  ConnectFailed: "its server could not be reached",
+  ConnectionRefusedError: "its server could not be reached",
+  ConnectionResetError: "its server broke the connection",
+  BrokenHead: "its server answered something else than HTTP",
+  BrokenBody: "its server broke off in the middle",
+  BodyTooLarge: "its server said too much",
+  not_running: "its server was not running",
+  queue_full: "too many were waiting already",
+  too_many_requests: "all slots were taken",
+  still_running: "its server went on with one that was cancelled",
+  circuit_open: "not asked, because its model had failed again and again",
+};
+const STATUSES = {
+  401: "its server wants another key",
+  403: "its server does not allow it",
+  404: "its server does not know it",
+  408: "its server waited too long",
+  429: "its server has too much to do",
+  503: "its server was not ready",
+};
+
+/** A code of ours, the name of an error, or the status of a server. */
+function inWords(error) {
+  const status = Number(/ ([1-5]\d\d)$/.exec(error)?.[1] ?? 0);
+  if (!status) return ERRORS[error] ?? error.replace(/_/g, " ");
+  return `${STATUSES[status] ?? (status < 500 ? "its server refused it" : "its server failed")} (HTTP ${status})`;
+}
+
+/** What its client has of it all the same. One that does not stream gets nothing before the end. */
+function kept(told) {
+  const isCut = ["timeout", "looping", "truncated", "failed"].includes(told.outcome);
+  return isCut && told.streams && told.tokens ? `${tokens(told.tokens)} kept` : "";
+}
+
+const FAILED = {
+  queue: "had no free slot in time",
+  load: "was not loaded in time",
+  first_token: "gave no first token",
+  idle: "fell silent",
+  thinking: "thought for too long",
+  total: "took too long",
+  unstreamed: "took too long",
+  timeout: "took too long",
+  server: "failed",
+  request: "refused",
+};
+
+/** The models that were asked before this one, and why that was not enough. */
+function inPlaceOf(told) {
+  const others = (told.attempts ?? []).filter((each) => each.model !== told.model);
+  const words = others.map((each) => `${each.model}, which ${FAILED[each.limit] ?? FAILED[each.fault] ?? "failed"}`);
+  if (!words.length && told.model && told.asked && told.asked !== told.model) {
+    words.push(`${told.asked}, which would have taken too long`);
+  }
+  return words.length ? `in place of ${words.join(", and ")}` : "";
+}
+
+export const isSaved = (told) => told.outcome === "finished" && real(told.elapsed) > IMPATIENT;
 
 function saved(elapsed) {
-  if (!(elapsed > IMPATIENT)) return "";
-  return `a ${IMPATIENT} s timeout would have killed it at ${Math.floor((100 * IMPATIENT) / elapsed)}\u00a0%`;
+  if (!(real(elapsed) > IMPATIENT)) return "";
+  return `a ${IMPATIENT} s timeout would have killed it at ${Math.floor((100 * IMPATIENT) / real(elapsed))}\u00a0%`;
 }
 
 export function moved(by) {
@@ -88,7 +170,7 @@ export function moved(by) {
 
 /** A ribbon for those who do not see it. */
 export function alternative(row, ringsIn) {
-  const words = [row.model, row.phase];
+  const words = [row.model, row.phase === "silent" && !row.in_contact ? `silent for ${ticking(row.silence)}` : row.phase];
   if (row.raw === "queued" && row.position != null) words.push(`position ${row.position}`);
   if (row.doing && row.phase === "writing") words.push(row.doing);
   words.push(tokens(row.tokens), spoken(row.elapsed));
