@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,8 +17,8 @@ import pytest
 
 from hangtight.cli.runlines import told_about
 from hangtight.journal.run_reading import Run, RunEvent, RunStep, ToldRun
-from tests.cli.kit import SOURCES, command
-from tests.cli.test_flow import events, flow, folder, run, running
+from tests.cli.kit import SOURCES
+from tests.cli.test_flow import FLOW, events, flow, folder, run, running
 from tests.flows.databases import postgres
 from tests.journal.postgres import Postgres
 
@@ -69,10 +70,32 @@ def test_a_run_that_went_on_still_shows_its_first_life() -> None:
     assert shown[at + 1 : at + 3] == ["+24.0s    run resumed", "+24.0s    plan  finished  in a life before"]
 
 
+def held(folder: Path) -> None:
+    """Its second step goes on until somebody says so."""
+    waits = 'wait: {tool: [sh, -c, "until test -e ../go; do sleep 0.1; done", "${input.long}"], after: [hello]}'
+    (folder / "notes.yaml").write_text(re.sub("wait: .*", waits, FLOW))
+
+
+def resumed(folder: Path, key: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """By another process, which waits for the end of the run before its second step may end."""
+    environment = {**os.environ, "PYTHONPATH": SOURCES, "HOME": str(folder), "XDG_DATA_HOME": str(folder / "data")}
+    del environment["HANGTIGHT_JOURNAL"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "hangtight", "flow", "resume", key],
+        cwd=folder, env=environment | more, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stderr is not None
+        said = next((line for line in process.stderr if "done by another process" in line), "")
+        (folder / "go").touch()
+        out, rest = process.communicate(timeout=50)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, said + rest)
+
+
 @pytest.mark.real
 def test_who_resumes_a_run_that_another_process_does_is_told_so_and_hears_it(folder: Path) -> None:
-    with running(folder, long="6") as (process, key):
-        ended = flow(folder, "resume", key)
+    held(folder)
+    with running(folder) as (process, key):
+        ended = resumed(folder, key)
         process.communicate(timeout=30)
     assert ended.returncode == 0, ended.stderr
     assert ended.stderr.count("done by another process") == 1
@@ -85,8 +108,9 @@ def test_who_resumes_a_run_that_another_process_does_is_told_so_and_hears_it(fol
 
 @pytest.mark.real
 def test_who_resumes_it_without_a_journal_still_hears_its_end(folder: Path) -> None:
-    with running(folder, long="5") as (process, key):
-        ended = command(folder, "flow", "resume", key, XDG_DATA_HOME=str(folder / "data"), HANGTIGHT_JOURNAL="off")
+    held(folder)
+    with running(folder) as (process, key):
+        ended = resumed(folder, key, HANGTIGHT_JOURNAL="off")
         process.communicate(timeout=30)
     assert ended.returncode == 0, ended.stderr
     assert [(each["type"], each["outcome"]) for each in events(ended.stdout)] == [("run_finished", "finished")]
