@@ -40,7 +40,8 @@ export class Finished {
 }
 
 /** The list begins with the gateway, the receipt with the day. */
-const nothing = (state) => (state.listed ? "Nothing has ended since this gateway started." : "Not known yet.");
+const SINCE = "Nothing has ended since this gateway started; hangtight log has what was before.";
+const nothing = (state) => (state.listed ? SINCE : "Not known yet.");
 
 function renew(element, told) {
   const [verdict, name, words, sum, time] = element.children;
