@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import faulthandler
 import os
 import random
@@ -560,6 +561,19 @@ def test_a_block_rings_inside_the_handler_of_somebody_that_runs_inside_another_b
     with interrupted_after(30):
         busy(lambda: bool(inside))
     assert inside == [True]
+
+
+def test_an_exception_that_somebody_else_has_sent_is_not_taken_back(somewhere: Somewhere) -> None:
+    def work() -> None:
+        tell = ctypes.pythonapi["PyThreadState_SetAsyncExc"]
+        here, what = ctypes.c_ulong(threading.get_ident()), ctypes.py_object(ZeroDivisionError)
+        with pytest.raises(ZeroDivisionError):
+            with interrupted_after(30):
+                threading.Timer(LITTLE, tell, (here, what)).start()
+                SLEEPS[4 * LITTLE]  # so that it waits for the end of the block
+            busy()
+
+    somewhere(work)
 
 
 @unix

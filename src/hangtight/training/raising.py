@@ -16,6 +16,8 @@ class Raised(Block):
     """A block in whose thread the ringer raises."""
 
     layer = Layer.EXCEPTION
+    _told = False
+    """An exception was: what waits in its thread may be ours, and not that of somebody else."""
 
     def begin(self) -> None:
         self.begins(threading.get_ident(), clock.now())
@@ -25,9 +27,9 @@ class Raised(Block):
     def end(self, passing: BaseException | None) -> None:
         """May be asked twice. What has been told and not heard is taken back."""
         self.left = True
-        if self.due != NEVER:
+        RINGERS.remove(self)
+        if self._told:
             _tell(ctypes.c_ulong(self.ident), None)
-            RINGERS.remove(self)
         self.ends()
         if not isinstance(passing, Rung):
             _tell_again(self.ident)
@@ -48,6 +50,7 @@ class Raised(Block):
         if not rings:
             return
         ident, rung, tell = ctypes.c_ulong(self.ident), ctypes.py_object(self.rung), _tell
+        self._told = True
         # Nothing between these two can hand the interpreter over: whoever leaves says so first and takes back then.
         if not self.left:
             tell(ident, rung)
