@@ -42,3 +42,36 @@ def shown(stage: Stage) -> Any:
     told = stage.one("r1")
     assert told is not None
     return told
+
+
+class InNoHurry(InMemory):
+    """The record of the end takes longer than the news of it."""
+
+    async def run(self, spec: RunSpec, body: Body) -> Ended:
+        ended = await super().run(spec, body)
+        await asyncio.sleep(0.3)
+        return ended
+
+
+def test_who_hears_that_a_run_has_ended_finds_its_end(tmp_path: Path) -> None:
+    (tmp_path / "nap.yaml").write_text("steps: {nap: {tool: echo hello}}\n")
+    found: list[Any] = []
+
+    async def main() -> None:
+        stage = Stage(tmp_path, tmp_path / "runs", InNoHurry())
+        over = asyncio.Event()
+
+        def heard(told: Any) -> None:
+            if told["type"] == "run_finished":
+                found.append(shown(stage))
+                over.set()
+
+        stage.on_event = heard
+        await stage.begin(Order("nap", {}), "r1")
+        await over.wait()
+        await stage.close()
+
+    asyncio.run(asyncio.wait_for(main(), 20))
+    assert found[0]["outcome"] == "finished"
+    assert found[0]["ended"] - found[0]["began"] > 0
+    assert found[0]["elapsed"] is not None

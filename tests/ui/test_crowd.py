@@ -98,6 +98,39 @@ def test_the_one_that_hangs_stands_above_all_others_and_who_is_at_a_row_stays_th
         assert warm.evaluate(colour) != calm.evaluate(colour)
 
 
+def test_nothing_jumps_under_a_pointer_and_a_click_is_for_the_row_that_stood_there(page: Page) -> None:
+    def rows(since: float) -> list[Members]:
+        kept = ["a", "b", "c", "d"] if since < 6 else ["b", "c", "d"]
+        told = [row(name, name, "streaming", since + 50) for name in kept]
+        return [*told, row("hung", "hung", "streaming", since + 50, silence=max(0.0, since - 1), rings_in=45 - since)]
+
+    with StandIn(Scene(rows=rows)) as stand_in:
+        live(page, stand_in.url)
+        page.locator("[data-id=b] .quiet").hover()
+        clicked = page.evaluate(CLICKS_AS_IT_COMES)
+        assert clicked == {"at": "2", "hung": "4"}, "c came to where b was, and the one that hangs stayed below"
+        assert not [asked for asked in stand_in.asked if asked.startswith("DELETE")]
+        page.mouse.move(0, 0)
+        expect(page.locator(".row[aria-posinset='1'] .name")).to_have_text("hung")
+        page.locator("[data-id=c]").wait_for()
+        page.wait_for_timeout(800)
+        page.locator("[data-id=c] .quiet").click()
+        expect(page.locator("[data-id=c] .quiet")).not_to_have_text("Cancel")
+    assert [asked for asked in stand_in.asked if asked.startswith("DELETE")] == ["DELETE /hangtight/generations/c"]
+
+
+CLICKS_AS_IT_COMES = """() => new Promise((resolve) => {
+  const look = () => {
+    const row = document.querySelector("[data-id=c]");
+    const at = row.getAttribute("aria-posinset");
+    if (at !== "2") return requestAnimationFrame(look);
+    row.querySelector(".quiet").dispatchEvent(new MouseEvent("click", { detail: 1, bubbles: true }));
+    resolve({ at, hung: document.querySelector("[data-id=hung]").getAttribute("aria-posinset") });
+  };
+  look();
+})"""
+
+
 def test_of_one_name_each_has_its_id_and_a_button_of_its_own(page: Page) -> None:
     told = [row("3f2a91000000", "coder", "streaming", 4.0), row("b0c1d2000000", "coder", "streaming", 3.0)]
     with StandIn(Scene(rows=lambda _: [*told, row("c4d5e6000000", "other", "streaming", 2.0)])) as stand_in:

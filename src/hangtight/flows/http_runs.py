@@ -252,6 +252,10 @@ class Stage:
             rows.add(0, Happened(event.run, event.at, event.type, event.flow, event.step, event.payload, event.told))
             rows.events.clear()
         if event.type is EventType.RUN_FINISHED:
+            if rows is not None:  # who hears of the end and looks finds it
+                rows.runs[event.run] |= {"ended": event.at} | {
+                    name: event.told[name] for name in ("outcome", "error", "elapsed") if name in event.told
+                }
             self._ended.add(event.run)
             if event.run in self._heard_out:
                 self._heard_out[event.run].set()

@@ -11,6 +11,7 @@ from hangtight.core.explaining import Explained, allowances, intended, lines_of
 from hangtight.core.telling import WHY as SEE_MORE
 from hangtight.drivers.record import SHORT
 from hangtight.drivers.standing import recorder
+from hangtight.drivers.whys import command_of
 from hangtight.errors import HangtightError
 from hangtight.gateway.telling import known, shown
 from hangtight.gateway.telling.answers import Receive, Scope, put, refuse
@@ -69,8 +70,9 @@ def _said(ended: Ended | None, told: list[Told] | None) -> Members | None:
         return {"verdict": [f"{kind}: {lines[0]}", *lines[1:]], "page": f"{PAGES}/{page}.md"}
     if not told or not (told[-1].row.broken_limit or told[-1].row.error):
         return None
-    row = told[-1].row
-    return {"verdict": [verdict(row), f"{SEE_MORE.lstrip()}hangtight log {row.id[:SHORT]}"], "page": ""}
+    row, keeping = told[-1].row, recorder()
+    command = command_of(row.id[:SHORT], keeping.url if keeping is not None else "")
+    return {"verdict": [verdict(row), f"{SEE_MORE.lstrip()}{command}"], "page": ""}
 
 
 # -- each limit -------------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 import { byId, mark, say, show } from "./dom.js";
 import { Row } from "./row.js";
-import { repeated, visible } from "./state.js";
+import { kept, repeated, visible } from "./state.js";
 import { many } from "./words.js";
 
 const BEYOND = 3; // rows above and below what is in sight, so that the next one can be reached by Tab
@@ -20,6 +20,9 @@ export class Flight {
     this.isLive = false;
     this.calm = window.matchMedia("(prefers-reduced-motion: reduce)");
     this.list.addEventListener("focusin", () => this.fit());
+    this.order = null; // as it was when a pointer came: nothing jumps under it
+    this.lane.addEventListener("pointerenter", () => (this.order = this.shown.map((row) => row.id)));
+    this.lane.addEventListener("pointerleave", () => this.leave());
     this.lane.addEventListener("scroll", () => this.fit(), { passive: true });
     const sizes = new ResizeObserver(() => this.measure());
     for (const element of [this.lane, byId("flight-title")]) sizes.observe(element); // the title grows with the text
@@ -31,9 +34,10 @@ export class Flight {
     this.isLive = state.connection.is === "live";
     if (this.flying !== state.flying) this.heardAt = now;
     if (this.flying === state.flying && this.filter === state.filter) return;
+    this.state = state;
     this.flying = state.flying;
     this.filter = state.filter;
-    this.shown = visible(state);
+    this.shown = kept(this.order, visible(state));
     this.repeated = repeated(state);
     const all = state.flying.size;
     say(this.count, this.shown.length === all ? String(all) : `${this.shown.length} of ${all}`);
@@ -42,6 +46,13 @@ export class Flight {
     this.list.style.height = `${this.shown.length * this.height}px`;
     this.fit();
     if (this.calm.matches) this.draw();
+  }
+
+  leave() {
+    this.order = null;
+    if (this.state === undefined) return;
+    this.shown = visible(this.state);
+    this.fit();
   }
 
   /** How high a row is with the longest of words in the letters of this browser, and how wide its parts are. */
@@ -95,6 +106,7 @@ export class Flight {
       this.rows.set(id, row);
       this.list.append(row.element);
     }
+    if (row.at !== undefined && row.at !== at) row.movedAt = performance.now();
     row.at = at;
     row.element.style.transform = `translateY(${at * this.height}px)`;
     row.update(this.shown[at], at, this.shown.length, this.repeated.has(this.shown[at].model));

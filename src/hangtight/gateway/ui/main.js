@@ -133,7 +133,9 @@ const runs = new Look(async () => {
 
 setInterval(() => tell("tick"), 1000);
 setInterval(() => {
-  if (state.connection.is === "live" && !document.hidden) [models, training].forEach((look) => look.soon(0));
+  if (state.connection.is !== "live" || document.hidden) return;
+  [models, training].forEach((look) => look.soon(0));
+  if (state.pages.runs?.runs.some((run) => !run.outcome)) runs.soon(0); // of another process no event tells
 }, OFTEN * 1000);
 
 // -- what is done -----------------------------------------------------------------------------------------------------

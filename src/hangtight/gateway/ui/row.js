@@ -4,6 +4,7 @@ import { each, make, mark, say, show } from "./dom.js";
 import { edgeAt, elapsedOf, isNear, leftSaid, partsOf, ringsIn, silenceOf, spanOf } from "./scale.js";
 import { alternative, comes, listed, moved, spoken, ticking, tokens } from "./words.js";
 
+const SETTLED = 700; // milliseconds that a row stands where it is before a click is meant for it
 const FLASH = 1.2; // seconds
 const EASE = 0.14; // of the way, in each frame
 const NARROW = 160; // pixels of what is to come: there a label says less
@@ -24,7 +25,7 @@ export class Row {
     this.state = make("span", { class: "state" });
     this.tokens = make("span", { class: "tokens" });
     this.elapsed = make("span", { class: "elapsed" });
-    this.cancel = make("button", { class: "quiet", type: "button", text: "Cancel", click: () => this.isFixed || actions.cancel(id) });
+    this.cancel = make("button", { class: "quiet", type: "button", text: "Cancel", click: (event) => this.mayCancel(event) && actions.cancel(id) });
     this.element = make(
       "li",
       { class: "row", "data-id": id },
@@ -37,6 +38,13 @@ export class Row {
     this.shownEdge = null;
     this.perSecond = 0;
     this.told = 0;
+    this.movedAt = -SETTLED;
+  }
+
+  /** Not where it came under the pointer a moment ago: another one was meant. */
+  mayCancel(event) {
+    const isPointed = event.detail > 0;
+    return !this.isFixed && !(isPointed && performance.now() - this.movedAt < SETTLED);
   }
 
   /** New numbers. */

@@ -232,6 +232,13 @@ export function visible(state) {
   return [...first.filter(isNow), ...first.filter((row) => !isNow(row)), ...rows.filter((row) => !row.look)];
 }
 
+/** The same in an order that they had before; who has come since is behind them. */
+export function kept(order, rows) {
+  if (order === null) return rows;
+  const places = new Map(order.map((id, at) => [id, at]));
+  return [...rows].sort((one, other) => (places.get(one.id) ?? order.length) - (places.get(other.id) ?? order.length));
+}
+
 /** The names that several in flight have: these are told apart by their ids. */
 export function repeated(state) {
   const once = new Set();

@@ -2,7 +2,7 @@
 
 import { byId, each, make, mark, say, show } from "./dom.js";
 import { phaseShown } from "./state.js";
-import { listed, many, outcome, spoken, tokens } from "./words.js";
+import { limitName, listed, many, outcome, spoken, tokens } from "./words.js";
 
 const AGAIN = 2; // seconds between two looks at one that is still in flight
 
@@ -66,7 +66,7 @@ export class Why {
 
   show(told) {
     const { about } = told;
-    const stands = about.outcome == null ? (about.phase ?? "") : outcome(about);
+    const stands = about.outcome == null ? standing(about) : outcome(about);
     const words = listed(stands, about.tokens == null ? "" : tokens(about.tokens), spoken(about.elapsed), about.mode, about.run, about.step);
     const hint = told.hint || (told.log.length ? "" : "Nothing stands in the journal yet.");
     this.say({ ...told, title: about.model || "a model", about: `${words}\n${about.id}`, hint });
@@ -88,6 +88,14 @@ export class Why {
     show(byId("why-hint"), Boolean(hint));
     show(byId("why-happened"), Boolean(explain || log.length));
   }
+}
+
+/** As its row says it: silent 18 s, pings only, idle rings in 15 s. */
+function standing({ phase, silence, in_contact: hears, nearest }) {
+  const shown = phase == null ? "" : phaseShown(phase, silence ?? 0);
+  const isSilent = shown === "silent";
+  const rings = nearest?.rings_in == null ? "" : `${limitName(nearest.limit)} rings in ${spoken(nearest.rings_in)}`;
+  return listed(isSilent ? `silent ${spoken(silence)}` : shown, isSilent && hears ? "pings only" : "", rings);
 }
 
 const FEW = 3; // heartbeats that are not worth folding
