@@ -19,6 +19,7 @@ import pytest
 
 from hangtight.core.time import Instant
 from hangtight.training import alarms as alarms_room
+from hangtight.training import ringing
 from hangtight.training.interrupting import Interruption, Rung, interrupted_after
 from hangtight.training.leaving import Exit
 from hangtight.training.outcome import Layer
@@ -574,6 +575,17 @@ def test_an_exception_that_somebody_else_has_sent_is_not_taken_back(somewhere: S
             busy()
 
     somewhere(work)
+
+
+def test_a_jump_that_python_has_left_out_of_its_with_is_waited_for() -> None:
+    """As Python 3.13 does at the end of a loop; the numbers are below 64, and so one byte each."""
+    code = compile("with a:\n  for b in c:\n    d()\n", "", "exec")
+    jump = next(at for at in range(0, len(code.co_code), 2) if code.co_code[at] in ringing.BACK)
+    without, within, behind = ([1, end - 1, 0, 0] for end in (jump // 2, jump // 2 + 1, jump // 2 - 1))
+    assert ringing._falls_through(code.replace(co_exceptiontable=bytes(without)), jump)
+    for table in (within, behind, []):
+        assert not ringing._falls_through(code.replace(co_exceptiontable=bytes(table)), jump)
+    assert not ringing._falls_through(code.replace(co_exceptiontable=bytes(without)), jump - 2)
 
 
 @unix

@@ -7,14 +7,14 @@ is raised there would come out of a block that has just been left, or would leav
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from opcode import opmap
 from typing import TYPE_CHECKING
 
 from hangtight.core.time import NEVER, Instant, spoken
 
 if TYPE_CHECKING:
-    from types import FrameType
+    from types import CodeType, FrameType
 
     from hangtight.training.outcome import Layer
 
@@ -37,6 +37,7 @@ LETS_GO = frozenset(
     or name.startswith(("DELETE_FAST", "DELETE_GLOBAL", "DELETE_DEREF", "DELETE_NAME"))
 )
 """What calls nobody: code that runs inside it is the last word of something that went, as a callback of weakref."""
+BACK = frozenset(number for name, number in opmap.items() if name.startswith("JUMP_BACKWARD"))
 
 
 class Rung(BaseException):
@@ -153,12 +154,35 @@ def _delicate(frame: FrameType | None) -> bool:
         at = at.f_back
     if at is not frame or (at is not None and str(at.f_globals.get("__name__")).startswith(f"{ROOM}.")):
         return True
+    if frame is not None and _falls_through(frame.f_code, frame.f_lasti):
+        return True
     while frame is not None:
         last_words = frame.f_code.co_name == "__del__" or frame.f_globals.get("__name__") in WEAKLY
         if last_words or _lets_go(frame.f_back):
             return True
         frame = frame.f_back
     return False
+
+
+def _falls_through(code: CodeType, at: int) -> bool:
+    """Python 3.13 leaves the jump at the end of a loop out of the `with` around it: an error there would pass it by."""
+    return at > 1 and code.co_code[at] in BACK and not _is_covered(code, at) and _is_covered(code, at - 2)
+
+
+def _is_covered(code: CodeType, at: int) -> bool:
+    """Whether a `try` or a `with` of this code is around this place."""
+    numbers = list(_numbers(code.co_exceptiontable))
+    return any(2 * start <= at < 2 * (start + size) for start, size in zip(numbers[::4], numbers[1::4], strict=True))
+
+
+def _numbers(table: bytes) -> Iterator[int]:
+    """As CPython writes them: six bits in each byte, and the seventh says that there are more."""
+    value = 0
+    for byte in table:
+        value = value << 6 | byte & 63
+        if not byte & 64:
+            yield value
+            value = 0
 
 
 def _lets_go(caller: FrameType | None) -> bool:
