@@ -148,13 +148,15 @@ def test_each_end_has_its_reason_in_words(inside: Page, told: dict[str, Any], wo
 def test_a_model_that_gives_nothing_is_never_called_one_that_nobody_has_asked(inside: Page) -> None:
     code = """const end = more => ({ last_end: { outcome: "left", limit: null, error: "", ago: 20, ...more } });
     const ends = [{}, { outcome: "timeout", limit: "first_token" }, { outcome: "failed", error: "HTTP 500" },
-        { outcome: "finished" }];
+        { outcome: "failed", error: "HTTP 404" }, { outcome: "failed", error: "HTTP 400" }, { outcome: "finished" }];
     return [health({}), ...ends.map(each => health(end(each)))].map(page => said(page)[0]);"""
     assert found(inside, MODELS + code) == [
         ["stopped", "not asked yet"],
         ["stopped", "asked, nothing has come yet"],
         ["silent", "last: first token rang, 30 s ago"],
         ["silent", "last: its server failed (HTTP 500), 30 s ago"],
+        ["silent", "last: its server does not know it (HTTP 404), 30 s ago"],
+        ["stopped", "asked, nothing has come yet"],
         ["ready", "ready"],
     ]
 

@@ -2,7 +2,7 @@
 
 import { byId, each, make, mark, say, show } from "./dom.js";
 import { BAD } from "./state.js";
-import { listed, many, outcome, reason, spoken, ticking } from "./words.js";
+import { isOfTheClient, listed, many, outcome, reason, spoken, ticking } from "./words.js";
 
 const ON_THE_WAY = new Set(["starting", "waking", "sleeping", "stopping", "draining"]);
 const MOST = 40;
@@ -42,7 +42,7 @@ function countedByModel(state) {
 
 /** How the last one of this model failed; nothing where it did not. */
 function lastWords(end, since) {
-  if (!end || !BAD.has(end.outcome)) return "";
+  if (!end || !BAD.has(end.outcome) || isOfTheClient(end)) return "";
   return `last: ${reason(end) || outcome(end)}, ${spoken(end.ago + since)} ago`;
 }
 

@@ -121,9 +121,14 @@ const STATUSES = {
   503: "its server was not ready",
 };
 
+const statusIn = (error) => Number(/ ([1-5]\d\d)$/.exec(error ?? "")?.[1] ?? 0);
+
+/** A request that no server would have taken says nothing of its model. */
+export const isOfTheClient = ({ error }) => statusIn(error) >= 400 && statusIn(error) < 500 && !(statusIn(error) in STATUSES);
+
 /** A code of ours, the name of an error, or the status of a server. */
 function inWords(error) {
-  const status = Number(/ ([1-5]\d\d)$/.exec(error)?.[1] ?? 0);
+  const status = statusIn(error);
   if (!status) return ERRORS[error] ?? error.replace(/_/g, " ");
   return `${STATUSES[status] ?? (status < 500 ? "its server refused it" : "its server failed")} (HTTP ${status})`;
 }
