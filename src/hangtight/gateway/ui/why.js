@@ -29,6 +29,7 @@ export class Why {
   closed() {
     this.id = null;
     clearTimeout(this.next);
+    if (document.activeElement !== document.body) return; // the browser has gone back, and somebody perhaps on
     if (this.from?.isConnected) this.from.focus();
     else byId("lane").hidden || byId("lane").focus();
   }
