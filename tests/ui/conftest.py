@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.ui.looking import FLAGS, Window
+from tests.ui.standin import Scene, StandIn
 
 
 @pytest.fixture(scope="module")
@@ -34,3 +35,13 @@ def window(browser: Browser) -> Iterator[Window]:
 @pytest.fixture
 def page(window: Window) -> Page:
     return window.page()
+
+
+@pytest.fixture(scope="module")
+def inside(browser: Browser) -> Iterator[Page]:
+    """A page in which the functions are at hand."""
+    with StandIn(Scene()) as stand_in:
+        page = browser.new_page()
+        page.goto(stand_in.url)
+        yield page
+        page.close()

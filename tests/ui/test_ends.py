@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from hangtight.testing.lab import Lab
 from tests.gateway.kit import Served
@@ -33,16 +33,6 @@ const told = { running: 0, waiting: 0, circuit: "closed", last_progress: null, l
 const health = more => ["page", { name: "health", models: { m: { ...told, ...more } } }, 10];
 const said = (...news) => modelsOf(after(...news), 20).map(each => [each.kind, each.words]);
 """
-
-
-@pytest.fixture(scope="module")
-def inside(browser: Browser) -> Iterator[Page]:
-    """A page in which the functions are at hand."""
-    with StandIn(Scene()) as stand_in:
-        page = browser.new_page()
-        page.goto(stand_in.url)
-        yield page
-        page.close()
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -24,16 +23,6 @@ const flight = (...rows) => ({ fields, rows });
 const after = (...news) => news.reduce((state, [kind, data, now]) => reduce(state, { kind, data, now }), NOTHING_KNOWN);
 const spans = row => row.segments.map(each => [each.phase, each.from]);
 """
-
-
-@pytest.fixture(scope="module")
-def inside(browser: Browser) -> Iterator[Page]:
-    """A page in which the functions are at hand."""
-    with StandIn(Scene()) as stand_in:
-        page = browser.new_page()
-        page.goto(stand_in.url)
-        yield page
-        page.close()
 
 
 def found(page: Page, code: str) -> Any:
